@@ -1,0 +1,30 @@
+"""Everything that runs: requests, samplers, the engine, the manager, the studio.
+
+    from pipelines import Studio, Request, Sheet
+
+Importing this touches no device, no network and no model; torch loads with the first run.
+"""
+
+from pipelines.errors import (
+    Cancelled,
+    ContactSheetError,
+    InvalidRequest,
+    ModelUnavailable,
+    OutOfMemory,
+    UnknownName,
+)
+from pipelines.studio import Studio
+from pipelines.types import Axis, Request, Sheet
+
+__all__ = [
+    "Axis",
+    "Cancelled",
+    "ContactSheetError",
+    "InvalidRequest",
+    "ModelUnavailable",
+    "OutOfMemory",
+    "Request",
+    "Sheet",
+    "Studio",
+    "UnknownName",
+]

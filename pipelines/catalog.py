@@ -1,0 +1,240 @@
+"""Finds models on disk and refuses what is unsafe or broken, before anything is loaded.
+
+Only configs and safetensors headers are read here; nothing imports torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import ContactSheetError, ModelUnavailable, UnknownName
+from pipelines.families import family_id
+
+PICKLES = frozenset({".ckpt", ".bin", ".pt", ".pth", ".pkl", ".pickle"})
+LIBRARIES = frozenset({"diffusers", "transformers"})
+_OPTIONAL = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
+"""Components that a folder may list without having them; no family loads them."""
+_HEADER_MAX = 100 * 2**20
+_WHERE = "python app.py models lists them"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model found on disk. `problem` says why it cannot be used; None if it can."""
+
+    id: str
+    path: Path
+    pipeline: str
+    family: str
+    bytes: int
+    problem: str | None = None
+
+
+def find(folders: Sequence[Path]) -> list[ModelInfo]:
+    """Every diffusers folder directly below `folders`, by id; the first of equal ids wins."""
+    found: dict[str, ModelInfo] = {}
+    for folder in folders:
+        for index in sorted(folder.glob("*/model_index.json")):
+            found.setdefault(index.parent.name, _describe(index.parent))
+    return [found[id] for id in sorted(found)]
+
+
+def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
+    """The model of this id, or at this path.
+
+    Raises:
+        UnknownName: if there is none, with the closest id.
+        ModelUnavailable: if it is a pickle, broken or of a kind that is not supported.
+    """
+    path = Path(name)
+    if path.suffix.lower() in PICKLES:
+        raise ModelUnavailable(
+            f"{name} is a pickle checkpoint, which can run any code when it is opened; "
+            "convert it to safetensors and use that"
+        )
+    if path.suffix.lower() == ".safetensors" and path.is_file():
+        read_header(path)
+        raise ModelUnavailable(
+            f"{name} is a single-file checkpoint, which is not supported yet; "
+            "give a diffusers folder (one with a model_index.json)"
+        )
+    infos = {info.id: info for info in find(folders)}
+    info = infos.get(name)
+    if info is None and _is_model(path):
+        info = _describe(path)
+    if info is None:
+        raise UnknownName.of("model", name, infos, _WHERE)
+    if info.problem:
+        raise ModelUnavailable(info.problem)
+    return info
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """`model_index.json`, checked: every class comes from diffusers or transformers.
+
+    Raises: ModelUnavailable: if it is unreadable or names anything else.
+    """
+    path = folder / "model_index.json"
+    index = read_json(path)
+    for name, entry in index.items():
+        if name.startswith("_") or not isinstance(entry, list):
+            continue
+        library, cls = (*entry, None, None)[:2]
+        if library is None and cls is None:
+            continue
+        names = isinstance(library, str) and isinstance(cls, str) and cls.isidentifier()
+        if not names or library not in LIBRARIES:
+            raise ModelUnavailable(
+                f"{path} wants {library}.{cls} for {name!r}; only classes of diffusers and "
+                "transformers are allowed, because others could run any code"
+            )
+    return index
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file. Raises: ModelUnavailable: naming the file."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelUnavailable(f"{path} is missing") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelUnavailable(f"{path} cannot be read as JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise ModelUnavailable(f"{path} holds no JSON object")
+    return data
+
+
+def component_config(folder: Path, name: str) -> dict[str, Any]:
+    """The config of one component; {} for those that have none (tokenizers)."""
+    path = folder / name / "config.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def weight_files(folder: Path, name: str) -> list[Path]:
+    """The safetensors files of a component, headers checked; [] for those without weights.
+
+    Where a plain file and an fp16 variant lie side by side, only the plain one counts.
+    Raises: ModelUnavailable: if there are only pickles, or a file is broken.
+    """
+    part = folder / name
+    if not part.is_dir():
+        raise ModelUnavailable(f"{part} is missing; the model folder is not complete")
+    files = sorted(part.glob("*.safetensors"))
+    if not files:
+        pickles = sorted(f.name for f in part.iterdir() if f.suffix.lower() in PICKLES)
+        if pickles:
+            raise ModelUnavailable(
+                f"{part} has weights only as pickles ({', '.join(pickles)}), which can run any "
+                "code when opened; convert them to safetensors"
+            )
+        if (part / "config.json").is_file():
+            raise ModelUnavailable(f"{part} has a config but no safetensors weights")
+    plain = [file for file in files if variant_of(file) is None]
+    chosen = plain or files
+    for file in chosen:
+        read_header(file)
+    return chosen
+
+
+def variant_of(file: Path) -> str | None:
+    """`fp16` for `model.fp16.safetensors`, None for `model.safetensors`."""
+    parts = file.name.removesuffix(".safetensors").split(".")
+    return parts[1].split("-")[0] if len(parts) > 1 else None
+
+
+def read_header(path: Path) -> Mapping[str, Any]:
+    """The table of tensors of a safetensors file, without reading the tensors.
+
+    Raises: ModelUnavailable: if the file is no safetensors file, or is cut short.
+    """
+    try:
+        stat = path.stat()
+        return _read_header(path, stat.st_size, stat.st_mtime_ns)
+    except OSError as error:
+        raise ModelUnavailable(f"{path} cannot be read: {error.strerror}") from None
+
+
+@lru_cache(maxsize=256)
+def _read_header(path: Path, size: int, changed: int) -> Mapping[str, Any]:
+    """`changed` is only part of the key: a header is read again when its file is another."""
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else _HEADER_MAX + 1
+        if length > min(_HEADER_MAX, size - 8):
+            raise ModelUnavailable(
+                f"{path} is not a safetensors file, or it is cut short ({size} bytes)"
+            )
+        try:
+            header = json.loads(file.read(length))
+            rows = [row for key, row in header.items() if key != "__metadata__"]
+            ends = [int(row["data_offsets"][1]) for row in rows]
+            _ = [math.prod(map(int, row["shape"])) for row in rows]
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            raise ModelUnavailable(f"{path} is not a safetensors file: bad header") from None
+    expected = 8 + length + max(ends, default=0)
+    if size != expected:
+        raise ModelUnavailable(
+            f"{path} is damaged: it has {size} bytes where its header says {expected}; "
+            "fetch it again"
+        )
+    table: Mapping[str, Any] = header
+    return table
+
+
+def tensor_bytes(files: Sequence[Path], item_bytes: int) -> int:
+    """Bytes the tensors of these files take in memory at `item_bytes` a number."""
+    return sum(
+        math.prod(row["shape"]) * item_bytes
+        for file in files
+        for key, row in read_header(file).items()
+        if key != "__metadata__"
+    )
+
+
+class Digests:
+    """SHA-256 of files, computed again only when size or time of change differ."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Path, int, int], str] = {}
+
+    def file(self, path: Path) -> str:
+        stat = path.stat()
+        key = (path.resolve(), stat.st_size, stat.st_mtime_ns)
+        if key not in self._known:
+            with path.open("rb") as file:
+                self._known[key] = hashlib.file_digest(file, "sha256").hexdigest()
+        return self._known[key]
+
+    def files(self, paths: Iterator[Path] | Sequence[Path]) -> str:
+        """One digest of several files: their names and contents."""
+        lines = sorted(f"{path.name} {self.file(path)}" for path in paths)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _is_model(folder: Path) -> bool:
+    try:
+        return (folder / "model_index.json").is_file()
+    except OSError:  # a name that no file can have
+        return False
+
+
+def _describe(folder: Path) -> ModelInfo:
+    size = sum(f.stat().st_size for f in folder.glob("*/*.safetensors"))
+    try:
+        index = read_index(folder)
+        pipeline = str(index.get("_class_name", ""))
+        family = family_id(pipeline)
+        for name, entry in index.items():
+            if isinstance(entry, list) and any(entry) and name not in _OPTIONAL:
+                weight_files(folder, name)
+        return ModelInfo(folder.name, folder, pipeline, family, size)
+    except ContactSheetError as error:
+        return ModelInfo(folder.name, folder, "", "", size, str(error))

@@ -1,0 +1,260 @@
+"""Denoises many cells together: collects rows, drops equal ones, packs batches, hands back.
+
+The engine knows trajectories and one function that evaluates rows. It loads nothing, decodes
+nothing and stores nothing; it tells what happened as it happens, and its caller does the rest
+between two batches.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from pipelines.errors import ContactSheetError, OutOfMemory
+from pipelines.guidance import GuidedTrajectory, Row
+
+VERSION = "1"
+"""Part of every finished cell's address: raise it when the same Request gives other pixels."""
+
+log = logging.getLogger(__name__)
+
+Evaluate = Callable[[Sequence[Row]], Tensor]
+"""Rows to model outputs, (rows, C, h, w)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """A cell took its `step`-th of `steps` evaluations; `trajectory.last` has the details."""
+
+    cell: int
+    step: int
+    steps: int
+    trajectory: GuidedTrajectory
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A cell has its latents, (1, C, h, w); `seconds` is its share of the batches' time."""
+
+    cell: int
+    latents: Tensor
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A cell cannot go on. The others do."""
+
+    cell: int
+    error: Exception
+
+
+EngineEvent = Stepped | Finished | Failed
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the engine counted so far."""
+
+    rows_naive: int = 0
+    rows_computed: int = 0
+    batches: int = 0
+
+
+@dataclass(slots=True)
+class _Live:
+    """A cell that is being denoised."""
+
+    cell: int
+    trajectory: GuidedTrajectory
+    rows: tuple[Row, ...]
+    places: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+    step: int = 0
+    ended: bool = False
+
+
+def denoise(
+    cells: Iterable[tuple[int, Callable[[], GuidedTrajectory]]],
+    evaluate: Evaluate,
+    *,
+    batch_rows: int,
+    stop: Callable[[], bool] = lambda: False,
+    free_memory: Callable[[], bool] = lambda: False,
+    tally: Tally | None = None,
+) -> Iterator[EngineEvent]:
+    """Denoise cells in as few, as full batches as possible.
+
+    Every round takes one evaluation of every live cell. Rows that are equal (bits of x, t and
+    condition) are computed once. New cells join as others finish, so that a batch stays full
+    while finished pictures come out early.
+
+    Args:
+        cells: number and maker of each cell's trajectory; a maker is called when its cell joins.
+        evaluate: computes the outputs of up to `batch_rows` rows.
+        batch_rows: rows in one call of `evaluate` at most. Halved when memory runs out.
+        stop: asked before every batch; when true the engine ends without another event.
+        free_memory: called when memory ran out; true if it freed something worth a retry.
+        tally: counts rows and batches.
+    Yields: what happened, in order. A cell ends with Finished or Failed unless stopped.
+    """
+    tally = tally if tally is not None else Tally()
+    waiting = deque(cells)
+    live: list[_Live] = []
+    limit = _Limit(batch_rows)
+    while waiting or live:
+        yield from _admit(waiting, live, limit.rows)
+        unique = _merge(live)
+        tally.rows_naive += sum(len(one.rows) for one in live)
+        outputs: list[Tensor | Exception] = []
+        for chunk in split(unique, limit.rows):
+            if stop():
+                return
+            started = time.perf_counter()
+            outputs += _evaluate_safely(chunk, evaluate, limit, free_memory, tally)
+            _charge(live, len(outputs) - len(chunk), len(outputs), time.perf_counter() - started)
+        for one in live:
+            yield from _advance(one, outputs)
+        live = [one for one in live if not one.ended]
+
+
+def split(rows: Sequence[Row], most: int) -> list[Sequence[Row]]:
+    """Rows in as few chunks as `most` allows, of equal size give or take one.
+
+    Equal chunks waste least: 18 rows at most 16 go as 9 + 9, not as 16 + 2.
+    """
+    count = -(-len(rows) // most)
+    return [rows[len(rows) * i // count : len(rows) * (i + 1) // count] for i in range(count)]
+
+
+def _admit(
+    waiting: deque[tuple[int, Callable[[], GuidedTrajectory]]], live: list[_Live], most: int
+) -> Iterator[Failed]:
+    """Let cells join while a round still fits in four batches.
+
+    Fewer live cells would leave batches half empty and miss equal rows; more would only delay
+    the first finished picture.
+    """
+    while waiting and sum(len(one.rows) for one in live) < 4 * most:
+        cell, make = waiting.popleft()
+        try:
+            with torch.inference_mode():
+                trajectory = make()
+                live.append(_Live(cell, trajectory, trajectory.start()))
+        except Exception as error:  # one bad cell must not lose the others
+            log.exception("cell %d could not start", cell)
+            yield Failed(cell, error)
+
+
+def _merge(live: Sequence[_Live]) -> list[Row]:
+    """The rows to compute; every live cell learns where its own are."""
+    places: dict[tuple[float, int, bytes], int] = {}
+    unique: list[Row] = []
+    for one in live:
+        one.places = []
+        content: tuple[Tensor, bytes] | None = None
+        for row in one.rows:
+            if content is None or content[0] is not row.x:
+                content = (row.x, _bits(row.x))
+            key = (float(row.t), id(row.condition), content[1])
+            place = places.setdefault(key, len(unique))
+            if place == len(unique):
+                unique.append(row)
+            one.places.append(place)
+    return unique
+
+
+def _bits(x: Tensor) -> bytes:
+    """The exact content of a tensor, for comparing rows without rounding or hashing."""
+    flat: bytes = x.detach().contiguous().cpu().view(torch.uint8).numpy().tobytes()
+    return flat
+
+
+@dataclass(slots=True)
+class _Limit:
+    rows: int
+
+
+def _evaluate_safely(
+    chunk: Sequence[Row],
+    evaluate: Evaluate,
+    limit: _Limit,
+    free_memory: Callable[[], bool],
+    tally: Tally,
+) -> list[Tensor | Exception]:
+    """Outputs of a chunk, (1, C, h, w) each; the error in its place where a row has none.
+
+    Out of memory: free what is idle, then halve the batch, then give up on the row.
+    """
+    try:
+        tally.batches += 1
+        tally.rows_computed += len(chunk)
+        with torch.inference_mode():
+            return [*torch.split(evaluate(chunk), 1)]
+    except torch.OutOfMemoryError as error:
+        tally.batches -= 1
+        tally.rows_computed -= len(chunk)
+        if free_memory():
+            return _evaluate_safely(chunk, evaluate, limit, free_memory, tally)
+        if len(chunk) == 1:
+            return [OutOfMemory(f"one row does not fit in the device's memory: {error}")]
+        limit.rows = max(1, len(chunk) // 2)
+        log.warning("out of memory at %d rows; batches of %d from now on", len(chunk), limit.rows)
+        return [
+            output
+            for part in split(chunk, limit.rows)
+            for output in _evaluate_safely(part, evaluate, limit, free_memory, tally)
+        ]
+    except Exception as error:  # one bad batch must not lose the others
+        log.exception("a batch of %d rows failed", len(chunk))
+        return [error] * len(chunk)
+
+
+def _charge(live: Sequence[_Live], first: int, end: int, seconds: float) -> None:
+    """Split a batch's time among the cells whose rows were in it."""
+    users = [(one, sum(first <= place < end for place in one.places)) for one in live]
+    total = sum(count for _, count in users)
+    for one, count in users:
+        one.seconds += seconds * count / total
+
+
+def _advance(one: _Live, outputs: Sequence[Tensor | Exception]) -> Iterator[EngineEvent]:
+    """Hand a cell its outputs: it has stepped, and perhaps it has finished or failed."""
+    mine = [outputs[place] for place in one.places]
+    try:
+        tensors = [_tensor(output) for output in mine]
+        with torch.inference_mode():
+            one.rows = one.trajectory.advance(tensors)
+    except Exception as error:  # one bad cell must not lose the others
+        if not isinstance(error, ContactSheetError):
+            log.exception("cell %d failed at evaluation %d", one.cell, one.step)
+        one.ended = True
+        yield Failed(one.cell, error)
+        return
+    one.step += 1
+    last = one.trajectory.last
+    assert last is not None, "a trajectory that advanced has a last evaluation"
+    yield Stepped(one.cell, one.step, last[0].total, one.trajectory)
+    latents = one.trajectory.result
+    if latents is None:
+        return
+    one.ended = True
+    if bool(torch.isfinite(latents).all()):
+        yield Finished(one.cell, latents, one.seconds)
+    else:
+        yield Failed(one.cell, ContactSheetError(_OVERFLOW))
+
+
+_OVERFLOW = "the model's numbers overflowed (it gave infinities); float32 usually helps"
+
+
+def _tensor(output: Tensor | Exception) -> Tensor:
+    if isinstance(output, Exception):
+        raise output
+    return output

@@ -1,0 +1,55 @@
+"""Every error a user can cause or meet, in one tree.
+
+    ContactSheetError
+    ├── InvalidRequest      a value is out of range, or values do not fit together
+    ├── UnknownName         a sampler, schedule, model or field that does not exist
+    ├── ModelUnavailable    a model is missing, broken, unsafe or of an unsupported kind
+    ├── OutOfMemory         the device is too small, after everything that frees memory was tried
+    └── Cancelled           the user stopped the run
+
+A message says what came, what is allowed and what to do. Only `ui/` turns these into
+`gr.Error` and only `app.py` into exit codes. Any other exception is a bug and surfaces.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ContactSheetError(Exception):
+    """Base of all errors that are shown to the user as they are."""
+
+
+class InvalidRequest(ContactSheetError):
+    """A value is out of range, or values do not fit together."""
+
+
+class UnknownName(ContactSheetError):
+    """A name that no registry knows."""
+
+    @classmethod
+    def of(cls, kind: str, name: str, known: Iterable[str], where: str) -> UnknownName:
+        """An error that names the closest known names and where all of them are listed."""
+        options = list(known)
+        folded = {option.lower(): option for option in options}
+        close = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.5)
+        if close:
+            hint = f"did you mean {folded[close[0]]!r}? "
+        elif options and len(options) <= 8:
+            hint = f"known: {', '.join(options)} "
+        else:
+            hint = ""
+        return cls(f"unknown {kind} {name!r}; {hint}({where})")
+
+
+class ModelUnavailable(ContactSheetError):
+    """A model is missing, broken, unsafe or of a kind that is not supported."""
+
+
+class OutOfMemory(ContactSheetError):
+    """The device is too small for this cell, after all that frees memory was tried."""
+
+
+class Cancelled(ContactSheetError):
+    """The user stopped the run."""

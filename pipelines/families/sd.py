@@ -1,0 +1,108 @@
+"""Stable Diffusion 1.x and 2.x: epsilon and v prediction, one CLIP text encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipelines.families.base import Model, Sizes
+from pipelines.guidance import Row
+from pipelines.samplers import Kind
+
+
+class StableDiffusion:
+    """SD 1.x/2.x (Rombach et al. 2022, arXiv:2112.10752)."""
+
+    id = "sd"
+    label = "Stable Diffusion 1.x / 2.x"
+    components = ("tokenizer", "text_encoder", "unet", "vae")
+    sampler_kind: Kind = "diffusion"
+
+    def sizes(self, configs: Mapping[str, Mapping[str, Any]]) -> Sizes:
+        factor = 2 ** (len(configs["vae"]["block_out_channels"]) - 1)
+        size = configs["unet"]["sample_size"]
+        h, w = (size, size) if isinstance(size, int) else size
+        # Below this the UNet's innermost level would be empty.
+        least = factor * 2 ** (len(configs["unet"]["block_out_channels"]) - 1)
+        most = max(2048, 2 * factor * max(h, w))
+        return Sizes(native=(w * factor, h * factor), multiple=factor, least=least, most=most)
+
+    def latent_shape(self, model: Model, width: int, height: int) -> tuple[int, int, int]:
+        factor = 2 ** (len(model.components["vae"].config.block_out_channels) - 1)
+        return model.components["unet"].config.in_channels, height // factor, width // factor
+
+    def encode(self, model: Model, texts: Sequence[str]) -> list[Tensor]:
+        """Text embeddings, (1, tokens, D) each, as diffusers computes them."""
+        tokenizer, encoder = model.components["tokenizer"], model.components["text_encoder"]
+        tokens = tokenizer(
+            list(texts),
+            padding="max_length",
+            max_length=tokenizer.model_max_length,
+            truncation=True,
+            return_tensors="pt",
+        )
+        mask = None
+        if getattr(encoder.config, "use_attention_mask", False):
+            mask = tokens.attention_mask.to(model.device)
+        with torch.inference_mode():
+            states = encoder(tokens.input_ids.to(model.device), attention_mask=mask)[0]
+        return list(states.to(model.dtype).split(1))
+
+    def evaluate(self, model: Model, rows: Sequence[Row]) -> Tensor:
+        x = torch.cat([row.x for row in rows])
+        t = torch.stack([row.t.to(torch.float32) for row in rows]).to(model.device)
+        condition = torch.cat([row.condition for row in rows])
+        output: Tensor = model.components["unet"](
+            x, t, encoder_hidden_states=condition, return_dict=False
+        )[0]
+        return output
+
+    def denoised(self, model: Model, x: Tensor, t: Tensor, model_output: Tensor) -> Tensor:
+        """The clean latents the network sees behind its input.
+
+        Math: epsilon: (x − √(1−ᾱ)·ε)/√ᾱ;  v: √ᾱ·x − √(1−ᾱ)·v;  sample: the output itself.
+            The network's input is x_t = √ᾱ·x_0 + √(1−ᾱ)·ε under every sampler, because
+            `scale_model_input` brings the others to it; ᾱ between two timesteps is
+            interpolated in log-SNR.
+        Source: Ho et al. 2020, arXiv:2006.11239; v: Salimans & Ho 2022, arXiv:2202.00512.
+        """
+        config = model.scheduler_config
+        kind = config.get("prediction_type", "epsilon")
+        if kind == "sample":
+            return model_output
+        log_snr = _log_snr(
+            config.get("num_train_timesteps", 1000),
+            config.get("beta_start", 0.0001),
+            config.get("beta_end", 0.02),
+            config.get("beta_schedule", "linear"),
+        )
+        position = min(max(float(t), 0.0), len(log_snr) - 1.0)
+        low = min(int(position), len(log_snr) - 2)
+        value = torch.lerp(log_snr[low], log_snr[low + 1], position - low)
+        alpha, sigma = float(value.sigmoid().sqrt()), float((-value).sigmoid().sqrt())
+        if kind == "v_prediction":
+            return alpha * x - sigma * model_output
+        return (x - sigma * model_output) / alpha
+
+    def decode(self, model: Model, latents: Tensor) -> Tensor:
+        vae = model.components["vae"]
+        with torch.inference_mode():
+            image = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
+            image = (image * 0.5 + 0.5).clamp(0.0, 1.0).float()
+            pixels: Tensor = (image * 255.0).round().to("cpu", torch.uint8)
+            return pixels
+
+
+@lru_cache(maxsize=8)
+def _log_snr(steps: int, start: float, end: float, schedule: str) -> Tensor:
+    """log(ᾱ/(1−ᾱ)) of every training timestep, (steps,) float64."""
+    if schedule == "scaled_linear":
+        betas = torch.linspace(start**0.5, end**0.5, steps, dtype=torch.float64) ** 2
+    else:
+        betas = torch.linspace(start, end, steps, dtype=torch.float64)
+    alphas = torch.cumprod(1.0 - betas, 0)
+    return torch.log(alphas / (1.0 - alphas))

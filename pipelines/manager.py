@@ -1,0 +1,357 @@
+"""PipelineManager: loads models as cached components and hands out thin views on them.
+
+The cache holds components (tokenizer, text encoder, UNet, VAE), keyed by what is in their
+files, so that two models with the same VAE share it. A byte budget is kept by evicting what
+was used longest ago; what is in use is never evicted. Schedulers are not cached: each
+trajectory builds its own from the checkpoint's config, so swapping one loads nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipelines import catalog
+from pipelines.catalog import Digests, ModelInfo
+from pipelines.errors import ContactSheetError, ModelUnavailable, OutOfMemory
+from pipelines.families import family_of
+from pipelines.families.base import Family, Model, Sizes
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentKey:
+    """What makes two components the same.
+
+    Attributes:
+        source: digest of class, config and weight files.
+        variant: of the weight files, such as fp16; None for the plain ones.
+        dtype: numbers' type in memory.
+    """
+
+    source: str
+    variant: str | None
+    dtype: str
+
+
+@dataclass(slots=True)
+class _Entry:
+    component: Any
+    bytes: int
+    name: str
+    users: int = 0
+    last_used: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One component a model needs: where it lies and what it will take."""
+
+    name: str
+    library: str
+    cls: str
+    folder: Path
+    key: ComponentKey
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """What one `use` did; its text is the manager's log line."""
+
+    model: str
+    loaded: Mapping[str, int]
+    reused: tuple[str, ...]
+    evicted: tuple[str, ...]
+    seconds: float
+
+    def __str__(self) -> str:
+        loaded = ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in self.loaded.items())
+        return (
+            f"{self.model}: loaded {loaded or 'nothing'}; "
+            f"reused {', '.join(self.reused) or 'nothing'}; "
+            f"evicted {', '.join(self.evicted) or 'nothing'}; {self.seconds:.2f} s"
+        )
+
+
+def default_budget(total: int, device: str) -> int:
+    """Bytes of a device's memory that components may take; the rest is for their work."""
+    return int(total * (0.8 if device.startswith("cuda") else 0.5))
+
+
+class PipelineManager:
+    """The one owner of loaded components.
+
+    Args:
+        folders: where models lie.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`; probed at the first use.
+        budget: bytes that components may take together; None = from the device.
+    """
+
+    def __init__(
+        self, folders: Sequence[Path], *, device: str = "auto", budget: int | None = None
+    ) -> None:
+        self.folders = list(folders)
+        self.history: list[Loading] = []
+        self._asked_device = device
+        self._asked_budget = budget
+        self._cache: dict[ComponentKey, _Entry] = {}
+        self._digests = Digests()
+        # from_pretrained is not thread-safe, and two loads at once would break the budget.
+        self._lock = threading.RLock()
+
+    def models(self) -> list[ModelInfo]:
+        """All models found, also those that cannot be used."""
+        return catalog.find(self.folders)
+
+    def locate(self, name: str) -> ModelInfo:
+        """Raises: UnknownName, ModelUnavailable."""
+        return catalog.locate(name, self.folders)
+
+    def family(self, name: str) -> Family:
+        """Raises: UnknownName, ModelUnavailable."""
+        return family_of(self.locate(name).pipeline)
+
+    def sizes(self, name: str) -> Sizes:
+        """Picture sizes a model takes, from its configs alone."""
+        info = self.locate(name)
+        family = family_of(info.pipeline)
+        configs = {part: catalog.component_config(info.path, part) for part in family.components}
+        try:
+            return family.sizes(configs)
+        except KeyError as error:
+            raise ModelUnavailable(f"{info.path}: a config lacks {error}") from None
+
+    def scheduler_config(self, name: str) -> dict[str, Any]:
+        """The checkpoint's own scheduler config."""
+        return catalog.read_json(self.locate(name).path / "scheduler" / "scheduler_config.json")
+
+    def fingerprint(self, name: str) -> str:
+        """Hash of all that decides the model's pixels: classes, configs, weights, scheduler."""
+        info = self.locate(name)
+        digests = [part.key.source for part in self._parts(info, family_of(info.pipeline))]
+        digests.append(self._digests.files([info.path / "scheduler" / "scheduler_config.json"]))
+        return _join(digests)
+
+    @property
+    def device(self) -> str:
+        return resolve_device(self._asked_device)
+
+    @property
+    def budget(self) -> int:
+        if self._asked_budget is None:
+            self._asked_budget = default_budget(device_memory(self.device), self.device)
+        return self._asked_budget
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of all cached components, measured from their tensors."""
+        with self._lock:
+            return sum(entry.bytes for entry in self._cache.values())
+
+    @contextmanager
+    def use(self, name: str) -> Iterator[Model]:
+        """A loaded model; its components stay until the block ends.
+
+        Raises: UnknownName, ModelUnavailable, OutOfMemory: the cache is as before then, but
+            for what had to be evicted.
+        """
+        started = time.perf_counter()
+        info = self.locate(name)
+        family = family_of(info.pipeline)
+        with self._lock:
+            parts = self._parts(info, family)
+            held = self._hold(info.id, parts, started)
+        try:
+            yield Model(
+                id=info.id,
+                components={
+                    part.name: entry.component for part, entry in zip(parts, held, strict=True)
+                },
+                scheduler_config=self.scheduler_config(name),
+                fingerprint=self.fingerprint(name),
+                device=self.device,
+                dtype=device_dtype(self.device),
+            )
+        finally:
+            with self._lock:
+                for entry in held:
+                    entry.users -= 1
+                    entry.last_used = time.monotonic()
+
+    def free_idle(self) -> bool:
+        """Evict all that is not in use. True if anything was freed."""
+        with self._lock:
+            evicted = [self._evict(key) for key in self._idle()]
+        if evicted:
+            log.info("freed %s", ", ".join(evicted))
+        return bool(evicted)
+
+    def _parts(self, info: ModelInfo, family: Family) -> list[_Part]:
+        dtype = device_dtype(self.device)
+        index = catalog.read_index(info.path)
+        parts = []
+        for name in family.components:
+            if not isinstance(index.get(name), list):
+                raise ModelUnavailable(f"{info.path}: model_index.json has no {name!r}")
+            library, cls = index[name]
+            files = catalog.weight_files(info.path, name)
+            folder = info.path / name
+            rest = [f for f in folder.iterdir() if f.suffix in (".json", ".txt", ".model")]
+            source = _join([library, cls, self._digests.files([*files, *rest])])
+            variant = catalog.variant_of(files[0]) if files else None
+            size = catalog.tensor_bytes(files, dtype.itemsize)
+            key = ComponentKey(source, variant, str(dtype))
+            parts.append(_Part(name, library, cls, folder, key, size))
+        return parts
+
+    def _hold(self, model: str, parts: Sequence[_Part], started: float) -> list[_Entry]:
+        """Entries of all parts, each with one more user; loads what is missing."""
+        held: list[_Entry] = []
+        loaded: dict[str, int] = {}
+        reused: list[str] = []
+        evicted: list[str] = []
+        try:
+            for part in parts:
+                if part.key in self._cache:
+                    reused.append(part.name)
+                else:
+                    # All parts of this model count as in use, loaded or not.
+                    evicted += self._make_room(part, keep={other.key for other in parts})
+                    self._cache[part.key] = self._load(part)
+                    loaded[part.name] = self._cache[part.key].bytes
+                entry = self._cache[part.key]
+                entry.users += 1
+                held.append(entry)
+        except BaseException:
+            for entry in held:
+                entry.users -= 1
+            raise
+        loading = Loading(
+            model, loaded, tuple(reused), tuple(evicted), time.perf_counter() - started
+        )
+        self.history.append(loading)
+        log.log(logging.INFO if loaded or evicted else logging.DEBUG, "%s", loading)
+        return held
+
+    def _make_room(self, part: _Part, keep: set[ComponentKey]) -> list[str]:
+        evicted = []
+        idle = [key for key in self._idle() if key not in keep]
+        while self.resident_bytes + part.bytes > self.budget and idle:
+            evicted.append(self._evict(idle.pop(0)))
+        if self.resident_bytes + part.bytes > self.budget:
+            raise OutOfMemory(
+                f"{part.folder} needs {part.bytes / 1e6:.0f} MB; the budget is "
+                f"{self.budget / 1e6:.0f} MB and {self.resident_bytes / 1e6:.0f} MB are in use; "
+                "raise the budget with --memory"
+            )
+        return evicted
+
+    def _idle(self) -> list[ComponentKey]:
+        """Keys of what is not in use, longest ago first."""
+        idle = [key for key, entry in self._cache.items() if entry.users == 0]
+        return sorted(idle, key=lambda key: self._cache[key].last_used)
+
+    def _evict(self, key: ComponentKey) -> str:
+        name = self._cache.pop(key).name
+        if self.device.startswith("cuda"):
+            import torch
+
+            torch.cuda.empty_cache()
+        return name
+
+    def _load(self, part: _Part) -> _Entry:
+        library = __import__(part.library)
+        cls = getattr(library, part.cls, None)
+        if cls is None:
+            raise ModelUnavailable(
+                f"{part.folder} needs {part.library}.{part.cls}, which the installed "
+                f"{part.library} {library.__version__} does not have"
+            )
+        dtype = device_dtype(self.device)
+        options: dict[str, Any] = {"local_files_only": True}
+        if part.bytes:
+            options["use_safetensors"] = True
+            options["variant"] = part.key.variant
+            options["torch_dtype" if part.library == "diffusers" else "dtype"] = dtype
+            options["output_loading_info"] = True
+        try:
+            component = cls.from_pretrained(str(part.folder), **options)
+            if part.bytes:
+                component, report = component
+                _check_complete(part, report["missing_keys"])
+        except ContactSheetError:
+            raise
+        except Exception as error:  # whatever the library raises, this model cannot be used
+            raise ModelUnavailable(f"{part.folder} cannot be loaded: {error}") from error
+        if hasattr(component, "parameters"):
+            component = component.to(self.device).eval().requires_grad_(False)
+        return _Entry(component, measure(component), f"{part.folder.parent.name}/{part.name}")
+
+
+def _check_complete(part: _Part, missing: Collection[str]) -> None:
+    """The libraries fill tensors that are missing with random numbers and only warn."""
+    if missing:
+        raise ModelUnavailable(
+            f"{part.folder} lacks {len(missing)} of its tensors, such as {min(missing)!r}; "
+            "fetch it again"
+        )
+
+
+def measure(component: Any) -> int:
+    """Bytes of a component's parameters and buffers; 0 for a tokenizer."""
+    if not hasattr(component, "parameters"):
+        return 0
+    tensors = [*component.parameters(), *component.buffers()]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def resolve_device(asked: str) -> str:
+    """A torch device name. Raises: ModelUnavailable: if the asked one is not here."""
+    import torch
+
+    if asked == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        kind = torch.device(asked).type
+    except RuntimeError as error:
+        raise ModelUnavailable(f"device {asked!r}: {str(error).splitlines()[0]}") from None
+    present = {"cpu": True, "cuda": torch.cuda.is_available()}.get(
+        kind, kind == "mps" and torch.backends.mps.is_available()
+    )
+    if not present:
+        raise ModelUnavailable(f"device {asked!r} is not on this machine; try --device cpu")
+    return asked
+
+
+def device_memory(device: str) -> int:
+    """Bytes of memory the device has in all."""
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    import psutil
+
+    return int(psutil.virtual_memory().total)
+
+
+def device_dtype(device: str) -> Any:
+    """float16 on CUDA, float32 elsewhere (on CPUs bf16 is slower and parity is exact)."""
+    import torch
+
+    return torch.float16 if device.startswith("cuda") else torch.float32
+
+
+def _join(parts: Sequence[str]) -> str:
+    import hashlib
+
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

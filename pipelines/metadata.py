@@ -1,0 +1,116 @@
+"""Settings inside pictures: written so that we lose nothing and other tools read the most."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import InvalidRequest
+from pipelines.samplers import SAMPLERS
+from pipelines.types import Request
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.PngImagePlugin import PngInfo
+
+OURS = "contact_sheet"
+COMMON = "parameters"
+PIXELS_MAX = 64 * 2**20
+"""Pictures with more pixels are refused before they are decoded."""
+
+
+def settings_text(request: Request) -> str:
+    """The settings in the grammar that AUTOMATIC1111's web UI writes and many tools read."""
+    lines = [request.prompt]
+    if request.negative_prompt:
+        lines.append(f"Negative prompt: {request.negative_prompt}")
+    facts: dict[str, Any] = {
+        "Steps": request.steps,
+        "Sampler": SAMPLERS[request.sampler].label,
+        "Schedule type": request.schedule.replace("_", " ").capitalize(),
+        "CFG scale": f"{request.guidance_scale:g}",
+        "Seed": request.seed,
+        "Size": f"{request.width}x{request.height}" if request.width and request.height else None,
+        "Model": request.model,
+        "CFG rescale": f"{request.guidance_rescale:g}" if request.guidance_rescale else None,
+        "Guidance start": f"{request.guidance_start:g}" if request.guidance_start else None,
+        "Guidance stop": f"{request.guidance_stop:g}" if request.guidance_stop < 1.0 else None,
+        "Version": "Contact Sheet",
+    }
+    lines.append(", ".join(f"{k}: {_quote(v)}" for k, v in facts.items() if v is not None))
+    return "\n".join(lines)
+
+
+def _quote(value: Any) -> str:
+    """A value as it is; in JSON quotes if the grammar would split it."""
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if any(c in text for c in ',:\n"') else text
+
+
+def png_info(request: Request) -> PngInfo:
+    """The text chunks of a picture made from this Request."""
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    info.add_itxt(COMMON, settings_text(request))
+    info.add_itxt(OURS, request.to_json())
+    return info
+
+
+def read_request(image: Image) -> Request | None:
+    """The Request a picture of ours carries; None for other pictures.
+
+    Raises: InvalidRequest, UnknownName: if it carries one that this version cannot read.
+    """
+    text = getattr(image, "text", {}).get(OURS) or image.info.get(OURS)
+    return Request.from_json(text) if isinstance(text, str) else None
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings found in a picture, ours or another tool's, ready for JSON.
+
+    Ours give the Request's fields. Others give `generator`, `prompts`, `negative_prompts`,
+    `samplers` and `models` as far as they are found.
+    Raises: InvalidRequest: if the file is no picture, too large, or carries no settings.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > PIXELS_MAX:
+                raise InvalidRequest(
+                    f"{path} has {image.width} × {image.height} pixels; at most "
+                    f"{PIXELS_MAX} are read"
+                )
+            request = read_request(image)
+    except FileNotFoundError:
+        raise InvalidRequest(f"{path} does not exist") from None
+    except Image.DecompressionBombError as error:
+        raise InvalidRequest(f"{path} has too many pixels: {error}") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise InvalidRequest(f"{path} cannot be read as a picture: {error}") from None
+    if request is not None:
+        return request.model_dump()
+    return _other_tool(path)
+
+
+def _other_tool(path: Path) -> dict[str, Any]:
+    from sd_parsers import ParserManager
+
+    try:
+        found = ParserManager().parse(path)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        found = None  # the parsers trip over texts that only look like settings
+    if found is None:
+        raise InvalidRequest(f"{path} carries no settings of an image generator")
+    return {
+        "generator": str(getattr(found.generator, "value", found.generator)),
+        "prompts": [prompt.value for prompt in found.prompts],
+        "negative_prompts": [prompt.value for prompt in found.negative_prompts],
+        "samplers": [
+            {"name": sampler.name, **{k: str(v) for k, v in sampler.parameters.items()}}
+            for sampler in found.samplers
+        ],
+        "models": [model.name for model in found.models],
+    }

@@ -1,0 +1,243 @@
+"""Makes the cells of one run: groups them, loads each model once, denoises, decodes, reports.
+
+Everything with an effect goes through the arguments, so this reads as the order of the work.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pipelines import engine, samplers
+from pipelines.errors import ContactSheetError, OutOfMemory
+from pipelines.families.base import Family, Model
+from pipelines.guidance import Guidance, GuidedTrajectory
+from pipelines.manager import PipelineManager
+from pipelines.trajectory import initial_noise, trajectory
+from pipelines.types import CellDone, CellFailed, CellPreview, CellProgress, Event, Request
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PIL.Image import Image
+    from torch import Tensor
+
+BATCH_ROWS = 16
+"""Rows in a batch. On two CPU cores the shipped model's rows cost least from here on."""
+
+PREVIEW_SHARE = 0.1
+"""Previews may take this share of the time at most."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What `render` needs to know of a run.
+
+    Attributes:
+        cells: complete Requests; those in `skip` are there already.
+        save: keeps a finished picture; returns its file, or None if nothing is kept.
+    """
+
+    run: str
+    cells: Sequence[Request]
+    skip: frozenset[int]
+    previews: bool
+    stop: Callable[[], bool]
+    publish: Callable[[Event], None]
+    save: Callable[[int, Image], Path | None]
+
+
+def render(job: Job, manager: PipelineManager, tally: engine.Tally) -> None:
+    """Make every cell that is not there yet; each ends in CellDone or CellFailed unless stopped."""
+    for model_id, sizes in group(job).items():
+        cells = [cell for of_size in sizes.values() for cell in of_size]
+        try:
+            with manager.use(model_id) as model:
+                family = manager.family(model_id)
+                for of_size in sizes.values():
+                    if not job.stop():
+                        _render_group(job, of_size, family, model, manager, tally)
+        except ContactSheetError as error:
+            for cell in cells:
+                job.publish(CellFailed(job.run, cell, job.cells[cell], str(error)))
+
+
+def group(job: Job) -> dict[str, dict[tuple[int, int], list[int]]]:
+    """Cells by model, then by size: each model is loaded once, equal sizes share batches."""
+    groups: dict[str, dict[tuple[int, int], list[int]]] = {}
+    for cell, request in enumerate(job.cells):
+        if cell not in job.skip:
+            size = (request.width or 0, request.height or 0)
+            groups.setdefault(request.model, {}).setdefault(size, []).append(cell)
+    return groups
+
+
+def _render_group(
+    job: Job,
+    cells: Sequence[int],
+    family: Family,
+    model: Model,
+    manager: PipelineManager,
+    tally: engine.Tally,
+) -> None:
+    conditions = _encode(family, model, [job.cells[cell] for cell in cells])
+
+    def maker(request: Request) -> Callable[[], GuidedTrajectory]:
+        return lambda: start(family, model, request, conditions)
+
+    events = engine.denoise(
+        [(cell, maker(job.cells[cell])) for cell in cells],
+        lambda rows: family.evaluate(model, rows),
+        batch_rows=BATCH_ROWS,
+        stop=job.stop,
+        free_memory=manager.free_idle,
+        tally=tally,
+    )
+    clock = PreviewClock()
+    for event in events:
+        match event:
+            case engine.Stepped(cell, step, steps, walk):
+                job.publish(CellProgress(job.run, cell, step, steps))
+                if job.previews and step < steps and clock.due(cell):
+                    with clock:
+                        image = _preview(family, model, walk)
+                        job.publish(CellPreview(job.run, cell, step, image))
+            case engine.Finished(cell, latents, seconds):
+                _finish(job, cell, latents, seconds, family, model, manager)
+            case engine.Failed(cell, error):
+                job.publish(CellFailed(job.run, cell, job.cells[cell], explain(error)))
+
+
+def start(
+    family: Family, model: Model, request: Request, conditions: dict[str, Any]
+) -> GuidedTrajectory:
+    """The guided trajectory of one cell, with its own scheduler and generator.
+
+    Raises: InvalidRequest: if the scheduler cannot do what is asked.
+    """
+    assert request.width and request.height, "a cell's size is resolved before it is made"
+    scheduler = samplers.build(
+        request.sampler, request.schedule, model.scheduler_config, request.steps, request.seed
+    )
+    shape = family.latent_shape(model, request.width, request.height)
+    noise, generator = initial_noise(shape, request.seed)
+    walk = trajectory(scheduler, noise.to(model.device, model.dtype), generator)
+    return GuidedTrajectory(
+        walk,
+        Guidance.of(request),
+        conditions[request.prompt],
+        conditions[request.negative_prompt],
+    )
+
+
+def _encode(family: Family, model: Model, requests: Sequence[Request]) -> dict[str, Any]:
+    """The condition of every text in use, each encoded once."""
+    texts = sorted({t for r in requests for t in (r.prompt, r.negative_prompt)})
+    return dict(zip(texts, family.encode(model, texts), strict=True))
+
+
+def _finish(
+    job: Job,
+    cell: int,
+    latents: Tensor,
+    seconds: float,
+    family: Family,
+    model: Model,
+    manager: PipelineManager,
+) -> None:
+    started = time.perf_counter()
+    request = job.cells[cell]
+    try:
+        image = to_image(decode(family, model, latents, manager.free_idle))
+        file = job.save(cell, image)
+    except ContactSheetError as error:
+        job.publish(CellFailed(job.run, cell, request, str(error)))
+        return
+    seconds += time.perf_counter() - started
+    job.publish(CellDone(job.run, cell, request, image, file, seconds, cached=False))
+
+
+def decode(
+    family: Family, model: Model, latents: Tensor, free_memory: Callable[[], bool]
+) -> Tensor:
+    """Pictures of latents. Out of memory: free what is idle, then decode in tiles.
+
+    Raises: OutOfMemory: if tiles do not fit either.
+    """
+    try:
+        return family.decode(model, latents)
+    except torch.OutOfMemoryError:
+        log.warning("out of memory in the VAE; trying again")
+    vae = model.components["vae"]
+    try:
+        if free_memory():
+            return family.decode(model, latents)
+    except torch.OutOfMemoryError:
+        log.warning("out of memory in the VAE again; decoding in tiles")
+    vae.enable_tiling()
+    try:
+        return family.decode(model, latents)
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemory(f"the picture does not fit in memory, even in tiles: {error}") from None
+    finally:
+        vae.disable_tiling()
+
+
+def to_image(pixels: Tensor) -> Image:
+    """A picture from (1, 3, H, W) uint8."""
+    from PIL import Image
+
+    return Image.fromarray(pixels[0].permute(1, 2, 0).numpy())
+
+
+def _preview(family: Family, model: Model, walk: GuidedTrajectory) -> Image:
+    assert walk.last is not None, "a stepped trajectory has a last evaluation"
+    asked, output = walk.last
+    with torch.inference_mode():
+        latents = family.denoised(model, asked.x, asked.t, output)
+    return to_image(family.decode(model, latents))
+
+
+class PreviewClock:
+    """Says when the next preview is due, so that previews cost no more than their share.
+
+    Used as a context around making one, it measures what that takes. Cells take turns, so
+    every cell of a sheet is seen to grow.
+    """
+
+    def __init__(self, share: float = PREVIEW_SHARE) -> None:
+        self._share = share
+        self._cost = 0.0
+        self._began = 0.0
+        self._ended = time.perf_counter()
+        self._shown: dict[int, int] = {}
+
+    def due(self, cell: int) -> bool:
+        if time.perf_counter() - self._ended < self._cost / self._share:
+            return False
+        fewest = min(self._shown.values(), default=0)
+        if self._shown.setdefault(cell, fewest) > fewest:
+            return False
+        self._shown[cell] += 1
+        return True
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended = time.perf_counter()
+        self._cost = self._ended - self._began
+
+
+def explain(error: Exception) -> str:
+    """What a failed cell shows: our own errors as they are, others with their type."""
+    if isinstance(error, ContactSheetError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"

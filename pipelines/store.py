@@ -1,0 +1,206 @@
+"""Finished pictures and runs on disk: PNG files named by content, and one SQLite file.
+
+A picture's address is a hash of its Request and of the model, so the same cell is never made
+twice. Files appear whole or not at all: they are written beside their place and renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.errors import InvalidRequest
+from pipelines.metadata import png_info, read_request
+from pipelines.types import Request, RunStatus, Sheet, Stats
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS runs (
+    id TEXT PRIMARY KEY, created REAL NOT NULL, status TEXT NOT NULL,
+    sheet TEXT NOT NULL, stats TEXT NOT NULL, error TEXT);
+CREATE INDEX IF NOT EXISTS runs_created ON runs (created);
+CREATE TABLE IF NOT EXISTS cells (
+    run TEXT NOT NULL REFERENCES runs (id), cell INTEGER NOT NULL, request TEXT NOT NULL,
+    address TEXT, seconds REAL, cached INTEGER, error TEXT,
+    PRIMARY KEY (run, cell));
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """One line about a run; `created` is in Unix seconds."""
+
+    id: str
+    created: float
+    status: RunStatus
+    prompt: str
+    cells: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCell:
+    request: Request
+    address: str | None
+    seconds: float
+    cached: bool
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    id: str
+    status: RunStatus
+    sheet: Sheet
+    stats: Stats
+    error: str | None
+    cells: Sequence[StoredCell]
+
+
+class Store:
+    """The folder of finished work. All methods may be called from any thread.
+
+    Raises: InvalidRequest: if the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self._lock = threading.Lock()
+        try:
+            (self.folder / "pictures").mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(
+                self.folder / "contact-sheet.sqlite", check_same_thread=False, timeout=30
+            )
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.executescript(_SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise InvalidRequest(f"outputs folder {folder} cannot be written: {error}") from None
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    def path(self, address: str) -> Path:
+        """Where the picture of this address lies, or would lie."""
+        return self.folder / "pictures" / address[:2] / f"{address}.png"
+
+    def picture(self, address: str) -> Image | None:
+        """A finished picture, or None if it was not made yet or its file is damaged."""
+        from PIL import Image
+
+        path = self.path(address)
+        try:
+            with Image.open(path) as image:
+                image.load()
+                return image.copy() if read_request(image) else None
+        except (OSError, SyntaxError, ValueError, InvalidRequest):
+            return None
+
+    def save_picture(self, address: str, image: Image, request: Request) -> Path:
+        """Write a picture with its settings; whole or not at all."""
+        return write_png(self.path(address), image, request)
+
+    def begin(self, run: str, sheet: Sheet, cells: Sequence[Request]) -> None:
+        """Record a run that was asked for."""
+        with self._write() as db:
+            db.execute(
+                "INSERT INTO runs VALUES (?, ?, 'queued', ?, ?, NULL)",
+                (run, time.time(), sheet.model_dump_json(), json.dumps(asdict(Stats()))),
+            )
+            db.executemany(
+                "INSERT INTO cells (run, cell, request) VALUES (?, ?, ?)",
+                [(run, i, request.to_json()) for i, request in enumerate(cells)],
+            )
+
+    def cell_done(
+        self, run: str, cell: int, address: str | None, seconds: float, cached: bool,
+        error: str | None = None,
+    ) -> None:  # fmt: skip
+        """Record how a cell ended."""
+        with self._write() as db:
+            db.execute(
+                "UPDATE cells SET address = ?, seconds = ?, cached = ?, error = ? "
+                "WHERE run = ? AND cell = ?",
+                (address, seconds, cached, error, run, cell),
+            )
+
+    def end(self, run: str, status: RunStatus, stats: Stats, error: str | None) -> None:
+        """Record how a run ended."""
+        with self._write() as db:
+            db.execute(
+                "UPDATE runs SET status = ?, stats = ?, error = ? WHERE id = ?",
+                (status, json.dumps(asdict(stats)), error, run),
+            )
+
+    def run(self, id: str) -> StoredRun | None:
+        """A run as it was recorded; one that was cut off counts as stopped."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT status, sheet, stats, error FROM runs WHERE id = ?", (id,)
+            ).fetchone()
+            cells = self._db.execute(
+                "SELECT request, address, seconds, cached, error FROM cells "
+                "WHERE run = ? ORDER BY cell",
+                (id,),
+            ).fetchall()
+        if row is None:
+            return None
+        status, sheet, stats, error = row
+        return StoredRun(
+            id=id,
+            status=status if status in ("done", "failed") else "stopped",
+            sheet=Sheet.model_validate_json(sheet),
+            stats=Stats(**json.loads(stats)),
+            error=error,
+            cells=[
+                StoredCell(Request.from_json(request), address, seconds or 0.0, bool(cached), why)
+                for request, address, seconds, cached, why in cells
+            ],
+        )
+
+    def recent(self, limit: int) -> list[RunSummary]:
+        """The newest runs, newest first."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT id, created, status, json_extract(sheet, '$.base.prompt'), "
+                "(SELECT count(*) FROM cells WHERE run = runs.id) "
+                "FROM runs ORDER BY created DESC LIMIT ?",
+                (limit,),
+            ).fetchall()
+        return [RunSummary(*row) for row in rows]
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._db:
+            yield self._db
+
+
+def write_png(path: Path, image: Image, request: Request) -> Path:
+    """A lossless picture with its settings, written whole or not at all.
+
+    Raises: InvalidRequest: if the place cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+        try:
+            with draft.open("wb") as file:
+                image.save(file, "PNG", pnginfo=png_info(request))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise InvalidRequest(f"{path} cannot be written: {error.strerror or error}") from None
+    return path

@@ -1,0 +1,309 @@
+"""Studio: the one door to everything below. One worker thread owns the device.
+
+    studio = Studio(models="models", outputs="outputs")
+    picture = studio.image(Request(prompt="a red apple"))
+    for event in studio.run(Sheet.seeds(Request(prompt="a red apple"), 4)): ...
+
+A run lives here, in the worker and the store, not in whoever asked for it: it goes on when
+nobody watches, and anyone may come back to it by its id.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines import samplers
+from pipelines.catalog import ModelInfo
+from pipelines.errors import Cancelled, ContactSheetError, InvalidRequest
+from pipelines.families.base import check_sampler
+from pipelines.manager import PipelineManager
+from pipelines.runs import Run
+from pipelines.store import RunSummary, Store
+from pipelines.types import (
+    CellDone,
+    CellFailed,
+    Event,
+    Request,
+    RunFinished,
+    RunStarted,
+    Sheet,
+    Stats,
+)
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+KEPT_RUNS = 50
+"""Finished runs that stay in memory; older ones come back from the store."""
+
+log = logging.getLogger(__name__)
+
+
+class Studio:
+    """Makes sheets. Cheap to build: nothing is loaded before the first run.
+
+    Args:
+        models: folder or folders with models.
+        outputs: folder that keeps pictures and runs; None keeps nothing.
+        device: `auto`, `cpu`, `cuda`, …
+        budget: bytes that loaded models may take; None = from the device.
+    """
+
+    def __init__(
+        self,
+        models: str | Path | Sequence[str | Path] = "models",
+        outputs: str | Path | None = None,
+        *,
+        device: str = "auto",
+        budget: int | None = None,
+    ) -> None:
+        folders = [models] if isinstance(models, str | Path) else list(models)
+        self.manager = PipelineManager(
+            [Path(folder) for folder in folders], device=device, budget=budget
+        )
+        self.store = None if outputs is None else Store(Path(outputs))
+        self._runs: OrderedDict[str, Run] = OrderedDict()
+        self._lock = threading.Lock()
+        self._queue: queue.Queue[tuple[Run, bool] | None] = queue.Queue()
+        self._worker: threading.Thread | None = None
+        self._closed = False
+
+    def models(self) -> list[ModelInfo]:
+        """All models found, also those that cannot be used (they say why)."""
+        return self.manager.models()
+
+    def native_size(self, model: str) -> tuple[int, int]:
+        """Width and height a model was trained at. Raises: UnknownName, ModelUnavailable."""
+        return self.manager.sizes(model).native
+
+    def resolve(self, request: Request) -> Request:
+        """A complete Request that the model can do.
+
+        Raises: InvalidRequest, UnknownName, ModelUnavailable: saying what is allowed.
+        """
+        sizes = self.manager.sizes(request.model)
+        config = self.manager.scheduler_config(request.model)
+        check_sampler(self.manager.family(request.model), request, config)
+        complete = request.replace(
+            model=self.manager.locate(request.model).path.as_posix()
+            if "/" in request.model
+            else request.model,
+            width=request.width or sizes.native[0],
+            height=request.height or sizes.native[1],
+        )
+        assert complete.width and complete.height, "just filled in"
+        sizes.check(complete.width, complete.height)
+        # Built once for its errors only: some schedulers have step limits of their own.
+        samplers.build(
+            complete.sampler,
+            complete.schedule,
+            config,
+            complete.steps,
+            complete.seed,
+        )
+        return complete
+
+    def submit(self, sheet: Sheet, *, previews: bool = True) -> Run:
+        """Queue a sheet and return its handle at once.
+
+        Raises: InvalidRequest, UnknownName, ModelUnavailable: if any cell cannot be made;
+            then nothing is queued.
+        """
+        if self._closed:
+            raise InvalidRequest("this studio is closed")
+        cells = [self.resolve(request) for request in sheet.expand()]
+        _ = self.manager.device  # its errors belong here, not in every cell
+        run = Run(sheet, cells)
+        if self.store is not None:
+            self.store.begin(run.id, sheet, cells)
+        with self._lock:
+            self._runs[run.id] = run
+            self._forget_old()
+            if self._worker is None:
+                self._worker = threading.Thread(target=self._work, name="studio", daemon=True)
+                self._worker.start()
+        self._queue.put((run, previews))
+        return run
+
+    def run(self, sheet: Sheet) -> Iterator[Event]:
+        """Make a sheet and yield its events; leaving the loop early stops the run.
+
+        Raises: as `submit`.
+        """
+        run = self.submit(sheet, previews=False)
+        try:
+            yield from run.events()
+        finally:
+            run.stop()
+
+    def image(self, request: Request) -> Image:
+        """One picture. Raises: ContactSheetError: if it could not be made."""
+        for event in self.run(Sheet(base=request)):
+            match event:
+                case CellDone(image=image):
+                    return image
+                case CellFailed(error=error):
+                    raise ContactSheetError(error)
+                case RunFinished(error=str(error)):
+                    raise ContactSheetError(error)
+        raise Cancelled("the run was stopped before its picture was finished")
+
+    def find(self, id: str) -> Run | None:
+        """A run by its id, live or from the store; None if there is none."""
+        with self._lock:
+            if id in self._runs:
+                return self._runs[id]
+        return self._restore(id)
+
+    def recent(self, limit: int = 20) -> list[RunSummary]:
+        """The newest runs in the store, newest first; [] without a store."""
+        return [] if self.store is None else self.store.recent(limit)
+
+    def warm_up(self, model: str) -> None:
+        """Load a model ahead of its first run. Raises: UnknownName, ModelUnavailable."""
+        import pipelines.rendering  # noqa: F401  (imports torch and diffusers)
+
+        with self.manager.use(model):
+            pass
+
+    def close(self) -> None:
+        """Stop all runs and the worker."""
+        self._closed = True
+        with self._lock:
+            for run in self._runs.values():
+                run.stop()
+        self._queue.put(None)
+        if self._worker is not None:
+            self._worker.join()
+        if self.store is not None:
+            self.store.close()
+
+    def _forget_old(self) -> None:
+        finished = [id for id, run in self._runs.items() if run.snapshot().finished]
+        for id in finished[: max(0, len(self._runs) - KEPT_RUNS)]:
+            del self._runs[id]
+
+    def _work(self) -> None:
+        while (item := self._queue.get()) is not None:
+            run, previews = item
+            try:
+                self._make(run, previews)
+            except Exception as error:  # a bug, but the worker must outlive it
+                log.exception("run %s broke", run.id)
+                self._end(run, RunFinished(run.id, "failed", Stats(), f"internal error: {error}"))
+
+    def _make(self, run: Run, previews: bool) -> None:
+        from pipelines import engine
+        from pipelines.rendering import Job, render
+
+        started = time.perf_counter()
+        run.publish(RunStarted(run.id, run.requests))
+        addresses = self._addresses(run)
+        cached = self._publish_cached(run, addresses)
+        tally = engine.Tally()
+        failed: list[str] = []
+
+        def publish(event: Event) -> None:
+            match event:
+                case CellDone(cell=cell, seconds=seconds):
+                    self._record(run, cell, addresses.get(cell), seconds)
+                case CellFailed(cell=cell, error=error):
+                    failed.append(error)
+                    self._record(run, cell, None, 0.0, error=error)
+            run.publish(event)
+
+        def save(cell: int, image: Image) -> Path | None:
+            if self.store is None or cell not in addresses:
+                return None
+            return self.store.save_picture(addresses[cell], image, run.requests[cell])
+
+        render(
+            Job(run.id, run.requests, cached, previews, lambda: run.stop_asked, publish, save),
+            self.manager,
+            tally,
+        )
+        stats = Stats(
+            cells=len(run.requests),
+            cells_cached=len(cached),
+            rows_naive=tally.rows_naive,
+            rows_computed=tally.rows_computed,
+            batches=tally.batches,
+            seconds=time.perf_counter() - started,
+        )
+        done = sum(cell.status == "done" for cell in run.snapshot().cells)
+        if done + len(failed) < len(run.requests):
+            self._end(run, RunFinished(run.id, "stopped", stats))
+        elif failed and not done:
+            self._end(run, RunFinished(run.id, "failed", stats, failed[0]))
+        else:
+            self._end(run, RunFinished(run.id, "done", stats))
+
+    def _addresses(self, run: Run) -> dict[int, str]:
+        """Where each cell's picture belongs in the store; without one, nowhere."""
+        addresses: dict[int, str] = {}
+        for cell, request in enumerate(run.requests if self.store is not None else ()):
+            # A model may have gone since `submit`; `render` tells its cells why they fail.
+            with suppress(ContactSheetError):
+                addresses[cell] = self._address(request)
+        return addresses
+
+    def _publish_cached(self, run: Run, addresses: Mapping[int, str]) -> frozenset[int]:
+        """Publish the cells whose pictures are in the store already; their numbers."""
+        if self.store is None:
+            return frozenset()
+        found = set()
+        for cell, address in addresses.items():
+            request = run.requests[cell]
+            image = self.store.picture(address)
+            if image is not None:
+                found.add(cell)
+                self._record(run, cell, address, 0.0, cached=True)
+                file = self.store.path(address)
+                run.publish(CellDone(run.id, cell, request, image, file, 0.0, cached=True))
+        return frozenset(found)
+
+    def _address(self, request: Request) -> str:
+        from pipelines.engine import VERSION
+
+        manager = self.manager
+        device = "" if manager.device == "cpu" else manager.device
+        return request.address(f"{manager.fingerprint(request.model)} {VERSION} {device}")
+
+    def _record(
+        self, run: Run, cell: int, address: str | None, seconds: float, *,
+        cached: bool = False, error: str | None = None,
+    ) -> None:  # fmt: skip
+        if self.store is not None:
+            self.store.cell_done(run.id, cell, address, seconds, cached, error)
+
+    def _end(self, run: Run, event: RunFinished) -> None:
+        if self.store is not None:
+            self.store.end(run.id, event.status, event.stats, event.error)
+        run.publish(event)
+
+    def _restore(self, id: str) -> Run | None:
+        stored = self.store.run(id) if self.store is not None else None
+        if stored is None or self.store is None:
+            return None
+        run = Run(stored.sheet, [cell.request for cell in stored.cells], id)
+        run.publish(RunStarted(id, run.requests))
+        for number, cell in enumerate(stored.cells):
+            image = self.store.picture(cell.address) if cell.address else None
+            if cell.address and image is not None:
+                file = self.store.path(cell.address)
+                run.publish(
+                    CellDone(id, number, cell.request, image, file, cell.seconds, cell.cached)
+                )
+            elif cell.error:
+                run.publish(CellFailed(id, number, cell.request, cell.error))
+        run.publish(RunFinished(id, stored.status, stored.stats, stored.error))
+        with self._lock:
+            return self._runs.setdefault(id, run)

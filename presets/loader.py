@@ -1,0 +1,48 @@
+"""Loads the preset files that lie beside this module."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.types import Request
+
+_HERE = Path(__file__).parent
+
+
+class ModelPreset(BaseModel):
+    """How a model is shown and what it does best with; every field has a sensible default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str = ""
+    about: str = ""
+    licence: str = ""
+    sampler: str = Request.model_fields["sampler"].default
+    schedule: str = Request.model_fields["schedule"].default
+    steps: int = Request.model_fields["steps"].default
+    guidance_scale: float = Request.model_fields["guidance_scale"].default
+    sizes: tuple[tuple[int, int], ...] = ()
+    examples: tuple[str, ...] = ()
+
+    def defaults(self) -> dict[str, Any]:
+        """The Request fields this preset recommends."""
+        return {name: getattr(self, name) for name in RECOMMENDED}
+
+
+RECOMMENDED = ("sampler", "schedule", "steps", "guidance_scale")
+
+
+@cache
+def _models() -> dict[str, ModelPreset]:
+    with (_HERE / "models.toml").open("rb") as file:
+        return {name: ModelPreset(**entry) for name, entry in tomllib.load(file).items()}
+
+
+def model_preset(model: str) -> ModelPreset:
+    """The preset of a model id; general defaults for a model without an entry."""
+    return _models().get(model) or ModelPreset(title=model)

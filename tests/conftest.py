@@ -1,0 +1,52 @@
+"""Tiny random models on disk, shared by the tests; every file is real, only small."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.tiny import save_sd, unet
+
+AddModel = Callable[..., Path]
+"""Copies a model: (name, like="tiny") to its new folder, which the test may damage."""
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder. No test may change it: take `shelf` for that.
+
+    tiny: epsilon. tinyv: v-prediction, with other weights throughout. twin: the text encoder
+    and VAE of tiny with another UNet.
+    """
+    folder = tmp_path_factory.mktemp("models")
+    save_sd(folder / "tiny")
+    save_sd(folder / "tinyv", "v_prediction", seed=1)
+    shutil.copytree(folder / "tiny", folder / "twin")
+    torch.manual_seed(2)
+    unet().save_pretrained(folder / "twin" / "unet", safe_serialization=True)
+    return folder
+
+
+@pytest.fixture
+def shelf(models: Path, tmp_path: Path) -> tuple[Path, AddModel]:
+    """An empty models folder of the test's own, and what puts copies of models into it."""
+    folder = tmp_path / "shelf"
+    folder.mkdir()
+
+    def add(name: str, like: str = "tiny") -> Path:
+        return Path(shutil.copytree(models / like, folder / name))
+
+    return folder, add
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """So small a model runs fastest on one thread, by far so when the machine is busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -1,0 +1,181 @@
+"""Checkpoints, the tokenizer, the folded autoencoder, the exported folder, the measures."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+from PIL import Image
+from transformers import CLIPTokenizer
+
+from training import common
+from training.data.captions import all_phrases
+from training.data.colours import BACKGROUNDS, background_rgb, nearest_background
+from training.data.concepts import Concept
+from training.data.drawings import compose
+from training.evaluate import Ask, corner_colour, judge, rank
+from training.export import export, read_config
+from training.latents import fold_normalisation
+from training.run_all import commands
+from training.sampling import make_pipeline
+from training.text import MAX_TOKENS, build_text_encoder, learn_tokenizer
+from training.unet import Config, build_unet, ema_decay
+from training.vae import Config as VaeConfig
+from training.vae import build_vae
+
+CONCEPTS = [Concept("1", "red apple", ("apple",), ("fruit",)), Concept("2", "dog", (), ("pet",))]
+TEXTS = ("", "a red apple, 3d style", "Zürich qwxyz 42!", "🍎🦊 ☃️ \u4f60\u597d", "word " * 200)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> CLIPTokenizer:
+    return learn_tokenizer(all_phrases(CONCEPTS, 5, 0), 900)
+
+
+@pytest.fixture
+def vae() -> AutoencoderKL:
+    torch.manual_seed(0)
+    return build_vae(VaeConfig(channels=(8, 8, 8, 8), norm_groups=4)).eval()
+
+
+@pytest.fixture
+def pipeline(tokenizer: CLIPTokenizer, vae: AutoencoderKL) -> StableDiffusionPipeline:
+    torch.manual_seed(0)
+    unet = build_unet(Config(channels=(32, 32, 32), heads=2, text_hidden=16))
+    return make_pipeline(unet, build_text_encoder(len(tokenizer), 16, 1), tokenizer, vae)
+
+
+def test_a_checkpoint_gives_back_weights_optimizer_and_state(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.randn(4, 3)).sum().backward()
+    optimizer.step()
+    tensors = common.prefixed("model", model.state_dict()) | common.optimizer_tensors(optimizer)
+    common.save_checkpoint(tmp_path / "c.safetensors", tensors, {"step": 7, "spent": 1.5})
+    loaded, state = common.load_checkpoint(tmp_path / "c.safetensors")
+    assert state == {"step": 7, "spent": 1.5}
+    other = torch.nn.Linear(3, 2)
+    other.load_state_dict(common.part(loaded, "model"))
+    assert torch.equal(other.weight, model.weight)
+    restored = torch.optim.AdamW(other.parameters())
+    common.restore_optimizer(restored, loaded)
+    before, after = optimizer.state_dict()["state"], restored.state_dict()["state"]
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[i][name], after[i][name]) for i in before for name in before[i])
+    assert [path.name for path in tmp_path.iterdir()] == ["c.safetensors"]
+
+
+def test_any_text_has_tokens_that_read_back(tokenizer: CLIPTokenizer) -> None:
+    for text in TEXTS:
+        ids = tokenizer(text).input_ids
+        assert ids[0] == 0
+        assert ids[-1] == 1
+        assert 1 not in ids[1:-1], "an unknown piece became the end token"
+        assert max(ids) < len(tokenizer)
+        letters = tokenizer.decode(ids[1:-1]).replace(" ", "")
+        assert letters == "".join(text.lower().split())
+
+
+def test_names_are_learnt_as_few_tokens(tokenizer: CLIPTokenizer) -> None:
+    assert len(tokenizer("apple").input_ids) == 3
+    assert len(tokenizer("zqxwk").input_ids) > 4
+
+
+def test_folding_normalises_and_changes_no_picture(vae: AutoencoderKL) -> None:
+    folded = copy.deepcopy(vae)
+    torch.manual_seed(1)
+    pixels = torch.rand(2, 3, 32, 32) * 2 - 1
+    mean, std = torch.tensor([1.0, -2.0, 0.5, 0.0]), torch.tensor([0.5, 2.0, 1.0, 3.0])
+    with torch.no_grad():
+        fold_normalisation(folded, mean, std)
+        before, after = vae.encode(pixels).latent_dist, folded.encode(pixels).latent_dist
+        shape = (1, 4, 1, 1)
+        spread = std.square().mean().sqrt()
+        expected = (before.mean - mean.view(shape)) / std.view(shape) * spread
+        assert torch.allclose(after.mean, expected, atol=1e-5)
+        assert torch.allclose(after.std, before.std / std.view(shape) * spread, rtol=1e-3)
+        same = vae.decode(before.mean).sample - folded.decode(after.mean).sample
+    assert float(same.abs().max()) < 1e-4
+    assert folded.config.scaling_factor == pytest.approx(1 / float(spread))
+
+
+def test_an_exported_model_loads_and_draws(
+    pipeline: StableDiffusionPipeline, tmp_path: Path
+) -> None:
+    ids = [pipeline.tokenizer(text).input_ids for text in TEXTS]
+    size = export(pipeline, tmp_path)
+    weights = list(tmp_path.rglob("*.safetensors"))
+    assert size == sum(path.stat().st_size for path in weights)
+    kinds = {path.suffix for path in tmp_path.rglob("*") if path.is_file()}
+    assert kinds == {".json", ".safetensors"}
+    loaded = StableDiffusionPipeline.from_pretrained(
+        tmp_path, use_safetensors=True, torch_dtype=torch.float16
+    )
+    assert loaded.unet.dtype == loaded.vae.dtype == torch.float16
+    for name, value in pipeline.unet.state_dict().items():
+        assert torch.equal(value, loaded.unet.state_dict()[name])
+    assert loaded.safety_checker is None
+    assert loaded.tokenizer.model_max_length == MAX_TOKENS
+    assert loaded.text_encoder.config.max_position_embeddings == MAX_TOKENS
+    assert [loaded.tokenizer(text).input_ids for text in TEXTS] == ids
+    loaded = StableDiffusionPipeline.from_pretrained(tmp_path, use_safetensors=True)
+    assert loaded.unet.dtype == loaded.text_encoder.dtype == torch.float32
+    loaded.set_progress_bar_config(disable=True)
+    for prompt in ("", TEXTS[-1]):
+        picture = loaded(prompt, num_inference_steps=1, guidance_scale=5.0).images[0]
+        assert picture.size == (128, 128)
+
+
+def test_the_run_s_config_is_read_back(tmp_path: Path) -> None:
+    config = Config(minutes=3.0, channels=(32, 64))
+    common.save_config(config, tmp_path)
+    assert read_config(tmp_path) == config
+
+
+def test_rates_and_averages() -> None:
+    assert common.cosine(0.05, 0.1, 1.0) == pytest.approx(0.5)
+    assert common.cosine(0.1, 0.1, 1.0) == pytest.approx(1.0)
+    assert common.cosine(1.0, 0.1, 1.0, 0.2) == pytest.approx(0.2)
+    assert ema_decay(100, 12.0) == pytest.approx(0.99**13)
+
+
+def test_compose_mixes_by_alpha() -> None:
+    rgba = np.array([[[200, 100, 0, 255], [9, 9, 9, 0], [200, 100, 0, 51]]], np.uint8)
+    mixed = compose(rgba, (0, 50, 100))
+    assert np.allclose(mixed, [[[200, 100, 0], [0, 50, 100], [40, 60, 80]]])
+
+
+def test_every_named_colour_is_nearest_to_itself() -> None:
+    for name in ("white", *BACKGROUNDS):
+        assert nearest_background(background_rgb(name)) == name
+    with pytest.raises(KeyError):
+        background_rgb("turquoise")
+
+
+def test_corners_alone_decide_the_background() -> None:
+    picture = Image.new("RGB", (128, 128), (220, 60, 60))
+    picture.paste((20, 20, 20), (8, 8, 120, 120))
+    assert corner_colour(np.asarray(picture, np.float32)) == (220, 60, 60)
+
+
+def test_the_concept_check_finds_the_drawing_it_is_shown() -> None:
+    table = torch.rand(6, 4, 32, 32, generator=torch.Generator().manual_seed(0))
+    table[:, :3] *= table[:, 3:]
+    ask = Ask(2, "3d", "red", "")
+    shown = table[2, :3] + (1 - table[2, 3:]) * torch.tensor([220, 60, 60.0]).view(3, 1, 1) / 255
+    assert rank(shown, ask, {"3d": table}, (220, 60, 60)) == 0
+    assert rank(shown, Ask(3, "3d", "red", ""), {"3d": table}, (220, 60, 60)) >= 1
+    big = shown.permute(1, 2, 0).numpy().repeat(4, 0).repeat(4, 1)[None] * 255
+    ranks, _ = judge(big, [ask], {"3d": table})
+    assert ranks.tolist() == [0]
+
+
+def test_stages_run_in_order_with_their_minutes() -> None:
+    stages = commands(Path("c"), Path("o"), 5.0, 7.0, True)
+    assert [stage[0].split(".")[1] for stage in stages] == ["vae", "unet", "export", "evaluate"]
+    assert stages[0][1:3] == ["--minutes", "5.0"]
+    assert stages[1][1:3] == ["--minutes", "7.0"]
+    assert ["--resume" in stage for stage in stages] == [True, True, False, False]

@@ -1,0 +1,52 @@
+"""Takes the pictures of the page for the README: python -m tests.ui.screenshots docs/images
+
+It serves the shipped models itself and uses a browser as the tests do.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from pipelines import Studio
+from presets import model_preset
+from tests.ui import pages
+from tests.ui.conftest import FLAGS, chromium, start
+
+MODELS = Path(__file__).parents[2] / "models"
+
+
+def take(folder: Path) -> None:
+    """One file a colour scheme: `text-to-image-light.png`, `text-to-image-dark.png`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as outputs, sync_playwright() as playwright:
+        studio = Studio(MODELS, outputs)
+        site, stop = start(studio)
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        for scheme in ("light", "dark"):
+            page = browser.new_page(
+                viewport={"width": 1440, "height": 1010},
+                color_scheme="dark" if scheme == "dark" else "light",
+            )
+            page.goto(site.url)
+            for seed, prompt in enumerate(model_preset("emoji").examples, start=1):
+                pages.fill(page, Prompt=prompt, Pictures=4)
+                pages.fix_seed(page, seed)
+                pages.generate(page)
+                current = page.locator(".cs-recent[aria-current]", has_text=prompt)
+                current.locator("img").wait_for(timeout=120_000)
+            page.wait_for_timeout(500)
+            page.evaluate("scrollTo(0, 0)")
+            page.mouse.move(0, 0)
+            page.screenshot(path=folder / f"text-to-image-{scheme}.png")
+            page.close()
+        browser.close()
+        stop()
+        studio.close()
+
+
+if __name__ == "__main__":
+    take(Path(sys.argv[1]))

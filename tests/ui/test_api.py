@@ -1,0 +1,54 @@
+"""The endpoints, called by gradio_client as a program would."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from pipelines import Request
+from pipelines.metadata import read_request
+from tests.ui import pages
+from tests.ui.conftest import Site
+
+
+@pytest.fixture(scope="module")
+def client(site: Site) -> Client:
+    return Client(site.url, verbose=False)
+
+
+def test_generate_returns_files_and_settings(client: Client, site: Site) -> None:
+    files, settings = client.predict(
+        prompt="a red apple", model="basic", steps=3, seed=5, count=2, api_name="/generate"
+    )
+    requests = [Request(**fields) for fields in json.loads(settings)]
+    assert [request.seed for request in requests] == [5, 6]
+    for file, request in zip(files, requests, strict=True):
+        with Image.open(file) as image:
+            assert read_request(image) == request
+            assert image.convert("RGB") == site.studio.image(request)
+
+
+def test_bad_values_come_back_as_their_message(client: Client) -> None:
+    with pytest.raises(AppError, match=r"steps is 0; it must be a whole number from 1 to 1000"):
+        client.predict(model="basic", steps=0, api_name="/generate")
+    with pytest.raises(AppError, match=r"unknown sampler 'eulr'; did you mean 'euler'"):
+        client.predict(model="basic", sampler="eulr", api_name="/generate")
+
+
+def test_nothing_else_is_public(client: Client) -> None:
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert set(endpoints) == {"/generate"}
+
+
+def test_a_cancelled_call_stops_its_run(client: Client, site: Site) -> None:
+    job = client.submit(model="basic", steps=1000, prompt="long", api_name="/generate")
+    pages.until(lambda: site.newest_run().requests[0].prompt == "long", "the run")
+    run = site.newest_run()
+    pages.until(lambda: run.snapshot().evaluations > 0, "the first step")
+    job.cancel()
+    pages.until(lambda: run.snapshot().finished, "the end of the run")
+    assert run.snapshot().status == "stopped"

@@ -1,0 +1,75 @@
+"""What the form means, without a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from pipelines import ContactSheetError, Request, Studio
+from pipelines.types import SEED_MAX
+from ui.settings import SettingsForm, random_seed
+
+
+@pytest.fixture
+def form(models: Path) -> SettingsForm:
+    with gr.Blocks():
+        form = SettingsForm("form")
+        form.add_prompts()
+        form.add_settings(Studio(models))
+    return form
+
+
+@pytest.fixture
+def fields(form: SettingsForm) -> dict[str, Any]:
+    """The form as a page that was just opened has it."""
+    return {name: part.value for name, part in form.parts.items()}
+
+
+def test_every_field_of_a_request_is_in_the_form(form: SettingsForm) -> None:
+    assert set(form.parts) == {*Request.model_fields, "count", "size", "seed_mode"}
+
+
+def test_an_untouched_form_is_a_valid_request(form: SettingsForm, fields: dict[str, Any]) -> None:
+    request, count = form.read(fields)
+    assert (request.model, request.width, count) == ("basic", None, 1)
+
+
+def test_random_seeds_differ_and_leave_room(form: SettingsForm, fields: dict[str, Any]) -> None:
+    seeds = {form.read({**fields, "seed": 5})[0].seed for _ in range(20)}
+    assert len(seeds) == 20
+    assert all(random_seed(16) + 15 <= SEED_MAX for _ in range(100))
+    assert form.read({**fields, "seed": 5, "seed_mode": "fixed"})[0].seed == 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"count": 0}, "from 1 to 16"),
+        ({"count": 1.5}, "from 1 to 16"),
+        ({"count": None}, "from 1 to 16"),
+        ({"count": float("nan")}, "from 1 to 16"),
+        ({"size": "custom", "width": 64, "height": None}, "both a width and a height"),
+        ({"size": "huge"}, "width is 'huge'"),
+        ({"steps": None}, "steps is None; it must be a whole number"),
+        ({"sampler": "eulr"}, "did you mean 'euler'"),
+        ({"schedule": "karras", "sampler": "ddim"}, "has no schedule 'karras'"),
+    ],
+)
+def test_bad_fields_say_what_is_allowed(
+    form: SettingsForm, fields: dict[str, Any], changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ContactSheetError, match=message):
+        form.read({**fields, **changes})
+
+
+@pytest.mark.parametrize("kept", [None, "x", {}, {"prompt": "a"}, {"steps": 0}])
+def test_a_form_kept_by_a_browser_is_checked(
+    form: SettingsForm, fields: dict[str, Any], kept: Any
+) -> None:
+    assert form.restore(kept) == {}
+    if kept == {"steps": 0}:
+        assert form.restore({**fields, **kept}) == {}
+    assert form.restore({**fields, "prompt": "kept"})[form["prompt"]] == "kept"

@@ -1,0 +1,95 @@
+"""Every drawing in every background as normalised latents, encoded once and cached.
+
+The VAE's latents are first made zero-mean and of equal variance channel by channel. Both maps are
+1×1 convolutions that an `AutoencoderKL` already ends and begins with, so they are folded into its
+`quant_conv` and `post_quant_conv`; one number, `scaling_factor`, then gives unit variance.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from training.common import log
+from training.data.captions import BACKGROUND_NAMES
+from training.data.colours import background_rgb
+from training.data.concepts import Concept
+from training.data.drawings import STYLES, Drawings, compose
+
+
+@dataclass(frozen=True)
+class Latents:
+    """The training set of the UNet.
+
+    Args:
+        values: (concepts, styles, backgrounds, 4, 16, 16) float16, unit variance.
+        vae: the autoencoder with the normalisation folded in and `scaling_factor` set.
+    """
+
+    values: Tensor
+    vae: AutoencoderKL
+
+
+@torch.no_grad()
+def fold_normalisation(vae: AutoencoderKL, mean: Tensor, std: Tensor) -> None:
+    """Make the latents zero-mean with equal variance by channel, changing no picture.
+
+    Math: z' = (z − m)·s̄/s with s̄ = √(mean s²); the decoder gets z = z'·s/s̄ + m back.
+    Args:
+        mean, std: of each latent channel, (4,).
+    """
+    scale = std.square().mean().sqrt() / std
+    count = len(mean)
+    quant, post = vae.quant_conv, vae.post_quant_conv
+    quant.weight[:count] *= scale.view(-1, 1, 1, 1)
+    quant.bias[:count] = (quant.bias[:count] - mean) * scale
+    quant.bias[count:] += 2 * scale.log()
+    post.bias += post.weight[:, :, 0, 0] @ mean
+    post.weight /= scale.view(1, -1, 1, 1)
+    vae.register_to_config(scaling_factor=float(1 / std.square().mean().sqrt()))
+
+
+@torch.no_grad()
+def _encode(vae: AutoencoderKL, drawings: Drawings, concepts: Sequence[Concept]) -> Tensor:
+    """The posterior means of every concept, style and background, (C, S, B, 4, 16, 16)."""
+    row_of = {key: row for row, key in enumerate(drawings.keys)}
+    colours = [background_rgb(name) for name in BACKGROUND_NAMES]
+    found = []
+    for concept in concepts:
+        for style in STYLES:
+            rgba = np.asarray(drawings.pixels[row_of[concept.code, style]])
+            pictures = np.stack([compose(rgba, colour) for colour in colours])
+            pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2) / 127.5 - 1
+            found.append(vae.encode(pixels).latent_dist.mode())
+    shape = (len(concepts), len(STYLES), len(colours))
+    return torch.stack(found).unflatten(0, shape[:2])
+
+
+def prepare_latents(
+    vae: AutoencoderKL, drawings: Drawings, concepts: Sequence[Concept], folder: Path
+) -> Latents:
+    """The normalised training latents and autoencoder, encoded on the first call (a minute or two).
+
+    Args:
+        vae: as trained; it is normalised in place.
+        folder: keeps `latents.safetensors`, used again while the concepts are the same.
+    """
+    path, labels = folder / "latents.safetensors", [concept.label for concept in concepts]
+    index = folder / "latents.json"
+    if not (path.exists() and index.exists() and json.loads(index.read_text()) == labels):
+        raw = _encode(vae, drawings, concepts)
+        channels = raw.movedim(3, 0).flatten(1)
+        mean, std = channels.mean(1), channels.std(1)
+        log.info("latent mean %s std %s", mean.tolist(), std.tolist())
+        flat = (raw - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)
+        save_file({"values": flat.half().contiguous(), "mean": mean, "std": std}, path)
+        index.write_text(json.dumps(labels))
+    kept = load_file(path)
+    fold_normalisation(vae, kept["mean"], kept["std"])
+    return Latents(kept["values"], vae)

@@ -1,0 +1,27 @@
+// Keys for the whole page: Ctrl+Enter (or ⌘+Enter) in a prompt generates, Escape stops a run.
+() => {
+  const press = (tab, id) => {
+    const button = tab?.querySelector(`button[id$="-${id}"]`);
+    if (!button || button.disabled) return false;
+    button.click();
+    return true;
+  };
+  const busy = (node) =>
+    document.querySelector("dialog[open]") || node.getAttribute?.("aria-expanded") === "true";
+
+  document.addEventListener(
+    "keydown",
+    (event) => {
+      const tab = event.target.closest?.(".cs-tab") || document.querySelector(".cs-tab");
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+        if (!event.target.closest?.(".cs-form")) return;
+        event.preventDefault();
+        event.stopPropagation();
+        press(tab, "generate");
+      } else if (event.key === "Escape" && !busy(event.target)) {
+        press(tab, "stop");
+      }
+    },
+    true
+  );
+}

@@ -1,0 +1,83 @@
+"""The grid of a run's pictures, for any tab: it follows a run that lives in the studio.
+
+The page does not wait inside a Gradio event, which a reload would cancel. Its script asks
+`poll` a few times a second what changed, draws that, and goes on asking after a reload or a
+lost connection; nothing is held open in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from pipelines import Studio
+from ui import view
+
+ASSETS = Path(__file__).parent / "assets"
+
+
+def run_view(studio: Studio, *, elem_id: str, empty: str) -> gr.HTML:
+    """A component whose value is the id of the run it shows; "" shows `empty` instead.
+
+    Its events: `run_state` when the run begins or ends, `use_settings` (data: `request`, JSON)
+    when the user wants a picture's settings back in the form.
+    """
+
+    previews = view.Previews()
+
+    def poll(asked: Mapping[str, Any]) -> dict[str, Any]:
+        run = studio.find(str(asked.get("run", "")))
+        if run is None:
+            return dict(view.NOT_FOUND)
+        return view.describe(run.snapshot(), [str(key) for key in asked.get("seen", [])], previews)
+
+    return gr.HTML(
+        value="",
+        elem_id=elem_id,
+        empty=empty,
+        html_template='<div class="cs-run"></div>',
+        js_on_load=_script("run_view.js"),
+        server_functions=[poll],
+        apply_default_css=False,
+    )
+
+
+def run_strip(*, elem_id: str) -> gr.HTML:
+    """Recent runs in a row. Its value comes from `strip_value`; its event `pick` has data `run`."""
+    return gr.HTML(
+        value={"current": "", "runs": []},
+        elem_id=elem_id,
+        html_template='<div class="cs-strip"></div>',
+        js_on_load=_script("run_strip.js"),
+        apply_default_css=False,
+    )
+
+
+def strip_value(studio: Studio, current: str, limit: int = 12) -> dict[str, Any]:
+    """What `run_strip` shows: the newest runs, and which of them is on the page."""
+    runs = []
+    for summary in studio.recent(limit):
+        run = studio.find(summary.id)
+        if run is None:
+            continue
+        snapshot = run.snapshot()
+        made = next((i for i, cell in enumerate(snapshot.cells) if cell.file is not None), None)
+        runs.append(
+            {
+                "id": summary.id,
+                "created": summary.created,
+                "status": snapshot.status,
+                "prompt": summary.prompt,
+                "cells": len(snapshot.cells),
+                "src": None if made is None else view.picture_url(summary.id, made),
+            }
+        )
+    return {"current": current, "runs": runs}
+
+
+def _script(name: str) -> str:
+    """A component's script, with the helpers it uses before it."""
+    return "\n".join((ASSETS / file).read_text(encoding="utf-8") for file in ("elements.js", name))

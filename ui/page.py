@@ -1,0 +1,70 @@
+"""Puts the tabs together. One file a tab; this one only composes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from pipelines import Studio
+from ui.api import add_endpoints
+from ui.text_to_image import TextToImage
+
+ASSETS = Path(__file__).parent / "assets"
+TITLE = "Contact Sheet"
+TAGLINE = "Explore prompts side by side, on your own machine."
+_SYSTEM_FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
+_SYSTEM_MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
+
+
+def build(studio: Studio) -> gr.Blocks:
+    """The page. Its look is in `looks`, which goes to whatever serves it."""
+    page = gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True)
+    with page:
+        gr.HTML(
+            f'<header class="cs-header"><h1>{TITLE}</h1><p>{TAGLINE}</p></header>',
+            apply_default_css=False,
+        )
+        with gr.Tab("Text to image", id="text-to-image"):
+            tab = TextToImage(studio)
+        page.load(
+            tab.restore,
+            tab.kept,
+            [tab.view, tab.strip, *tab.form.outputs],
+            show_progress="hidden",
+            api_visibility="private",
+            queue=False,
+        )
+        add_endpoints(studio)
+    return page
+
+
+def looks() -> dict[str, Any]:
+    """Theme, styles and keys, as `launch` and `mount_gradio_app` take them."""
+    theme = gr.themes.Base(
+        primary_hue=gr.themes.colors.blue,
+        neutral_hue=gr.themes.colors.zinc,
+        radius_size=gr.themes.sizes.radius_sm,
+        font=_SYSTEM_FONT,
+        font_mono=_SYSTEM_MONO,
+    ).set(
+        # The base theme's grey is too pale to read on white.
+        body_text_color_subdued="*neutral_500",
+        body_text_color_subdued_dark="*neutral_400",
+        block_info_text_color="*neutral_500",
+        block_info_text_color_dark="*neutral_400",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
+        block_label_text_color="*neutral_700",
+        block_title_text_color="*neutral_700",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_cancel_text_color="#b91c1c",
+        button_cancel_text_color_dark="#fca5a5",
+    )
+    return {
+        "theme": theme,
+        "css": (ASSETS / "page.css").read_text(encoding="utf-8"),
+        "js": (ASSETS / "page.js").read_text(encoding="utf-8"),
+    }

@@ -1,0 +1,277 @@
+"""The form for the settings of a picture, for any tab.
+
+Components are reached by the name of the Request field they set, never by position.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+
+from pipelines import ContactSheetError, InvalidRequest, Request, Studio
+from pipelines.types import SEED_MAX
+from presets import ModelPreset, model_preset
+from ui.menus import (
+    CUSTOM_SIZE,
+    OWN_SIZE,
+    fitting_schedule,
+    model_choices,
+    sampler_choices,
+    schedule_choices,
+    size_choices,
+)
+
+PICTURES_MAX = 16
+RANDOM, FIXED = "random", "fixed"
+_EXTRAS = ("count", "size", "seed_mode")
+
+Update = dict[Any, Any]
+"""Component to its new value or properties, as Gradio's handlers may return it."""
+
+
+class SettingsForm:
+    """The components of the form and what they mean together.
+
+    Besides the fields of a Request there are `size` and `seed_mode`, which decide how width,
+    height and seed are read, and `count`, the number of pictures. Build it in two parts, in
+    the layout of a tab: `add_prompts`, `add_settings`.
+    """
+
+    def __init__(self, elem_id: str) -> None:
+        self.elem_id = elem_id
+        self.parts: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        return self.parts[name]
+
+    @property
+    def inputs(self) -> set[Any]:
+        return set(self.parts.values())
+
+    @property
+    def outputs(self) -> list[Any]:
+        return list(self.parts.values())
+
+    # ---- layout
+
+    def add_prompts(self) -> None:
+        """The two prompt boxes."""
+        self.parts["prompt"] = gr.Textbox(
+            "",
+            label="Prompt",
+            lines=3,
+            max_lines=8,
+            placeholder="What the picture should show. Ctrl+Enter generates, Escape stops.",
+            elem_classes="cs-prompt",
+            autofocus=True,
+        )
+        self.parts["negative_prompt"] = gr.Textbox(
+            "",
+            label="Negative prompt",
+            lines=1,
+            max_lines=4,
+            placeholder="What it should not show (optional)",
+            elem_classes="cs-prompt",
+        )
+
+    def add_settings(self, studio: Studio) -> None:
+        """Everything else, with the first model's recommended values."""
+        models = model_choices(studio)
+        model = models[0][1] if models else Request.model_fields["model"].default
+        start = Request(model=model, **model_preset(model).defaults())
+        self.parts["model"] = gr.Dropdown(
+            models, value=model, label="Model", info=model_preset(model).about or None
+        )
+        self._add_sampling(start)
+        self._add_size(model_preset(model))
+        self._add_seed()
+        self._add_guidance()
+        self._react()
+
+    def _add_sampling(self, start: Request) -> None:
+        with gr.Row():
+            self.parts["sampler"] = gr.Dropdown(
+                sampler_choices(),
+                value=start.sampler,
+                label="Sampler",
+                info="How noise is removed",
+                min_width=120,
+            )
+            self.parts["schedule"] = gr.Dropdown(
+                schedule_choices(start.sampler),
+                value=start.schedule,
+                label="Schedule",
+                info="Where steps are spent",
+                min_width=110,
+            )
+        with gr.Row():
+            self.parts["steps"] = gr.Number(
+                start.steps, label="Steps", info="More: slower, finer", min_width=110, step=1
+            )
+            self.parts["guidance_scale"] = gr.Number(
+                start.guidance_scale,
+                label="Guidance",
+                info="Pull to the prompt; 1 is off",
+                min_width=110,
+                step=0.5,
+            )
+
+    def _add_size(self, preset: ModelPreset) -> None:
+        choices = size_choices(preset)
+        with gr.Row():
+            self.parts["size"] = gr.Dropdown(
+                choices, value=choices[0][1], label="Size", info="Width × height", min_width=110
+            )
+            self.parts["count"] = gr.Number(
+                1,
+                label="Pictures",
+                info=f"1 to {PICTURES_MAX}, seeds in a row",
+                min_width=110,
+                step=1,
+            )
+        with gr.Row():
+            for name in ("width", "height"):
+                self.parts[name] = gr.Number(
+                    label=name.capitalize(), info="Pixels", visible=False, min_width=90, step=1
+                )
+
+    def _add_seed(self) -> None:
+        with gr.Row():
+            self.parts["seed_mode"] = gr.Radio(
+                [("Random", RANDOM), ("Fixed", FIXED)],
+                value=RANDOM,
+                label="Seed",
+                info="Same seed, same picture",
+                min_width=180,
+            )
+            self.parts["seed"] = gr.Number(
+                0, label="Seed number", info="Used when fixed", min_width=140, step=1
+            )
+        self.reuse = gr.Button(
+            "Reuse the seed shown", size="sm", elem_id=f"{self.elem_id}-reuse", min_width=80
+        )
+
+    def _add_guidance(self) -> None:
+        with gr.Accordion("More about guidance", open=False), gr.Row():
+            for name, label, info in (
+                ("guidance_rescale", "Rescale", "Tames strong guidance; 0 = off"),
+                ("guidance_start", "Start", "From this share of steps"),
+                ("guidance_stop", "Stop at", "To this share of steps"),
+            ):
+                default = Request.model_fields[name].default
+                self.parts[name] = gr.Number(
+                    default, label=label, info=info, min_width=80, step=0.05
+                )
+
+    def _react(self) -> None:
+        """Wire the settings that depend on each other."""
+        quiet: dict[str, Any] = {
+            "show_progress": "hidden", "api_visibility": "private", "queue": False,
+        }  # fmt: skip
+        self["model"].input(self.recommend, self["model"], self.outputs, preprocess=False, **quiet)
+        self["sampler"].input(
+            fitting_schedule,
+            [self["sampler"], self["schedule"]],
+            self["schedule"],
+            preprocess=False,
+            **quiet,
+        )
+        self["size"].input(
+            lambda size: [gr.Number(visible=size == CUSTOM_SIZE)] * 2,
+            self["size"],
+            [self["width"], self["height"]],
+            preprocess=False,
+            **quiet,
+        )
+        self["seed"].input(lambda: FIXED, None, self["seed_mode"], **quiet)
+
+    # ---- meaning
+
+    def by_name(self, values: Mapping[Any, Any]) -> dict[str, Any]:
+        """Field name to raw value, from what Gradio hands over with `preprocess=False`."""
+        return {name: values[part] for name, part in self.parts.items()}
+
+    def read(self, fields: Mapping[str, Any]) -> tuple[Request, int]:
+        """The Request and the number of pictures that the form asks for.
+
+        Args:
+            fields: as `by_name` gives them.
+        Raises: ContactSheetError: for the first value that is not possible.
+        """
+        given = dict(fields)
+        count = picture_count(given["count"])
+        if given["size"] == OWN_SIZE:
+            given |= {"width": None, "height": None}
+        elif given["size"] != CUSTOM_SIZE:
+            width, _, height = str(given["size"]).partition("x")
+            given |= {"width": width, "height": height}
+        elif given["width"] is None or given["height"] is None:
+            raise InvalidRequest("a custom size needs both a width and a height, in pixels")
+        if given["seed_mode"] == RANDOM:
+            given["seed"] = random_seed(count)
+        return Request(**{k: v for k, v in given.items() if k not in _EXTRAS}), count
+
+    def fill(self, request: Request) -> Update:
+        """The form filled with a Request's settings, its seed fixed."""
+        preset = model_preset(request.model)
+        values = request.model_dump()
+        updates: Update = {self[name]: value for name, value in values.items()}
+        updates[self["seed_mode"]] = FIXED
+        updates[self["schedule"]] = gr.Dropdown(
+            schedule_choices(request.sampler), value=request.schedule
+        )
+        return updates | self._sizes(preset, request.width, request.height)
+
+    def restore(self, fields: Any) -> Update:
+        """The form as it was, from fields that a browser kept; nothing if they are not valid."""
+        if not isinstance(fields, dict) or set(fields) != set(self.parts):
+            return {}
+        try:
+            request, _ = self.read(fields)
+        except ContactSheetError:
+            return {}
+        exact = {self[name]: fields[name] for name in ("count", "seed_mode", "seed")}
+        return self.fill(request) | exact
+
+    def recommend(self, model: str) -> Update:
+        """What suits this model best."""
+        preset = model_preset(model)
+        start = Request(model=model, **preset.defaults())
+        return {
+            self["model"]: gr.Dropdown(info=preset.about or None),
+            self["sampler"]: start.sampler,
+            self["schedule"]: gr.Dropdown(schedule_choices(start.sampler), value=start.schedule),
+            self["steps"]: start.steps,
+            self["guidance_scale"]: start.guidance_scale,
+            **self._sizes(preset, *(preset.sizes[0] if preset.sizes else (None, None))),
+        }
+
+    def _sizes(self, preset: ModelPreset, width: int | None, height: int | None) -> Update:
+        choices = size_choices(preset)
+        size = OWN_SIZE if width is None or height is None else f"{width}x{height}"
+        if size not in [value for _, value in choices]:
+            size = CUSTOM_SIZE
+        custom = size == CUSTOM_SIZE
+        return {
+            self["size"]: gr.Dropdown(choices, value=size),
+            self["width"]: gr.Number(width, visible=custom),
+            self["height"]: gr.Number(height, visible=custom),
+        }
+
+
+def picture_count(value: Any) -> int:
+    """Number of pictures. Raises: InvalidRequest: if it is not a whole number from 1 to 16."""
+    if value not in range(1, PICTURES_MAX + 1):
+        raise InvalidRequest(
+            f"the number of pictures is {value!r}; it must be a whole number "
+            f"from 1 to {PICTURES_MAX}"
+        )
+    return int(value)
+
+
+def random_seed(count: int) -> int:
+    """A seed with room for `count` that follow each other."""
+    return secrets.randbelow(SEED_MAX + 2 - count)
