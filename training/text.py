@@ -32,7 +32,7 @@ def learn_tokenizer(phrases: Iterable[str], vocabulary: int) -> CLIPTokenizer:
     learner.train_from_iterator(
         phrases,
         trainers.BpeTrainer(
-            vocab_size=vocabulary - len(alphabet),
+            vocab_size=vocabulary,
             special_tokens=[BOS, EOS, *(letter + WORD_END for letter in alphabet)],
             initial_alphabet=alphabet,
             end_of_word_suffix=WORD_END,

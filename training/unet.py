@@ -27,6 +27,7 @@ from training.data.sources import cache_dir
 from training.latents import Latents, prepare_latents
 from training.sampling import sample_grid
 from training.text import MAX_TOKENS, build_text_encoder, learn_tokenizer
+from training.text_pretraining import teach_text
 from training.vae import Config as VaeConfig
 from training.vae import build_vae
 
@@ -42,8 +43,10 @@ class Config:
     text_hidden: int = 256
     text_layers: int = 2
     vocabulary: int = 2500
-    batch: int = 32
-    peak_rate: float = 7e-4
+    batch: int = 64
+    peak_rate: float = 1e-3
+    text_rate: float = 0.2
+    text_minutes: float = 3.0
     final_rate: float = 1e-5
     warmup: float = 0.03
     weight_decay: float = 0.01
@@ -52,12 +55,12 @@ class Config:
     noisy_boost: float = 3.0
     ema_power: float = 12.0
     style_shares: tuple[float, ...] = (0.4, 0.3, 0.3)
-    white_share: float = 0.5
+    white_share: float = 0.4
     seed: int = 0
     minutes: float = 80.0
     checkpoint_minutes: float = 4.0
     sample_minutes: float = 8.0
-    compile: bool = True
+    compile: bool = False
 
 
 class Model(nn.Module):
@@ -72,6 +75,8 @@ class Model(nn.Module):
 def build_unet(config: Config) -> UNet2DConditionModel:
     """An untrained UNet, 16×16×4 latents, attention on the two inner levels.
 
+    The pooled text is added to the time embedding too: what holds for the whole picture (which
+    thing, which style, which background) then reaches every residual block at once.
     The last layer of every residual branch starts at zero, so that each block starts as identity.
     """
     unet = UNet2DConditionModel(
@@ -84,6 +89,8 @@ def build_unet(config: Config) -> UNet2DConditionModel:
         layers_per_block=1,
         cross_attention_dim=config.text_hidden,
         attention_head_dim=config.heads,
+        addition_embed_type="text",
+        addition_embed_type_num_heads=config.heads,
     )
     for name, module in unet.named_modules():
         if name.endswith(("conv2", "proj_out", "conv_out")):
@@ -183,21 +190,23 @@ def train(config: Config, cache: Path, resume: bool) -> Path:
     common.save_config(config, folder)
     torch.manual_seed(config.seed)
     latents, concepts, tokenizer = prepare(config, cache)
-    model = Model(
-        build_unet(config),
-        build_text_encoder(len(tokenizer), config.text_hidden, config.text_layers),
-    ).to(memory_format=torch.channels_last)
+    text = build_text_encoder(len(tokenizer), config.text_hidden, config.text_layers)
+    path = folder / "checkpoint.safetensors"
+    resume = resume and path.exists()
+    if not resume:
+        teach_text(text, tokenizer, latents.values, concepts, config.text_minutes, config.seed)
+    model = Model(build_unet(config), text).to(memory_format=torch.channels_last)
     average = copy.deepcopy(model).requires_grad_(False)
     common.log.info("%.2fM parameters", sum(p.numel() for p in model.parameters()) / 1e6)
     optimizer = torch.optim.AdamW(
-        model.parameters(),
+        [{"params": model.unet.parameters()}, {"params": model.text.parameters()}],
         lr=0.0,
         betas=(0.9, 0.99),
         weight_decay=config.weight_decay,
         fused=True,
     )
-    path, step, clock = folder / "checkpoint.safetensors", 0, common.Clock(config.minutes)
-    if resume and path.exists():
+    step, clock = 0, common.Clock(config.minutes)
+    if resume:
         tensors, state = common.load_checkpoint(path)
         model.load_state_dict(common.part(tensors, "model"))
         average.load_state_dict(common.part(tensors, "average"))
@@ -220,8 +229,8 @@ def train(config: Config, cache: Path, resume: bool) -> Path:
     begun, first, warm_at = clock.spent, step, step + 5
     while clock.progress < 1:
         rate = common.cosine(clock.progress, config.warmup, config.peak_rate, config.final_rate)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        for group, share in zip(optimizer.param_groups, (1.0, config.text_rate), strict=True):
+            group["lr"] = rate * share
         if len(queue) < config.batch:
             queue = np.concatenate([queue, rng.permutation(len(concepts))])
         order, queue = queue[: config.batch], queue[config.batch :]
@@ -264,7 +273,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=Config.minutes)
     parser.add_argument("--cache", type=Path, default=cache_dir())
     parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--no-compile", dest="compile", action="store_false")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the step")
     args = parser.parse_args()
     train(Config(minutes=args.minutes, compile=args.compile), args.cache, args.resume)
 

@@ -1,0 +1,1 @@
+"""Measurements, each with the number that shows the result is right."""
