@@ -1,0 +1,140 @@
+"""Ours against diffusers' own pipeline: same weights, same noise, same picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pipelines import Request, Studio, engine, rendering
+from pipelines.manager import PipelineManager
+from pipelines.samplers import SAMPLERS, SCHEDULES
+from presets import model_preset
+
+SHIPPED = Path(__file__).parents[1] / "models"
+PAIRS = [
+    (row.id, schedule)
+    for row in SAMPLERS.values()
+    if row.kind == "diffusion"
+    for schedule in row.schedules
+]
+BASE = Request(
+    model="tiny", prompt="an apple", negative_prompt="a pear", steps=6, guidance_scale=4.5, seed=11
+)
+
+
+@lru_cache(maxsize=4)
+def loaded(folder: Path) -> tuple[diffusers.StableDiffusionPipeline, Any]:
+    """diffusers' pipeline and its pristine scheduler config."""
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(
+        folder, safety_checker=None, torch_dtype=torch.float32
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe, pipe.scheduler.config
+
+
+def peer(folder: Path, request: Request, **call: Any) -> Any:
+    """What diffusers' pipeline gives for a request: pictures, or latents if asked in `call`."""
+    pipe, config = loaded(folder)
+    row = SAMPLERS[request.sampler]
+    options = {**row.options, **SCHEDULES[request.schedule]}
+    if row.seed_option:
+        options[row.seed_option] = request.seed
+    pipe.scheduler = getattr(diffusers, row.scheduler).from_config(config, **options)
+    return pipe(
+        request.prompt,
+        negative_prompt=request.negative_prompt,
+        num_inference_steps=request.steps,
+        guidance_scale=request.guidance_scale,
+        guidance_rescale=request.guidance_rescale,
+        generator=torch.Generator("cpu").manual_seed(request.seed),
+        width=request.width,
+        height=request.height,
+        **call,
+    ).images
+
+
+def together(models: Path, requests: list[Request]) -> list[torch.Tensor]:
+    """Our latents of every request, all denoised in one engine loop."""
+    manager = PipelineManager([models], device="cpu")
+    with manager.use(requests[0].model) as model:
+        family = manager.family(model.id)
+        texts = sorted({t for r in requests for t in (r.prompt, r.negative_prompt)})
+        conditions = dict(zip(texts, family.encode(model, texts), strict=True))
+        cells = [
+            (i, lambda r=r: rendering.start(family, model, r, conditions))
+            for i, r in enumerate(requests)
+        ]
+        latents: dict[int, torch.Tensor] = {}
+        for event in engine.denoise(
+            cells, lambda rows: family.evaluate(model, rows), batch_rows=16
+        ):
+            assert not isinstance(event, engine.Failed), event
+            if isinstance(event, engine.Finished):
+                latents[event.cell] = event.latents
+    return [latents[i] for i in range(len(requests))]
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("name", ["tiny", "tinyv"])
+def test_every_sampler_and_schedule_in_one_sheet(models: Path, name: str) -> None:
+    requests = [
+        BASE.replace(model=name, sampler=sampler, schedule=schedule, width=32, height=32)
+        for sampler, schedule in PAIRS
+        if name == "tiny" or SAMPLERS[sampler].v_prediction
+    ]
+    assert len(requests) > 50, "the registry lost rows"
+    for request, ours in zip(requests, together(models, requests), strict=True):
+        theirs = peer(models / name, request, output_type="latent")
+        apart = float((ours - theirs).abs().max())
+        assert apart <= 1e-4, f"{request.sampler} {request.schedule}: latents {apart:.1e} apart"
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"guidance_scale": 1.0},
+        {"guidance_scale": 12.0, "guidance_rescale": 0.7},
+        {"negative_prompt": ""},
+        {"prompt": ""},
+        {"width": 48, "height": 24},
+        {"seed": 2**32 - 1},
+        {"steps": 1},
+    ],
+    ids=str,
+)
+def test_every_setting(models: Path, change: dict[str, Any]) -> None:
+    request = BASE.replace(**{"sampler": "euler_a", "width": 32, "height": 32, **change})
+    (ours,) = together(models, [request])
+    apart = float((ours - peer(models / "tiny", request, output_type="latent")).abs().max())
+    assert apart <= 1e-4, f"latents {apart:.1e} apart"
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Iterator[Studio]:
+    studio = Studio(SHIPPED, device="cpu")
+    yield studio
+    studio.close()
+
+
+@pytest.mark.parametrize(
+    ("sampler", "schedule"), [p for p in PAIRS if p[1] in ("default", "karras")]
+)
+def test_the_shipped_model(shipped: Studio, sampler: str, schedule: str) -> None:
+    settings = {**model_preset("emoji").defaults(), "sampler": sampler, "schedule": schedule}
+    request = shipped.resolve(
+        Request(model="emoji", prompt="a red apple", seed=5, **{**settings, "steps": 8})
+    )
+    ours = np.asarray(shipped.image(request), np.int16)
+    (picture,) = peer(SHIPPED / "emoji", request)
+    assert isinstance(picture, Image.Image)
+    apart = int(np.abs(ours - np.asarray(picture, np.int16)).max())
+    assert apart <= 2, f"pixels {apart}/255 apart"
