@@ -11,34 +11,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines import catalog
+from pipelines import catalog, components
 from pipelines.catalog import Digests, ModelInfo
-from pipelines.errors import ContactSheetError, ModelUnavailable, OutOfMemory
+from pipelines.components import ComponentKey, Part
+from pipelines.devices import default_budget, device_dtype, device_memory, resolve_device
+from pipelines.errors import ModelUnavailable, OutOfMemory
 from pipelines.families import family_of
 from pipelines.families.base import Family, Model, Sizes
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ComponentKey:
-    """What makes two components the same.
-
-    Attributes:
-        source: digest of class, config and weight files.
-        variant: of the weight files, such as fp16; None for the plain ones.
-        dtype: numbers' type in memory.
-    """
-
-    source: str
-    variant: str | None
-    dtype: str
 
 
 @dataclass(slots=True)
@@ -48,18 +35,6 @@ class _Entry:
     name: str
     users: int = 0
     last_used: float = field(default_factory=time.monotonic)
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One component a model needs: where it lies and what it will take."""
-
-    name: str
-    library: str
-    cls: str
-    folder: Path
-    key: ComponentKey
-    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +54,6 @@ class Loading:
             f"reused {', '.join(self.reused) or 'nothing'}; "
             f"evicted {', '.join(self.evicted) or 'nothing'}; {self.seconds:.2f} s"
         )
-
-
-def default_budget(total: int, device: str) -> int:
-    """Bytes of a device's memory that components may take; the rest is for their work."""
-    return int(total * (0.8 if device.startswith("cuda") else 0.5))
 
 
 class PipelineManager:
@@ -160,8 +130,8 @@ class PipelineManager:
     def use(self, name: str) -> Iterator[Model]:
         """A loaded model; its components stay until the block ends.
 
-        Raises: UnknownName, ModelUnavailable, OutOfMemory: the cache is as before then, but
-            for what had to be evicted.
+        Raises: UnknownName, ModelUnavailable, OutOfMemory: parts that were loaded before one
+            failed stay cached, idle.
         """
         started = time.perf_counter()
         info = self.locate(name)
@@ -194,7 +164,7 @@ class PipelineManager:
             log.info("freed %s", ", ".join(evicted))
         return bool(evicted)
 
-    def _parts(self, info: ModelInfo, family: Family) -> list[_Part]:
+    def _parts(self, info: ModelInfo, family: Family) -> list[Part]:
         dtype = device_dtype(self.device)
         index = catalog.read_index(info.path)
         parts = []
@@ -209,10 +179,10 @@ class PipelineManager:
             variant = catalog.variant_of(files[0]) if files else None
             size = catalog.tensor_bytes(files, dtype.itemsize)
             key = ComponentKey(source, variant, str(dtype))
-            parts.append(_Part(name, library, cls, folder, key, size))
+            parts.append(Part(name, library, cls, folder, key, size))
         return parts
 
-    def _hold(self, model: str, parts: Sequence[_Part], started: float) -> list[_Entry]:
+    def _hold(self, model: str, parts: Sequence[Part], started: float) -> list[_Entry]:
         """Entries of all parts, each with one more user; loads what is missing."""
         held: list[_Entry] = []
         loaded: dict[str, int] = {}
@@ -225,7 +195,12 @@ class PipelineManager:
                 else:
                     # All parts of this model count as in use, loaded or not.
                     evicted += self._make_room(part, keep={other.key for other in parts})
-                    self._cache[part.key] = self._load(part)
+                    component = components.load(part, self.device)
+                    self._cache[part.key] = _Entry(
+                        component,
+                        components.measure(component),
+                        f"{part.folder.parent.name}/{part.name}",
+                    )
                     loaded[part.name] = self._cache[part.key].bytes
                 entry = self._cache[part.key]
                 entry.users += 1
@@ -241,17 +216,18 @@ class PipelineManager:
         log.log(logging.INFO if loaded or evicted else logging.DEBUG, "%s", loading)
         return held
 
-    def _make_room(self, part: _Part, keep: set[ComponentKey]) -> list[str]:
-        evicted = []
+    def _make_room(self, part: Part, keep: set[ComponentKey]) -> list[str]:
         idle = [key for key in self._idle() if key not in keep]
-        while self.resident_bytes + part.bytes > self.budget and idle:
-            evicted.append(self._evict(idle.pop(0)))
-        if self.resident_bytes + part.bytes > self.budget:
+        held = self.resident_bytes - sum(self._cache[key].bytes for key in idle)
+        if held + part.bytes > self.budget:
             raise OutOfMemory(
                 f"{part.folder} needs {part.bytes / 1e6:.0f} MB; the budget is "
-                f"{self.budget / 1e6:.0f} MB and {self.resident_bytes / 1e6:.0f} MB are in use; "
+                f"{self.budget / 1e6:.0f} MB and {held / 1e6:.0f} MB are in use; "
                 "raise the budget with --memory"
             )
+        evicted = []
+        while self.resident_bytes + part.bytes > self.budget:
+            evicted.append(self._evict(idle.pop(0)))
         return evicted
 
     def _idle(self) -> list[ComponentKey]:
@@ -266,89 +242,6 @@ class PipelineManager:
 
             torch.cuda.empty_cache()
         return name
-
-    def _load(self, part: _Part) -> _Entry:
-        library = __import__(part.library)
-        cls = getattr(library, part.cls, None)
-        if cls is None:
-            raise ModelUnavailable(
-                f"{part.folder} needs {part.library}.{part.cls}, which the installed "
-                f"{part.library} {library.__version__} does not have"
-            )
-        dtype = device_dtype(self.device)
-        options: dict[str, Any] = {"local_files_only": True}
-        if part.bytes:
-            options["use_safetensors"] = True
-            options["variant"] = part.key.variant
-            options["torch_dtype" if part.library == "diffusers" else "dtype"] = dtype
-            options["output_loading_info"] = True
-        try:
-            component = cls.from_pretrained(str(part.folder), **options)
-            if part.bytes:
-                component, report = component
-                _check_complete(part, report["missing_keys"])
-        except ContactSheetError:
-            raise
-        except Exception as error:  # whatever the library raises, this model cannot be used
-            raise ModelUnavailable(f"{part.folder} cannot be loaded: {error}") from error
-        if hasattr(component, "parameters"):
-            component = component.to(self.device).eval().requires_grad_(False)
-        return _Entry(component, measure(component), f"{part.folder.parent.name}/{part.name}")
-
-
-def _check_complete(part: _Part, missing: Collection[str]) -> None:
-    """The libraries fill tensors that are missing with random numbers and only warn."""
-    if missing:
-        raise ModelUnavailable(
-            f"{part.folder} lacks {len(missing)} of its tensors, such as {min(missing)!r}; "
-            "fetch it again"
-        )
-
-
-def measure(component: Any) -> int:
-    """Bytes of a component's parameters and buffers; 0 for a tokenizer."""
-    if not hasattr(component, "parameters"):
-        return 0
-    tensors = [*component.parameters(), *component.buffers()]
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
-def resolve_device(asked: str) -> str:
-    """A torch device name. Raises: ModelUnavailable: if the asked one is not here."""
-    import torch
-
-    if asked == "auto":
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        kind = torch.device(asked).type
-    except RuntimeError as error:
-        raise ModelUnavailable(f"device {asked!r}: {str(error).splitlines()[0]}") from None
-    present = {"cpu": True, "cuda": torch.cuda.is_available()}.get(
-        kind, kind == "mps" and torch.backends.mps.is_available()
-    )
-    if not present:
-        raise ModelUnavailable(f"device {asked!r} is not on this machine; try --device cpu")
-    return asked
-
-
-def device_memory(device: str) -> int:
-    """Bytes of memory the device has in all."""
-    if device.startswith("cuda"):
-        import torch
-
-        return int(torch.cuda.get_device_properties(device).total_memory)
-    import psutil
-
-    return int(psutil.virtual_memory().total)
-
-
-def device_dtype(device: str) -> Any:
-    """float16 on CUDA, float32 elsewhere (on CPUs bf16 is slower and parity is exact)."""
-    import torch
-
-    return torch.float16 if device.startswith("cuda") else torch.float32
 
 
 def _join(parts: Sequence[str]) -> str:

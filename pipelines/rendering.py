@@ -58,6 +58,8 @@ def render(job: Job, manager: PipelineManager, tally: engine.Tally) -> None:
     """Make every cell that is not there yet; each ends in CellDone or CellFailed unless stopped."""
     for model_id, sizes in group(job).items():
         cells = [cell for of_size in sizes.values() for cell in of_size]
+        if job.stop():
+            return
         try:
             with manager.use(model_id) as model:
                 family = manager.family(model_id)

@@ -12,8 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pipelines import samplers
+from pipelines.components import measure
+from pipelines.devices import default_budget, resolve_device
 from pipelines.errors import ContactSheetError, ModelUnavailable, OutOfMemory, UnknownName
-from pipelines.manager import PipelineManager, default_budget, measure, resolve_device
+from pipelines.manager import PipelineManager
 
 PARTS = ("text_encoder", "unet", "vae")
 UNET = "diffusion_pytorch_model.safetensors"

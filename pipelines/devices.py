@@ -1,0 +1,53 @@
+"""Devices: which is here, how much memory it has, which numbers it computes with.
+
+Nothing is probed before it is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipelines.errors import ModelUnavailable
+
+
+def resolve_device(asked: str) -> str:
+    """A torch device name. Raises: ModelUnavailable: if the asked one is not here."""
+    import torch
+
+    if asked == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        kind = torch.device(asked).type
+    except RuntimeError as error:
+        raise ModelUnavailable(f"device {asked!r}: {str(error).splitlines()[0]}") from None
+    present = {"cpu": True, "cuda": torch.cuda.is_available()}.get(
+        kind, kind == "mps" and torch.backends.mps.is_available()
+    )
+    if not present:
+        raise ModelUnavailable(f"device {asked!r} is not on this machine; try --device cpu")
+    return asked
+
+
+def device_memory(device: str) -> int:
+    """Bytes of memory the device has in all."""
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    import psutil
+
+    return int(psutil.virtual_memory().total)
+
+
+def default_budget(total: int, device: str) -> int:
+    """Bytes of a device's memory that components may take; the rest is for their work."""
+    return int(total * (0.8 if device.startswith("cuda") else 0.5))
+
+
+def device_dtype(device: str) -> Any:
+    """float16 on CUDA, float32 elsewhere (on CPUs bf16 is slower and parity is exact)."""
+    import torch
+
+    return torch.float16 if device.startswith("cuda") else torch.float32
