@@ -8,9 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,44 +17,25 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import typer
-import typer.core
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
 
-from pipelines import ContactSheetError, InvalidRequest, Request, Sheet, Studio
-from pipelines.runs import Run
+from pipelines import InvalidRequest, Request, Sheet, Studio
+from pipelines.axes import parse_axis
+from pipelines.contact import SheetFolder, check_folder
+from pipelines.events import CellDone, CellFailed
 from pipelines.samplers import SAMPLERS
 from pipelines.store import write_png
-from pipelines.types import CellDone, CellFailed, CellProgress
 from presets import model_preset
-
-# Typer carries its own copy of click in some versions; this is its usage error in all of them.
-_UsageError: Any = typer.BadParameter.__base__
-
-
-class _Group(typer.core.TyperGroup):
-    """Says in one line, as all other errors are said, that the command line is wrong."""
-
-    def main(self, *args: Any, **options: Any) -> Any:
-        try:
-            status = super().main(*args, **{**options, "standalone_mode": False})
-        except _UsageError as error:
-            typer.echo(f"error: {error.format_message()} (--help shows what there is)", err=True)
-            sys.exit(2)
-        except typer.Abort:  # Ctrl+C
-            sys.exit(130)
-        sys.exit(status if isinstance(status, int) else 0)
-
+from ui.terminal import (
+    Group,
+    bad_input_ends_here,
+    check_writable,
+    follow,
+    quiet_libraries,
+    show,
+)
 
 app = typer.Typer(
-    cls=_Group,
+    cls=Group,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -74,6 +52,22 @@ Memory = Annotated[
     float | None, typer.Option(help="GB that loaded models may take; default: from the device.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
+
+
+Prompt = Annotated[str, typer.Argument(help="What the picture shows; may be empty.")]
+ModelName = Annotated[str, typer.Option(help="Model id, or a model's folder.")]
+NegativePrompt = Annotated[str, typer.Option(help="What it should not show.")]
+SamplerName = Annotated[str | None, typer.Option(help="See: python app.py samplers.")]
+ScheduleName = Annotated[str | None, typer.Option(help="Spacing of the noise levels.")]
+Steps = Annotated[int | None, typer.Option(help="Denoising steps, 1 to 1000.")]
+GuidanceScale = Annotated[
+    float | None, typer.Option(help="Pull to the prompt: 1 = off, 0 = unconditional.")
+]
+GuidanceRescale = Annotated[
+    float, typer.Option(help="0 to 1: tames over-saturation at high guidance.")
+]
+Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
+Side = Annotated[int | None, typer.Option(help="Pixels; default: the model's own.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -99,29 +93,25 @@ def serve(
     for noisy in ("httpx", "uvicorn.access", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     with bad_input_ends_here():
-        from ui import serve as serve_page
+        from ui.server import serve as serve_page
 
         serve_page(studio(models, device, memory, outputs), host=host, port=port)
 
 
 @app.command()
 def generate(
-    prompt: Annotated[str, typer.Argument(help="What the picture shows; may be empty.")],
+    prompt: Prompt,
     out: Annotated[Path, typer.Option(help="The PNG file to write.")],
-    model: Annotated[str, typer.Option(help="Model id, or a model's folder.")] = "emoji",
-    negative_prompt: Annotated[str, typer.Option(help="What it should not show.")] = "",
-    sampler: Annotated[str | None, typer.Option(help="See: python app.py samplers.")] = None,
-    schedule: Annotated[str | None, typer.Option(help="Spacing of the noise levels.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps, 1 to 1000.")] = None,
-    guidance_scale: Annotated[
-        float | None, typer.Option(help="Pull to the prompt: 1 = off, 0 = unconditional.")
-    ] = None,
-    guidance_rescale: Annotated[
-        float, typer.Option(help="0 to 1: tames over-saturation at high guidance.")
-    ] = 0.0,
-    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
-    width: Annotated[int | None, typer.Option(help="Pixels; default: the model's own.")] = None,
-    height: Annotated[int | None, typer.Option(help="Pixels; default: the model's own.")] = None,
+    model: ModelName = "emoji",
+    negative_prompt: NegativePrompt = "",
+    sampler: SamplerName = None,
+    schedule: ScheduleName = None,
+    steps: Steps = None,
+    guidance_scale: GuidanceScale = None,
+    guidance_rescale: GuidanceRescale = 0.0,
+    seed: Seed = 0,
+    width: Side = None,
+    height: Side = None,
     models: Models = None,
     device: Device = "auto",
     memory: Memory = None,
@@ -129,23 +119,7 @@ def generate(
     """Make one picture and write it as PNG, with its settings inside."""
     quiet_libraries()
     with bad_input_ends_here():
-        given = {
-            "sampler": sampler,
-            "schedule": schedule,
-            "steps": steps,
-            "guidance_scale": guidance_scale,
-        }
-        chosen = {name: value for name, value in given.items() if value is not None}
-        request = Request(
-            model=model,
-            prompt=prompt,
-            negative_prompt=negative_prompt,
-            guidance_rescale=guidance_rescale,
-            seed=seed,
-            width=width,
-            height=height,
-            **recommended(model, chosen),
-        )
+        request = base_request(locals())
         check_writable(out)
         run = studio(models, device, memory).submit(Sheet(base=request), previews=False)
         outcomes = follow(run)
@@ -159,6 +133,61 @@ def generate(
         typer.echo(f"error: {outcome.error}", err=True)
         raise typer.Exit(1)
     typer.echo(out)
+
+
+@app.command("sheet")
+def make_sheet(
+    prompt: Prompt,
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
+    axis: Annotated[
+        list[str],
+        typer.Option(
+            help="field=values, such as guidance_scale=1,3,5 or seed=100-107; may be given "
+            "several times, the last runs along the columns."
+        ),
+    ],
+    model: ModelName = "emoji",
+    negative_prompt: NegativePrompt = "",
+    sampler: SamplerName = None,
+    schedule: ScheduleName = None,
+    steps: Steps = None,
+    guidance_scale: GuidanceScale = None,
+    guidance_rescale: GuidanceRescale = 0.0,
+    seed: Seed = 0,
+    width: Side = None,
+    height: Side = None,
+    models: Models = None,
+    device: Device = "auto",
+    memory: Memory = None,
+    outputs: Annotated[
+        Path, typer.Option(help="Folder of finished pictures: what is there is not made again.")
+    ] = Path("outputs"),
+) -> None:
+    """Make a sheet: every value of every axis, denoised together."""
+    quiet_libraries()
+    with bad_input_ends_here():
+        sheet = Sheet(base=base_request(locals()), axes=tuple(parse_axis(text) for text in axis))
+        check_folder(out)
+        # Checked without a store first: bad input must leave no folder behind.
+        checker = studio(models, device, memory)
+        for cell in sheet.expand():
+            checker.resolve(cell)
+        folder = SheetFolder(out, sheet)
+        run = studio(models, device, memory, outputs).submit(sheet, previews=False)
+        outcomes = follow(run, folder.add)
+        end = run.snapshot()
+        folder.finish(end.stats)
+    failed = [outcome for outcome in outcomes if isinstance(outcome, CellFailed)]
+    for outcome in failed:
+        typer.echo(f"error: cell {outcome.cell}: {outcome.error}", err=True)
+    stats = end.stats
+    typer.echo(
+        f"{stats.cells} cells ({stats.cells_cached} were there), {stats.rows_computed} of "
+        f"{stats.rows_naive} rows in {stats.batches} batches, {stats.seconds:.1f} s: "
+        f"{out / 'sheet.png'}"
+    )
+    if failed or len(outcomes) < stats.cells:
+        raise typer.Exit(1)
 
 
 @app.command("models")
@@ -230,6 +259,19 @@ def studio(
     )
 
 
+def base_request(given: dict[str, Any]) -> Request:
+    """The Request of a command's arguments; what was left out comes from the model's preset.
+
+    Raises: InvalidRequest, UnknownName.
+    """
+    chosen = {
+        name: given[name]
+        for name in Request.model_fields
+        if name in given and given[name] is not None
+    }
+    return Request(**recommended(chosen["model"], chosen))
+
+
 def recommended(model: str, chosen: dict[str, Any]) -> dict[str, Any]:
     """The model's recommended settings under what was chosen.
 
@@ -239,90 +281,6 @@ def recommended(model: str, chosen: dict[str, Any]) -> dict[str, Any]:
     if "sampler" in chosen:
         del defaults["schedule"]
     return {**defaults, **chosen}
-
-
-def follow(run: Run) -> list[CellDone | CellFailed]:
-    """Show a run's progress on stderr until it ends; how its cells ended, in axis order."""
-    ended: dict[int, CellDone | CellFailed] = {}
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]:.1f}/s"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("loading", total=None, rate=0.0)
-        for event in run.events():
-            match event:
-                case CellProgress():
-                    now = run.snapshot()
-                    progress.update(
-                        task,
-                        description="denoising",
-                        completed=now.evaluations,
-                        total=now.evaluations_total,
-                        rate=now.rate,
-                    )
-                case CellDone() | CellFailed():
-                    ended[event.cell] = event
-    return [ended[cell] for cell in sorted(ended)]
-
-
-def check_writable(out: Path) -> None:
-    """Raises: InvalidRequest: before any work, if the file could not be written after it."""
-    if out.suffix.lower() != ".png":
-        raise InvalidRequest(f"{out} does not end in .png; pictures are written as PNG")
-    try:
-        if out.is_dir():
-            raise InvalidRequest(f"{out} is a folder; name a file in it")
-        place = next((p for p in out.absolute().parents if p.exists()), None)
-        target = out if out.exists() else place
-    except OSError as error:
-        raise InvalidRequest(f"{out} cannot be written: {error.strerror}") from None
-    if target is None or not os.access(target, os.W_OK) or (place and not place.is_dir()):
-        raise InvalidRequest(f"{out} cannot be written; choose another place with --out")
-
-
-@contextmanager
-def bad_input_ends_here() -> Iterator[None]:
-    """Turn the errors a user can cause into one line on stderr and exit status 2."""
-    try:
-        yield
-    except ContactSheetError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from None
-
-
-def quiet_libraries() -> None:
-    """Keep the libraries' own progress bars and hints off the terminal."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-
-
-def show(rows: list[dict[str, Any]], as_json: bool) -> None:
-    """Rows as a table for people or as JSON for machines."""
-    if as_json:
-        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-        return
-    if not rows:
-        typer.echo("none found", err=True)
-        return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in rows[0]:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(_cell_text(value) for value in row.values()))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
-
-
-def _cell_text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return ", ".join(value)
-    return "" if value is None else str(value)
 
 
 if __name__ == "__main__":

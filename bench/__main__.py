@@ -102,7 +102,7 @@ def load_peer(studio: Studio, request: Request) -> Any:
 def ours(studio: Studio, request: Request, count: int) -> list[Image]:
     """`count` seeds in one run."""
     from pipelines import Sheet
-    from pipelines.types import CellDone
+    from pipelines.events import CellDone
 
     events = studio.run(Sheet.seeds(request, count))
     done = {event.cell: event.image for event in events if isinstance(event, CellDone)}

@@ -15,11 +15,12 @@ import torch
 
 from pipelines import engine, samplers
 from pipelines.errors import ContactSheetError, OutOfMemory
+from pipelines.events import CellDone, CellFailed, CellPreview, CellProgress, Event
 from pipelines.families.base import Family, Model
 from pipelines.guidance import Guidance, GuidedTrajectory
 from pipelines.manager import PipelineManager
 from pipelines.trajectory import initial_noise, trajectory
-from pipelines.types import CellDone, CellFailed, CellPreview, CellProgress, Event, Request
+from pipelines.types import Request
 
 if TYPE_CHECKING:
     from pathlib import Path

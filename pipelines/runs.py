@@ -15,19 +15,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pipelines.types import (
+from pipelines.events import (
     CellDone,
     CellFailed,
     CellPreview,
     CellProgress,
     Event,
-    Request,
     RunFinished,
     RunStarted,
     RunStatus,
-    Sheet,
     Stats,
 )
+from pipelines.types import Request, Sheet
 
 if TYPE_CHECKING:
     from PIL.Image import Image

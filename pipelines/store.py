@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import InvalidRequest
+from pipelines.events import RunStatus, Stats
 from pipelines.metadata import png_info, read_request
-from pipelines.types import Request, RunStatus, Sheet, Stats
+from pipelines.types import Request, Sheet
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -23,20 +23,12 @@ from typing import TYPE_CHECKING
 from pipelines import samplers
 from pipelines.catalog import ModelInfo
 from pipelines.errors import Cancelled, ContactSheetError, InvalidRequest
+from pipelines.events import CellDone, CellFailed, Event, RunFinished, RunStarted, Stats
 from pipelines.families.base import check_sampler
 from pipelines.manager import PipelineManager
 from pipelines.runs import Run
 from pipelines.store import RunSummary, Store
-from pipelines.types import (
-    CellDone,
-    CellFailed,
-    Event,
-    Request,
-    RunFinished,
-    RunStarted,
-    Sheet,
-    Stats,
-)
+from pipelines.types import Request, Sheet
 
 if TYPE_CHECKING:
     from PIL.Image import Image

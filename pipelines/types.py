@@ -9,10 +9,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -26,9 +24,6 @@ from pydantic_core import ErrorDetails
 
 from pipelines import samplers
 from pipelines.errors import InvalidRequest, UnknownName
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 SEED_MAX = 2**32 - 1
 PROMPT_MAX = 4000
@@ -54,9 +49,21 @@ def _explain(cls: type[BaseModel], detail: ErrorDetails) -> InvalidRequest | Unk
     if detail["type"] == "extra_forbidden":
         known = list(cls.model_fields)
         return UnknownName.of("setting", name, known, f"known: {', '.join(known)}")
+    if detail["type"] == "string_unicode":
+        return InvalidRequest(f"{name} holds half a character (a lone surrogate); type it again")
+    if detail["type"] == "string_too_long":
+        return InvalidRequest(
+            f"{name} has {len(detail['input'])} characters; at most {PROMPT_MAX} are allowed"
+        )
     info = cls.model_fields.get(name)
     allowed = info.description if info is not None and info.description else detail["msg"]
-    return InvalidRequest(f"{name} is {detail['input']!r}; {allowed}")
+    return InvalidRequest(f"{name} is {_short(detail['input'])}; {allowed}")
+
+
+def _short(value: Any) -> str:
+    """How a value is quoted in an error: a long one is cut."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 # Adding 0 turns -0.0 into 0.0: the two are equal, so their JSON must be too.
@@ -162,18 +169,56 @@ class Request(_Frozen):
         return hashlib.sha256(material).hexdigest()[:32]
 
 
+PROMPT_REPLACE = "prompt_replace"
+"""The one axis that is no field: its first value, wherever it stands in the prompt, is replaced
+by each of its values in turn (search and replace)."""
+
+
 class Axis(_Frozen):
-    """A Request field with the values it takes along one side of a sheet."""
+    """A Request field with the values it takes along one side of a sheet.
+
+    Attributes:
+        zipped: further fields that change in step with this one, with as many values each.
+    """
 
     field: str = Field(description="it must name a field of a Request")
     values: tuple[Any, ...] = Field(min_length=1, description="an axis needs at least one value")
+    zipped: tuple[Axis, ...] = ()
 
     @model_validator(mode="after")
     def _field_exists(self) -> Axis:
-        known = list(Request.model_fields)
+        known = [*Request.model_fields, PROMPT_REPLACE]
         if self.field not in known:
             raise UnknownName.of("axis", self.field, known, f"known: {', '.join(known)}")
+        for other in self.zipped:
+            if other.zipped or len(other.values) != len(self.values):
+                raise InvalidRequest(
+                    f"axes {self.field!r} ({len(self.values)} values) and {other.field!r} "
+                    f"({len(other.values)}) change together; they need as many values each"
+                )
         return self
+
+    @property
+    def parts(self) -> tuple[Axis, ...]:
+        """This axis and those zipped with it."""
+        return (self, *self.zipped)
+
+    def changes(self, position: int, base: Request) -> dict[str, Any]:
+        """Fields to replace in `base` at one place along the axis.
+
+        Raises: InvalidRequest: if the text to replace is not in the prompt.
+        """
+        found = {part.field: part.values[position] for part in self.parts}
+        if PROMPT_REPLACE in found:
+            part = next(part for part in self.parts if part.field == PROMPT_REPLACE)
+            search, replacement = str(part.values[0]), str(found.pop(PROMPT_REPLACE))
+            if not search or search not in base.prompt:
+                raise InvalidRequest(
+                    f"{PROMPT_REPLACE} starts with {search!r}, which is not in the prompt "
+                    f"{base.prompt!r}; the first value is what gets replaced"
+                )
+            found["prompt"] = base.prompt.replace(search, replacement)
+        return found
 
 
 class Sheet(_Frozen):
@@ -184,10 +229,12 @@ class Sheet(_Frozen):
 
     @model_validator(mode="after")
     def _axes_differ(self) -> Sheet:
-        names = [axis.field for axis in self.axes]
+        names = [part.field for axis in self.axes for part in axis.parts]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise InvalidRequest(f"axis {twice[0]!r} is given twice; join its values in one")
+        if "prompt" in names and PROMPT_REPLACE in names:
+            raise InvalidRequest(f"axes 'prompt' and {PROMPT_REPLACE!r} both set the prompt")
         return self
 
     @property
@@ -201,12 +248,24 @@ class Sheet(_Frozen):
 
     def expand(self) -> list[Request]:
         """The Request of every cell, in axis order. Raises: InvalidRequest: for a bad value."""
-        return [
-            self.base.replace(
-                **{axis.field: axis.values[i] for axis, i in zip(self.axes, index, strict=True)}
-            )
-            for index in self.indices()
-        ]
+        cells = []
+        for index in self.indices():
+            changes: dict[str, Any] = {}
+            for axis, position in zip(self.axes, index, strict=True):
+                changes |= axis.changes(position, self.base)
+            if "sampler" in changes and "schedule" not in changes:
+                changes["schedule"] = self._schedule_of(str(changes["sampler"]))
+            cells.append(self.base.replace(**changes))
+        return cells
+
+    def _schedule_of(self, sampler: str) -> str:
+        """The base's schedule where the sampler has it; else what its name says, or default.
+
+        A comparison of samplers must not fail because one of them has no Karras schedule.
+        """
+        id, implied = samplers.parse(sampler)
+        kept = self.base.schedule
+        return implied or (kept if kept in samplers.SAMPLERS[id].schedules else "default")
 
     @classmethod
     def seeds(cls, base: Request, count: int) -> Sheet:
@@ -222,92 +281,3 @@ class Sheet(_Frozen):
             base=base,
             axes=(Axis(field="seed", values=tuple(range(base.seed, base.seed + count))),),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """What a run cost.
-
-    Attributes:
-        rows_naive: denoiser rows that a cell-by-cell loop would compute.
-        rows_computed: rows that were computed, equal ones once.
-        batches: calls of the denoiser.
-        seconds: wall time from the first load to the last picture.
-    """
-
-    cells: int = 0
-    cells_cached: int = 0
-    rows_naive: int = 0
-    rows_computed: int = 0
-    batches: int = 0
-    seconds: float = 0.0
-
-
-RunStatus = Literal["queued", "running", "done", "stopped", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class RunStarted:
-    """The run has its model and begins; `cells` are complete Requests, in axis order."""
-
-    run: str
-    cells: Sequence[Request]
-
-
-@dataclass(frozen=True, slots=True)
-class CellProgress:
-    """A cell has finished `step` of `steps` denoiser evaluations (cell: position in `cells`)."""
-
-    run: str
-    cell: int
-    step: int
-    steps: int
-
-
-@dataclass(frozen=True, slots=True)
-class CellPreview:
-    """What the cell would look like if denoising ended here: `denoised`, decoded."""
-
-    run: str
-    cell: int
-    step: int
-    image: Image
-
-
-@dataclass(frozen=True, slots=True)
-class CellDone:
-    """A finished picture. `file` is its PNG in the store; None when the studio keeps no store.
-
-    `seconds` is the cell's share of the device's time, by its rows in each batch.
-    """
-
-    run: str
-    cell: int
-    request: Request
-    image: Image
-    file: Path | None
-    seconds: float
-    cached: bool
-
-
-@dataclass(frozen=True, slots=True)
-class CellFailed:
-    """A cell that could not be made; the other cells go on."""
-
-    run: str
-    cell: int
-    request: Request
-    error: str
-
-
-@dataclass(frozen=True, slots=True)
-class RunFinished:
-    """The last event of every run. `error` tells why no cell could be made, if so."""
-
-    run: str
-    status: RunStatus
-    stats: Stats
-    error: str | None = None
-
-
-Event = RunStarted | CellProgress | CellPreview | CellDone | CellFailed | RunFinished

@@ -84,7 +84,7 @@ BAD = {
     "foreign": (["--model", "foreign"], "os.UNet2DConditionModel for 'unet'; only classes of"),
     "lcm": (["--sampler", "lcm", "--steps", "51"], "sampler 'lcm' cannot do 51 steps"),
     "flow": (["--sampler", "flow_euler"], "sampler 'flow_euler' does not fit 'tiny'"),
-    "prompt": (["--negative-prompt", "x" * 4001], "at most 4000 characters"),
+    "prompt": (["--negative-prompt", "x" * 4001], "has 4001 characters; at most 4000"),
     "device": (["--device", "toaster"], "device 'toaster'"),
     "memory": (["--memory", "0"], "memory is 0 GB; it must be more than 0"),
     "models": (["--models", "nowhere"], "models folder nowhere does not exist"),
@@ -273,3 +273,72 @@ def test_info_of_what_carries_nothing(tmp_path):
     for name, message in (("plain.png", "no settings"), ("text.png", "cannot be read")):
         result = call("info", tmp_path / name)
         assert result.exit_code == 2 and message in one_line(result.stderr)
+
+
+def test_sheet_writes_grid_cells_and_json(shop, tmp_path):
+    out = tmp_path / "sheet"
+    arguments = [
+        "sheet", "an apple", "--model", "tiny", "--models", shop, *QUICK,
+        "--axis", "guidance_scale=1,3", "--axis", "sampler=ddim,euler_a", "--out", out,
+        "--outputs", tmp_path / "outputs",
+    ]  # fmt: skip
+    result = call(*arguments)
+    assert result.exit_code == 0, result.output
+    contents = json.loads((out / "sheet.json").read_text())
+    assert [cell["index"] for cell in contents["cells"]] == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    asked = [(c["request"]["guidance_scale"], c["request"]["sampler"]) for c in contents["cells"]]
+    assert asked == [(1, "ddim"), (1, "euler_a"), (3, "ddim"), (3, "euler_a")]
+    stats = contents["stats"]
+    assert (stats["cells"], stats["cells_cached"]) == (4, 0)
+    assert 0 < stats["rows_computed"] < stats["rows_naive"] == 2 * (1 + 1 + 2 + 2)
+    studio = Studio(shop, device="cpu")
+    for cell in contents["cells"]:
+        with Image.open(out / cell["file"]) as picture:
+            request = read_request(picture)
+            assert request == Request(**cell["request"])
+            assert picture.tobytes() == studio.image(request).tobytes()
+    # Again: nothing is computed, the same is written.
+    again = call(*arguments)
+    assert again.exit_code == 0 and "0 of 0 rows" in again.output
+    repeated = json.loads((out / "sheet.json").read_text())
+    assert all(cell["cached"] for cell in repeated["cells"])
+
+
+@pytest.mark.parametrize(
+    ("axis", "said"),
+    [
+        ("steps=0,2", "steps is 0"),
+        ("step=1,2", "did you mean 'steps'"),
+        ("sampler=eulr", "did you mean 'euler'"),
+        ("guidance_scale=1-x", "'1-x'"),
+        ("width=33", "multiples of"),
+        ("model=tiny,nosuch", "nosuch"),
+    ],
+)
+def test_a_bad_axis_writes_nothing(shop, tmp_path, axis, said):
+    result = call(
+        "sheet", "x", "--model", "tiny", "--models", shop, *QUICK, "--axis", axis,
+        "--out", tmp_path / "out", "--outputs", tmp_path / "outputs",
+    )  # fmt: skip
+    assert result.exit_code == 2
+    assert said in one_line(result.stderr)
+    assert not (tmp_path / "out").exists() and not (tmp_path / "outputs").exists()
+
+
+def test_a_sheet_with_a_failing_cell_keeps_the_others_and_ends_with_1(shelf, tmp_path):
+    folder, add = shelf
+    add("tiny")
+    weights = add("overflowing") / UNET
+    tensors = load_file(weights)
+    tensors["conv_out.bias"] = torch.full_like(tensors["conv_out.bias"], float("nan"))
+    save_file(tensors, weights, metadata={"format": "pt"})
+    out = tmp_path / "out"
+    result = call(
+        "sheet", "x", "--models", folder, *QUICK, "--axis", "model=tiny,overflowing",
+        "--model", "tiny", "--out", out, "--outputs", tmp_path / "outputs",
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert "cell 1" in result.stderr and "overflowed" in result.stderr
+    made, failed = json.loads((out / "sheet.json").read_text())["cells"]
+    assert (out / made["file"]).is_file() and made["error"] is None
+    assert failed["file"] is None and "overflowed" in failed["error"]

@@ -9,18 +9,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipelines.runs import Run
-from pipelines.types import (
+from pipelines.events import (
     CellDone,
     CellFailed,
     CellPreview,
     CellProgress,
-    Request,
     RunFinished,
     RunStarted,
-    Sheet,
     Stats,
 )
+from pipelines.runs import Run
+from pipelines.types import Request, Sheet
 
 BASE = Request(model="m", sampler="ddim", steps=10)
 

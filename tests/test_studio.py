@@ -13,9 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from pipelines import Axis, InvalidRequest, ModelUnavailable, Request, Sheet, Studio, UnknownName
 from pipelines.errors import ContactSheetError
-from pipelines.metadata import read_request
-from pipelines.samplers import SAMPLERS, SCHEDULES
-from pipelines.types import (
+from pipelines.events import (
     CellDone,
     CellFailed,
     CellPreview,
@@ -24,6 +22,8 @@ from pipelines.types import (
     RunStarted,
     Stats,
 )
+from pipelines.metadata import read_request
+from pipelines.samplers import SAMPLERS, SCHEDULES
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 BASE = Request(model="tiny", prompt="an apple", sampler="euler", steps=4)

@@ -79,7 +79,7 @@ def test_the_page_is_up_before_torch_is_imported(models: Path) -> None:
     script = (
         "import sys\n"
         "from pipelines import Studio\n"
-        "from ui import make_server\n"
+        "from ui.server import make_server\n"
         "def ready(url):\n"
         "    print(url, 'torch' in sys.modules, 'diffusers' in sys.modules)\n"
         "    server.should_exit = True\n"
@@ -131,7 +131,7 @@ def serve_in_a_process(
     """A server of its own, and its address as it printed it."""
     script = (
         "from pipelines import Studio\n"
-        "from ui import serve\n"
+        "from ui.server import serve\n"
         f"serve(Studio({str(models)!r}, {str(outputs)!r}, device='cpu'), port={port})\n"
     )
     process = subprocess.Popen(

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from pipelines import Request, Sheet
-from pipelines.runs import Run
-from pipelines.types import (
+from pipelines.events import (
     CellDone,
     CellFailed,
     CellPreview,
@@ -19,6 +18,7 @@ from pipelines.types import (
     RunStarted,
     Stats,
 )
+from pipelines.runs import Run
 from ui import view
 
 

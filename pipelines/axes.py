@@ -1,0 +1,175 @@
+"""The axis grammar: from text such as `guidance_scale=1-10 (+2)` to an Axis with its values.
+
+| text | values |
+| --- | --- |
+| `1,3,5` | 1, 3, 5 |
+| `1-4` | 1, 2, 3, 4 |
+| `1-10 (+2)` | 1, 3, 5, 7, 9: the end is there when it is hit, and never overshot |
+| `10-5 (-1)` | 10, 9, 8, 7, 6, 5 |
+| `1-10 [4]` | 1, 4, 7, 10: that many, evenly spaced, both ends included |
+| `a red apple, "an apple, cut"` | two texts; quotes keep commas, `""` inside them is a quote |
+
+Numbers are computed in exact decimals. Lists and ranges mix: `1, 3-5, 10`. Two axes that change
+together are joined by ` & `: `steps=10,20 & guidance_scale=3,5`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import get_args
+
+from pipelines.errors import InvalidRequest, UnknownName
+from pipelines.types import PROMPT_REPLACE, Axis, Request
+
+MOST_VALUES = 1000
+"""Values that one axis may have."""
+
+_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"
+_RANGE = re.compile(
+    rf"^({_NUMBER})\s*-\s*({_NUMBER})(?:\s*\(\s*({_NUMBER})\s*\)|\s*\[\s*(\d+)\s*\])?$"
+)
+_SINGLE = re.compile(rf"^{_NUMBER}$")
+_TOGETHER = re.compile(r"\s&\s(?=\s*[a-z_]+\s*=)")
+
+
+def parse_axis(text: str) -> Axis:
+    """An axis, `field=values`, with what changes in step with it after ` & `.
+
+    Raises: UnknownName: for a field that does not exist; InvalidRequest: naming the bad value.
+    """
+    first, *rest = [_parse_one(part) for part in _TOGETHER.split(text)]
+    return Axis(field=first.field, values=first.values, zipped=tuple(rest))
+
+
+def _parse_one(text: str) -> Axis:
+    field, equals, values = text.partition("=")
+    if not equals:
+        raise InvalidRequest(
+            f"axis {text!r} has no '='; write it as field=values, such as guidance_scale=1,3,5"
+        )
+    field = field.strip().lower().replace("-", "_").replace(" ", "_")
+    return Axis(field=field, values=parse_values(field, values))
+
+
+def parse_values(field: str, text: str) -> tuple[int | float | str, ...]:
+    """The values of one field.
+
+    Args:
+        field: of Request, or `prompt_replace`; it decides whether values are numbers or texts.
+    Raises: UnknownName, InvalidRequest: naming the bad value.
+    """
+    kind = value_type(field)
+    entries = list(split(text))
+    if not entries:
+        raise InvalidRequest(f"axis {field!r} has no values; give some, such as {_EXAMPLE[kind]}")
+    if kind is str:
+        return tuple(entries)
+    values = [value for entry in entries for value in _numbers(field, entry)]
+    if len(values) > MOST_VALUES:
+        raise InvalidRequest(
+            f"axis {field!r} has {len(values)} values; at most {MOST_VALUES} are allowed"
+        )
+    if kind is int:
+        return tuple(_whole(field, value) for value in values)
+    return tuple(float(value) for value in values)
+
+
+_EXAMPLE = {int: "1-4", float: "1,3,5", str: '"a red apple", "a pear"'}
+
+
+def value_type(field: str) -> type[int] | type[float] | type[str]:
+    """What the values of a field are. Raises: UnknownName: if there is no such field."""
+    if field == PROMPT_REPLACE:
+        return str
+    known = [*Request.model_fields, PROMPT_REPLACE]
+    if field not in Request.model_fields:
+        raise UnknownName.of("axis", field, known, f"known: {', '.join(known)}")
+    annotation = Request.model_fields[field].annotation
+    for kind in (str, int, float):
+        if annotation is kind or kind in get_args(annotation):
+            return kind
+    raise TypeError(f"Request.{field} is neither text nor a number")  # a new kind of field
+
+
+def split(text: str) -> Iterator[str]:
+    """The entries of a comma-separated list, trimmed; commas inside double quotes stay.
+
+    Raises: InvalidRequest: for an empty entry or a quote that is not closed.
+    """
+    if not text.strip():
+        return
+    entry, quoted, was_quoted = "", False, False
+    characters = iter(range(len(text)))
+    for i in characters:
+        character = text[i]
+        if character == '"':
+            if quoted and text[i + 1 : i + 2] == '"':
+                entry += '"'
+                next(characters)
+            elif quoted or not entry.strip():
+                entry = entry if quoted else ""
+                quoted, was_quoted = not quoted, True
+            else:
+                entry += character
+        elif character == "," and not quoted:
+            yield _entry(entry, was_quoted, text)
+            entry, was_quoted = "", False
+        elif not (was_quoted and not quoted and character.isspace()):
+            entry += character
+    if quoted:
+        raise InvalidRequest(f"a quote is not closed in {text.strip()!r}")
+    yield _entry(entry, was_quoted, text)
+
+
+def _entry(entry: str, quoted: bool, text: str) -> str:
+    if quoted:
+        return entry
+    if not entry.strip():
+        raise InvalidRequest(
+            f'there is an empty value in {text.strip()!r}; write "" to mean empty text'
+        )
+    return entry.strip()
+
+
+def _numbers(field: str, entry: str) -> list[Decimal]:
+    """The numbers of one entry: a number or a range."""
+    if _SINGLE.match(entry):
+        return [Decimal(entry)]
+    match = _RANGE.match(entry)
+    if not match:
+        raise InvalidRequest(
+            f"axis {field!r}: {entry!r} is no number and no range; "
+            "write 5, 1-10, 1-10 (+2) or 1-10 [5]"
+        )
+    start, end = Decimal(match[1]), Decimal(match[2])
+    if match[4] is not None:
+        return _spaced(field, entry, start, end, int(match[4]))
+    step = Decimal(match[3]) if match[3] is not None else Decimal(1 if end >= start else -1)
+    if step == 0 or (end - start) * step < 0:
+        raise InvalidRequest(f"axis {field!r}: {entry!r} never arrives with steps of {step}")
+    _check_count(field, entry, int((end - start) / step) + 1)
+    return [start + step * i for i in range(int((end - start) / step) + 1)]
+
+
+def _spaced(field: str, entry: str, start: Decimal, end: Decimal, count: int) -> list[Decimal]:
+    _check_count(field, entry, count)
+    if count < 2:
+        raise InvalidRequest(f"axis {field!r}: {entry!r} asks for {count} values; two or more work")
+    # The last value is the end itself: a division may leave a digit too many.
+    inner = [start + (end - start) * i / (count - 1) for i in range(count - 1)]
+    return [*inner, end]
+
+
+def _check_count(field: str, entry: str, count: int) -> None:
+    if count > MOST_VALUES:
+        raise InvalidRequest(
+            f"axis {field!r}: {entry!r} has {count} values; at most {MOST_VALUES} are allowed"
+        )
+
+
+def _whole(field: str, value: Decimal) -> int:
+    if value != value.to_integral_value():
+        raise InvalidRequest(f"axis {field!r} takes whole numbers; {value.normalize():f} is none")
+    return int(value)

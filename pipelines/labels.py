@@ -1,0 +1,82 @@
+"""What the places of a sheet are called: the same words in the page, the PNG and the files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pipelines.samplers import SAMPLERS, SCHEDULES, parse
+from pipelines.types import PROMPT_REPLACE, Axis, Sheet
+
+NAMES = {
+    "model": "model",
+    "prompt": "prompt",
+    PROMPT_REPLACE: "prompt",
+    "negative_prompt": "without",
+    "sampler": "sampler",
+    "schedule": "schedule",
+    "steps": "steps",
+    "guidance_scale": "guidance",
+    "guidance_rescale": "rescale",
+    "guidance_start": "guidance from",
+    "guidance_stop": "guidance until",
+    "seed": "seed",
+    "width": "width",
+    "height": "height",
+}
+"""Field to the short name that stands before its values."""
+
+_SPEAK_FOR_THEMSELVES = ("prompt", PROMPT_REPLACE, "sampler", "schedule", "model")
+
+
+def value_text(field: str, value: Any) -> str:
+    """A value as people read it: a sampler by its label, a number without needless zeros."""
+    if field == "sampler":
+        id, schedule = parse(str(value))
+        return SAMPLERS[id].label + (f" {schedule.capitalize()}" if schedule else "")
+    if field == "schedule" and value in SCHEDULES:
+        return "default schedule" if value == "default" else str(value).replace("_", " ")
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value) or "(empty)"
+
+
+def place_text(axis: Axis, position: int) -> str:
+    """The header of one row or column, such as `guidance 3.5` or `DPM++ 2M, steps 20`."""
+    parts = []
+    for part in axis.parts:
+        text = value_text(part.field, part.values[position])
+        alone = part.field in _SPEAK_FOR_THEMSELVES
+        parts.append(text if alone else f"{NAMES.get(part.field, part.field)} {text}")
+    return ", ".join(parts)
+
+
+def axis_title(axis: Axis) -> str:
+    """What varies along an axis, such as `sampler and steps`."""
+    names = dict.fromkeys(NAMES.get(part.field, part.field) for part in axis.parts)
+    return " and ".join(names)
+
+
+def row_texts(sheet: Sheet) -> list[str]:
+    """The header of every row: all axes but the last, which runs along the columns."""
+    above = Sheet(base=sheet.base, axes=sheet.axes[:-1])
+    return [
+        " · ".join(place_text(axis, i) for axis, i in zip(above.axes, index, strict=True))
+        for index in above.indices()
+    ]
+
+
+def column_texts(sheet: Sheet) -> list[str]:
+    """The header of every column; one empty header for a single picture."""
+    if not sheet.axes:
+        return [""]
+    last = sheet.axes[-1]
+    return [place_text(last, i) for i in range(len(last.values))]
+
+
+def file_stem(sheet: Sheet, index: Sequence[int], number: int) -> str:
+    """A cell's file name without its ending: its number, then what sets it apart."""
+    words = [place_text(axis, i) for axis, i in zip(sheet.axes, index, strict=True)]
+    slug = re.sub(r"[^A-Za-z0-9.+]+", "-", " ".join(words)).strip("-.")[:60].rstrip("-.")
+    return f"{number:03d}-{slug}" if slug else f"{number:03d}"

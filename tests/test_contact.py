@@ -1,0 +1,118 @@
+"""A sheet as files: the right picture in the right place, under the right words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipelines import InvalidRequest, Request, Sheet
+from pipelines.axes import parse_axis
+from pipelines.contact import SheetFolder, check_folder
+from pipelines.events import CellDone, CellFailed, Stats
+from pipelines.grid import FAILED, GAP, draw_grid
+from pipelines.labels import axis_title, column_texts, file_stem, row_texts
+from pipelines.metadata import read_request
+
+CELL = 48
+
+
+def sheet(*axes: str) -> Sheet:
+    base = Request(prompt="an apple", width=CELL, height=CELL)
+    return Sheet(base=base, axes=tuple(parse_axis(axis) for axis in axes))
+
+
+def colour(number: int) -> Image.Image:
+    return Image.new("RGB", (CELL, CELL), (10 * number, 255 - 10 * number, 128))
+
+
+def found(page: Image.Image, size: int = CELL) -> list[tuple[int, tuple[int, int]]]:
+    """Number and place of every coloured cell in a page, by its pixels."""
+    places = {}
+    for y in range(page.height):
+        for x in range(page.width):
+            r, g, b = page.getpixel((x, y))  # type: ignore[misc]
+            if (r + g, b) == (255, 128) and r % 10 == 0:
+                places.setdefault(r // 10, (x, y))
+    return sorted(places.items())
+
+
+def test_headers_name_what_varies() -> None:
+    two = sheet("sampler=ddim,DPM++ 2M Karras", "steps=5,10 & guidance_scale=1.50,3")
+    assert row_texts(two) == ["DDIM", "DPM++ 2M Karras"]
+    assert column_texts(two) == ["steps 5, guidance 1.5", "steps 10, guidance 3"]
+    assert axis_title(two.axes[1]) == "steps and guidance"
+    three = sheet("seed=1,2", "steps=5,10", 'prompt="a pear, cut",""')
+    assert row_texts(three)[1] == "seed 1 · steps 10"
+    assert column_texts(three) == ["a pear, cut", "(empty)"]
+    assert column_texts(Sheet()) == [""] and row_texts(Sheet()) == [""]
+
+
+def test_every_cell_stands_in_its_row_and_column() -> None:
+    two = sheet("seed=1,2", "steps=5,6,7")
+    places = dict(found(draw_grid(two, [colour(i) for i in range(6)])))
+    assert len(places) == 6
+    step = CELL + GAP
+    left, top = places[0]
+    assert left > 0 and top > 0, "there must be room for headers"
+    for number, (x, y) in places.items():
+        assert (x, y) == (left + number % 3 * step, top + number // 3 * step)
+
+
+def test_pictures_stand_pixel_for_pixel() -> None:
+    noise = Image.effect_noise((CELL, CELL), 90).convert("RGB")
+    page = draw_grid(sheet("seed=1,2"), [noise, noise])
+    box = (page.width - CELL, page.height - CELL, page.width, page.height)
+    assert page.crop(box).tobytes() == noise.tobytes()
+
+
+def test_a_long_single_axis_is_wrapped() -> None:
+    places = dict(found(draw_grid(sheet("seed=0-11"), [colour(i) for i in range(12)])))
+    assert places[7][1] == places[0][1] and places[8][0] == places[0][0]
+    assert places[8][1] > places[0][1] + CELL
+
+
+def test_a_failed_cell_is_tinted_and_the_count_must_match() -> None:
+    page = draw_grid(sheet("seed=1,2"), [colour(1), None])
+    assert page.getpixel((page.width - 2, page.height - 2)) == FAILED
+    with pytest.raises(ValueError, match="3 pictures"):
+        draw_grid(sheet("seed=1,2"), [None] * 3)
+
+
+def test_file_names_are_safe_and_differ() -> None:
+    wild = sheet('prompt="../../etc/passwd","a/b\\c:d*?", "ü — 猫"')
+    stems = [file_stem(wild, (i,), i) for i in range(3)]
+    assert len(set(stems)) == 3
+    for stem in stems:
+        assert "/" not in stem and "\\" not in stem and not stem.startswith(".")
+
+
+def test_the_folder_holds_the_sheet(tmp_path: Path) -> None:
+    two = sheet("seed=1,2")
+    cells = two.expand()
+    folder = SheetFolder(tmp_path / "new", two)
+    assert not (tmp_path / "new").exists(), "nothing is written before there is something"
+    folder.add(CellDone("r", 0, cells[0], colour(3), None, 1.25, cached=True))
+    folder.add(CellFailed("r", 1, cells[1], "too large"))
+    folder.finish(Stats(cells=2, cells_cached=1))
+    contents = json.loads((tmp_path / "new" / "sheet.json").read_text())
+    one, other = contents["cells"]
+    assert one["index"] == [0] and one["request"]["seed"] == 1
+    assert (one["seconds"], one["cached"], one["error"]) == (1.25, True, None)
+    assert (other["file"], other["error"]) == (None, "too large")
+    with Image.open(tmp_path / "new" / one["file"]) as picture:
+        assert picture.getpixel((0, 0)) == (30, 225, 128)
+        assert read_request(picture) == cells[0]
+    assert Sheet(**contents["sheet"]) == two
+    assert contents["stats"]["cells_cached"] == 1
+    assert (tmp_path / "new" / "sheet.png").is_file()
+
+
+def test_a_place_that_cannot_be_written_is_refused_beforehand(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for bad in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InvalidRequest, match="is a file"):
+            check_folder(bad)
+    check_folder(tmp_path / "to" / "be" / "made")

@@ -1,0 +1,143 @@
+"""What the command line prints: progress, tables, one-line errors. Imports no gradio."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+import typer.core
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from pipelines import ContactSheetError, InvalidRequest
+from pipelines.events import CellDone, CellFailed, CellProgress, Event
+from pipelines.runs import Run
+
+# Typer carries its own copy of click in some versions; this is its usage error in all of them.
+_UsageError: Any = typer.BadParameter.__base__
+
+
+class Group(typer.core.TyperGroup):
+    """Says in one line, as all other errors are said, that the command line is wrong."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        try:
+            status = super().main(*args, **{**options, "standalone_mode": False})
+        except _UsageError as error:
+            typer.echo(f"error: {error.format_message()} (--help shows what there is)", err=True)
+            sys.exit(2)
+        except typer.Abort:  # Ctrl+C
+            sys.exit(130)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def follow(
+    run: Run, ended_cell: Callable[[CellDone | CellFailed], None] = lambda event: None
+) -> list[CellDone | CellFailed]:
+    """Show a run's progress on stderr until it ends; how its cells ended, in axis order.
+
+    Args:
+        ended_cell: called for every cell as it ends. If it raises, the run is stopped.
+    """
+    ended: dict[int, CellDone | CellFailed] = {}
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]:.1f}/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("loading", total=None, rate=0.0)
+        for event in _watch(run):
+            match event:
+                case CellProgress():
+                    now = run.snapshot()
+                    progress.update(
+                        task,
+                        description="denoising",
+                        completed=now.evaluations,
+                        total=now.evaluations_total,
+                        rate=now.rate,
+                    )
+                case CellDone() | CellFailed():
+                    ended[event.cell] = event
+                    ended_cell(event)
+    return [ended[cell] for cell in sorted(ended)]
+
+
+def _watch(run: Run) -> Iterator[Event]:
+    """The run's events; leaving early, as Ctrl+C does, stops the run."""
+    try:
+        yield from run.events()
+    finally:
+        run.stop()
+
+
+def check_writable(out: Path) -> None:
+    """Raises: InvalidRequest: before any work, if the file could not be written after it."""
+    if out.suffix.lower() != ".png":
+        raise InvalidRequest(f"{out} does not end in .png; pictures are written as PNG")
+    try:
+        if out.is_dir():
+            raise InvalidRequest(f"{out} is a folder; name a file in it")
+        place = next((p for p in out.absolute().parents if p.exists()), None)
+        target = out if out.exists() else place
+    except OSError as error:
+        raise InvalidRequest(f"{out} cannot be written: {error.strerror}") from None
+    if target is None or not os.access(target, os.W_OK) or (place and not place.is_dir()):
+        raise InvalidRequest(f"{out} cannot be written; choose another place with --out")
+
+
+@contextmanager
+def bad_input_ends_here() -> Iterator[None]:
+    """Turn the errors a user can cause into one line on stderr and exit status 2."""
+    try:
+        yield
+    except ContactSheetError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+def quiet_libraries() -> None:
+    """Keep the libraries' own progress bars and hints off the terminal."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+def show(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """Rows as a table for people or as JSON for machines."""
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    if not rows:
+        typer.echo("none found", err=True)
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in rows[0]:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell_text(value) for value in row.values()))
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _cell_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(value)
+    return "" if value is None else str(value)
