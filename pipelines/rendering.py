@@ -113,8 +113,10 @@ def _render_group(
                         image = _preview(family, model, walk)
                         job.publish(CellPreview(job.run, cell, step, image))
             case engine.Finished(cell, latents, seconds):
+                clock.forget(cell)
                 _finish(job, cell, latents, seconds, family, model, manager)
             case engine.Failed(cell, error):
+                clock.forget(cell)
                 job.publish(CellFailed(job.run, cell, job.cells[cell], explain(error)))
 
 
@@ -223,13 +225,18 @@ class PreviewClock:
         self._shown: dict[int, int] = {}
 
     def due(self, cell: int) -> bool:
+        """Whether it is time, and this cell's turn: no other cell in work was shown less often."""
+        shown = self._shown.setdefault(cell, 0)
         if time.perf_counter() - self._ended < self._cost / self._share:
             return False
-        fewest = min(self._shown.values(), default=0)
-        if self._shown.setdefault(cell, fewest) > fewest:
+        if shown > min(self._shown.values()):
             return False
         self._shown[cell] += 1
         return True
+
+    def forget(self, cell: int) -> None:
+        """The cell has ended; the others no longer wait for its turn."""
+        self._shown.pop(cell, None)
 
     def __enter__(self) -> None:
         self._began = time.perf_counter()

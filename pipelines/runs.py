@@ -26,10 +26,13 @@ from pipelines.events import (
     RunStatus,
     Stats,
 )
+from pipelines.samplers import SAMPLERS
 from pipelines.types import Request, Sheet
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from pipelines.store import Store, StoredRun
 
 CellStatus = Literal["waiting", "running", "done", "failed"]
 
@@ -131,11 +134,14 @@ class Run:
             case CellPreview(cell=i, image=image):
                 self._cells[i] = replace(self._cells[i], image=image)
             case CellDone(cell=i):
+                # A run read back from the store has had no progress events.
+                steps = self._cells[i].steps or _evaluations(event.request)
                 self._cells[i] = replace(
                     self._cells[i],
                     request=event.request,
                     status="done",
-                    step=self._cells[i].steps,
+                    step=steps,
+                    steps=steps,
                     image=event.image,
                     file=event.file,
                     seconds=event.seconds,
@@ -170,13 +176,9 @@ class Run:
 
     def snapshot(self) -> Snapshot:
         """The run as it stands now."""
-        from pipelines.samplers import SAMPLERS
-
         with self._changed:
             total = sum(
-                cell.steps or SAMPLERS[cell.request.sampler].evaluations(cell.request.steps)
-                for cell in self._cells
-                if not cell.cached
+                cell.steps or _evaluations(cell.request) for cell in self._cells if not cell.cached
             )
             done = sum(cell.step for cell in self._cells if not cell.cached)
             now = self._ended or time.monotonic()
@@ -197,3 +199,25 @@ class Run:
                 rate=rate,
                 seconds_left=(total - done) / rate if rate else None,
             )
+
+
+def restored(stored: StoredRun, store: Store) -> Run:
+    """A run as the store kept it, with its pictures; over, whatever it was before."""
+    run = Run(stored.sheet, [cell.request for cell in stored.cells], stored.id)
+    run.publish(RunStarted(run.id, run.requests))
+    for number, cell in enumerate(stored.cells):
+        image = store.picture(cell.address) if cell.address else None
+        if cell.address and image is not None:
+            file = store.path(cell.address)
+            run.publish(
+                CellDone(run.id, number, cell.request, image, file, cell.seconds, cell.cached)
+            )
+        elif cell.error:
+            run.publish(CellFailed(run.id, number, cell.request, cell.error))
+    run.publish(RunFinished(run.id, stored.status, stored.stats, stored.error))
+    return run
+
+
+def _evaluations(request: Request) -> int:
+    """Denoiser evaluations a cell takes."""
+    return SAMPLERS[request.sampler].evaluations(request.steps)

@@ -39,13 +39,20 @@ CREATE TABLE IF NOT EXISTS cells (
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """One line about a run; `created` is in Unix seconds."""
+    """One line about a run.
+
+    Attributes:
+        created: Unix seconds.
+        status: a run that was cut off counts as stopped.
+        shown: number of the first cell that has a picture; None if none has.
+    """
 
     id: str
     created: float
     status: RunStatus
     prompt: str
     cells: int
+    shown: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +165,7 @@ class Store:
         status, sheet, stats, error = row
         return StoredRun(
             id=id,
-            status=status if status in ("done", "failed") else "stopped",
+            status=_ended(status),
             sheet=Sheet.model_validate_json(sheet),
             stats=Stats(**json.loads(stats)),
             error=error,
@@ -173,16 +180,25 @@ class Store:
         with self._lock:
             rows = self._db.execute(
                 "SELECT id, created, status, json_extract(sheet, '$.base.prompt'), "
-                "(SELECT count(*) FROM cells WHERE run = runs.id) "
+                "(SELECT count(*) FROM cells WHERE run = runs.id), "
+                "(SELECT min(cell) FROM cells WHERE run = runs.id AND address IS NOT NULL) "
                 "FROM runs ORDER BY created DESC LIMIT ?",
                 (limit,),
             ).fetchall()
-        return [RunSummary(*row) for row in rows]
+        return [
+            RunSummary(id, created, _ended(status), prompt, cells, shown)
+            for id, created, status, prompt, cells, shown in rows
+        ]
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
         with self._lock, self._db:
             yield self._db
+
+
+def _ended(status: str) -> RunStatus:
+    """How a recorded run ended; one without an end was cut off."""
+    return "done" if status == "done" else "failed" if status == "failed" else "stopped"
 
 
 def write_png(path: Path, image: Image, request: Request) -> Path:

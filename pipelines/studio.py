@@ -17,6 +17,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from pipelines.errors import Cancelled, ContactSheetError, InvalidRequest
 from pipelines.events import CellDone, CellFailed, Event, RunFinished, RunStarted, Stats
 from pipelines.families.base import check_sampler
 from pipelines.manager import PipelineManager
-from pipelines.runs import Run
+from pipelines.runs import Run, restored
 from pipelines.store import RunSummary, Store
 from pipelines.types import Request, Sheet
 
@@ -157,7 +158,10 @@ class Studio:
 
     def recent(self, limit: int = 20) -> list[RunSummary]:
         """The newest runs in the store, newest first; [] without a store."""
-        return [] if self.store is None else self.store.recent(limit)
+        found = [] if self.store is None else self.store.recent(limit)
+        with self._lock:
+            live = {id: run.snapshot().status for id, run in self._runs.items()}
+        return [replace(one, status=live.get(one.id, one.status)) for one in found]
 
     def warm_up(self, model: str) -> None:
         """Load a model ahead of its first run. Raises: UnknownName, ModelUnavailable."""
@@ -285,17 +289,6 @@ class Studio:
         stored = self.store.run(id) if self.store is not None else None
         if stored is None or self.store is None:
             return None
-        run = Run(stored.sheet, [cell.request for cell in stored.cells], id)
-        run.publish(RunStarted(id, run.requests))
-        for number, cell in enumerate(stored.cells):
-            image = self.store.picture(cell.address) if cell.address else None
-            if cell.address and image is not None:
-                file = self.store.path(cell.address)
-                run.publish(
-                    CellDone(id, number, cell.request, image, file, cell.seconds, cell.cached)
-                )
-            elif cell.error:
-                run.publish(CellFailed(id, number, cell.request, cell.error))
-        run.publish(RunFinished(id, stored.status, stored.stats, stored.error))
+        run = restored(stored, self.store)
         with self._lock:
             return self._runs.setdefault(id, run)

@@ -152,6 +152,17 @@ def test_recent_runs_newest_first(store):
     assert store.recent(0) == [] and len(store.recent(10)) == 4
 
 
+def test_a_summary_knows_the_first_picture_and_how_the_run_ended(store):
+    store.begin("cut", SHEET, SHEET.expand())
+    store.cell_done("cut", 0, None, 0.0, False, "too large")
+    (summary,) = store.recent(1)
+    assert (summary.status, summary.shown) == ("stopped", None)
+    store.cell_done("cut", 1, "ab" * 16, 1.0, False)
+    store.end("cut", "failed", STATS, "x")
+    (summary,) = store.recent(1)
+    assert (summary.status, summary.shown) == ("failed", 1)
+
+
 def test_two_stores_on_one_folder(store):
     other = Store(store.folder)
     store.begin("mine", SHEET, SHEET.expand())

@@ -23,6 +23,7 @@ from pipelines.events import (
     Stats,
 )
 from pipelines.metadata import read_request
+from pipelines.rendering import PreviewClock
 from pipelines.samplers import SAMPLERS, SCHEDULES
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -200,7 +201,9 @@ def test_leaving_the_loop_stops_the_run(studio):
 def test_runs_are_found_while_they_live(studio):
     run = studio.submit(Sheet(base=LONG), previews=False)
     assert studio.find(run.id) is run and studio.find("none") is None
-    assert [summary.id for summary in studio.recent()] == [run.id]
+    wait_until(lambda: run.snapshot().status == "running", "the run to begin")
+    (summary,) = studio.recent()
+    assert (summary.id, summary.status) == (run.id, "running")
     run.stop()
     finish(run)
 
@@ -216,6 +219,7 @@ def test_a_new_studio_finds_what_an_old_one_made(studio, models, tmp_path):
     found = later.find(run.id)
     assert found.sheet == sheet and found.snapshot().status == "done"
     assert found.snapshot().stats == events[-1].stats
+    assert found.snapshot().evaluations == found.snapshot().evaluations_total == 8
     _, again = finish(found)
     for number, cell in cells.items():
         assert again[number].request == cell.request and again[number].file == cell.file
@@ -393,3 +397,26 @@ def test_warm_up_loads_ahead(studio):
     assert studio.manager.history[1].loaded == {}
     with pytest.raises(UnknownName):
         studio.warm_up("tinny")
+
+
+def test_previews_go_round_all_cells():
+    clock = PreviewClock(share=1.0)
+    shown = []
+    for step in range(12):
+        for cell in (0, 1, 2):
+            if step == 8 and cell == 1:
+                clock.forget(1)
+            if (step < 8 or cell != 1) and clock.due(cell):
+                shown.append(cell)
+    assert shown[:6] == [0, 1, 2, 0, 1, 2], "every cell has its turn"
+    assert shown.count(0) == shown.count(2) == 12 and shown.count(1) == 8
+
+
+def test_previews_keep_to_their_share():
+    clock = PreviewClock(share=0.1)
+    assert clock.due(0)
+    with clock:
+        time.sleep(0.02)
+    assert not clock.due(0), "0.02 s of previewing buys 0.2 s without"
+    time.sleep(0.21)
+    assert clock.due(0)

@@ -60,19 +60,15 @@ def strip_value(studio: Studio, current: str, limit: int = 12) -> dict[str, Any]
     """What `run_strip` shows: the newest runs, and which of them is on the page."""
     runs = []
     for summary in studio.recent(limit):
-        run = studio.find(summary.id)
-        if run is None:
-            continue
-        snapshot = run.snapshot()
-        made = next((i for i, cell in enumerate(snapshot.cells) if cell.file is not None), None)
+        shown = summary.shown
         runs.append(
             {
                 "id": summary.id,
                 "created": summary.created,
-                "status": snapshot.status,
+                "status": summary.status,
                 "prompt": summary.prompt,
-                "cells": len(snapshot.cells),
-                "src": None if made is None else view.picture_url(summary.id, made),
+                "cells": summary.cells,
+                "src": None if shown is None else view.picture_url(summary.id, shown),
             }
         )
     return {"current": current, "runs": runs}
