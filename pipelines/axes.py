@@ -21,7 +21,7 @@ from decimal import Decimal
 from typing import get_args
 
 from pipelines.errors import InvalidRequest, UnknownName
-from pipelines.types import PROMPT_REPLACE, Axis, Request
+from pipelines.types import EVALUATIONS, PROMPT_REPLACE, PSEUDO_FIELDS, Axis, Request
 
 MOST_VALUES = 1000
 """Values that one axis may have."""
@@ -57,7 +57,8 @@ def parse_values(field: str, text: str) -> tuple[int | float | str, ...]:
     """The values of one field.
 
     Args:
-        field: of Request, or `prompt_replace`; it decides whether values are numbers or texts.
+        field: of Request, or `prompt_replace` or `evaluations`; it decides whether values are
+            numbers or texts.
     Raises: UnknownName, InvalidRequest: naming the bad value.
     """
     kind = value_type(field)
@@ -83,7 +84,9 @@ def value_type(field: str) -> type[int] | type[float] | type[str]:
     """What the values of a field are. Raises: UnknownName: if there is no such field."""
     if field == PROMPT_REPLACE:
         return str
-    known = [*Request.model_fields, PROMPT_REPLACE]
+    if field == EVALUATIONS:
+        return int
+    known = [*Request.model_fields, *PSEUDO_FIELDS]
     if field not in Request.model_fields:
         raise UnknownName.of("axis", field, known, f"known: {', '.join(known)}")
     annotation = Request.model_fields[field].annotation

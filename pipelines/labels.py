@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipelines.samplers import SAMPLERS, SCHEDULES, parse
-from pipelines.types import PROMPT_REPLACE, Axis, Sheet
+from pipelines.types import EVALUATIONS, PROMPT_REPLACE, Axis, Sheet
 
 NAMES = {
     "model": "model",
@@ -17,6 +17,7 @@ NAMES = {
     "sampler": "sampler",
     "schedule": "schedule",
     "steps": "steps",
+    EVALUATIONS: "evaluations",
     "guidance_scale": "guidance",
     "guidance_rescale": "rescale",
     "guidance_start": "guidance from",
@@ -46,6 +47,8 @@ def place_text(axis: Axis, position: int) -> str:
     """The header of one row or column, such as `guidance 3.5` or `DPM++ 2M, steps 20`."""
     parts = []
     for part in axis.parts:
+        if part is not axis and (part.field, part.values[position]) == ("schedule", "default"):
+            continue  # beside its sampler, the usual schedule goes without saying
         text = value_text(part.field, part.values[position])
         alone = part.field in _SPEAK_FOR_THEMSELVES
         parts.append(text if alone else f"{NAMES.get(part.field, part.field)} {text}")

@@ -157,6 +157,18 @@ def check(sampler: str, schedule: str) -> None:
         )
 
 
+def steps_within(sampler: str, evaluations: int) -> int:
+    """The most steps that cost at most so many denoiser evaluations.
+
+    Raises: InvalidRequest: if not even one step does, or the number is not a whole one.
+    """
+    if not isinstance(evaluations, int) or evaluations < 1:
+        raise InvalidRequest(f"evaluations is {evaluations!r}; it must be a whole number from 1")
+    row = SAMPLERS[sampler]
+    steps = (evaluations - 1 - row.extra_calls) // row.calls_per_step + 1
+    return max(1, steps)
+
+
 def build(sampler: str, schedule: str, config: Mapping[str, Any], steps: int, seed: int) -> Any:
     """A fresh scheduler with its timesteps set, for one trajectory only (it keeps state).
 

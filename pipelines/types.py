@@ -174,6 +174,13 @@ PROMPT_REPLACE = "prompt_replace"
 by each of its values in turn (search and replace)."""
 
 
+EVALUATIONS = "evaluations"
+"""The other axis that is no field: as many steps as cost at most this many denoiser evaluations,
+so that samplers are compared at equal cost."""
+
+PSEUDO_FIELDS = (PROMPT_REPLACE, EVALUATIONS)
+
+
 class Axis(_Frozen):
     """A Request field with the values it takes along one side of a sheet.
 
@@ -187,7 +194,7 @@ class Axis(_Frozen):
 
     @model_validator(mode="after")
     def _field_exists(self) -> Axis:
-        known = [*Request.model_fields, PROMPT_REPLACE]
+        known = [*Request.model_fields, *PSEUDO_FIELDS]
         if self.field not in known:
             raise UnknownName.of("axis", self.field, known, f"known: {', '.join(known)}")
         for other in self.zipped:
@@ -235,6 +242,8 @@ class Sheet(_Frozen):
             raise InvalidRequest(f"axis {twice[0]!r} is given twice; join its values in one")
         if "prompt" in names and PROMPT_REPLACE in names:
             raise InvalidRequest(f"axes 'prompt' and {PROMPT_REPLACE!r} both set the prompt")
+        if "steps" in names and EVALUATIONS in names:
+            raise InvalidRequest(f"axes 'steps' and {EVALUATIONS!r} both set the steps")
         return self
 
     @property
@@ -255,6 +264,9 @@ class Sheet(_Frozen):
                 changes |= axis.changes(position, self.base)
             if "sampler" in changes and "schedule" not in changes:
                 changes["schedule"] = self._schedule_of(str(changes["sampler"]))
+            if EVALUATIONS in changes:
+                sampler, _ = samplers.parse(str(changes.get("sampler", self.base.sampler)))
+                changes["steps"] = samplers.steps_within(sampler, changes.pop(EVALUATIONS))
             cells.append(self.base.replace(**changes))
         return cells
 

@@ -1,5 +1,5 @@
-"""Readable files of models, sizes and examples, and their loader. Imports from pipelines only."""
+"""What ships as readable files: how models are shown, their best settings, example sheets."""
 
-from presets.loader import ModelPreset, model_preset
+from presets.loader import ModelPreset, SheetPreset, model_preset, sheet_presets
 
-__all__ = ["ModelPreset", "model_preset"]
+__all__ = ["ModelPreset", "SheetPreset", "model_preset", "sheet_presets"]

@@ -46,3 +46,20 @@ def _models() -> dict[str, ModelPreset]:
 def model_preset(model: str) -> ModelPreset:
     """The preset of a model id; general defaults for a model without an entry."""
     return _models().get(model) or ModelPreset(title=model)
+
+
+class SheetPreset(BaseModel):
+    """An example sheet: a prompt and its axes, as a person would type them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str
+    prompt: str
+    axes: tuple[str, ...]
+
+
+@cache
+def sheet_presets() -> tuple[SheetPreset, ...]:
+    """The example sheets, in the order they are shown."""
+    with (_HERE / "sheets.toml").open("rb") as file:
+        return tuple(SheetPreset(**entry) for entry in tomllib.load(file)["sheet"])

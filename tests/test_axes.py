@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pipelines import Axis, InvalidRequest, Request, Sheet, UnknownName
 from pipelines.axes import parse_axis, parse_values, split, value_type
+from pipelines.samplers import SAMPLERS
 from pipelines.types import PROMPT_REPLACE
 
 decimals = st.decimals(-1000, 1000, places=3, allow_nan=False)
@@ -152,3 +153,16 @@ def test_a_sampler_without_the_schedule_of_the_others_takes_its_default() -> Non
 def test_a_value_out_of_range_is_named() -> None:
     with pytest.raises(InvalidRequest, match="steps is 0"):
         Sheet(axes=(parse_axis("steps=5,0"),)).expand()
+
+
+def test_equal_evaluations_give_every_sampler_what_it_can_do_with_them() -> None:
+    axes = (parse_axis("sampler=euler,heun,pndm"), parse_axis("evaluations=1,10,11"))
+    cells = Sheet(base=Request(), axes=axes).expand()
+    assert [r.steps for r in cells] == [1, 10, 11, 1, 5, 6, 1, 9, 10]
+    for cell, most in zip(cells, (1, 10, 11) * 3, strict=True):
+        cost = SAMPLERS[cell.sampler].evaluations
+        assert cost(cell.steps) <= most < cost(cell.steps + 1)
+    with pytest.raises(InvalidRequest, match="both set the steps"):
+        Sheet(axes=(parse_axis("steps=1"), parse_axis("evaluations=1")))
+    with pytest.raises(InvalidRequest, match="evaluations is 0"):
+        Sheet(axes=(parse_axis("evaluations=0"),)).expand()

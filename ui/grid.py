@@ -39,7 +39,7 @@ def run_view(studio: Studio, *, elem_id: str, empty: str) -> gr.HTML:
         elem_id=elem_id,
         empty=empty,
         html_template='<div class="cs-run"></div>',
-        js_on_load=_script("run_view.js"),
+        js_on_load=_script("compare.js", "run_view.js"),
         server_functions=[poll],
         apply_default_css=False,
     )
@@ -74,6 +74,8 @@ def strip_value(studio: Studio, current: str, limit: int = 12) -> dict[str, Any]
     return {"current": current, "runs": runs}
 
 
-def _script(name: str) -> str:
-    """A component's script, with the helpers it uses before it."""
-    return "\n".join((ASSETS / file).read_text(encoding="utf-8") for file in ("elements.js", name))
+def _script(*names: str) -> str:
+    """A component's scripts, with the helpers they use before them."""
+    return "\n".join(
+        (ASSETS / file).read_text(encoding="utf-8") for file in ("elements.js", *names)
+    )

@@ -30,7 +30,12 @@ def sampler_choices() -> list[tuple[str, str]]:
 
 def schedule_choices(sampler: str) -> list[tuple[str, str]]:
     """Label and id of every schedule that a sampler has."""
-    return [(_NAMES.get(id, id.capitalize()), id) for id in SAMPLERS[sampler].schedules]
+    return [(schedule_name(id), id) for id in SAMPLERS[sampler].schedules]
+
+
+def schedule_name(id: str) -> str:
+    """A schedule as menus show it."""
+    return _NAMES.get(id, id.capitalize())
 
 
 def fitting_schedule(sampler: str, schedule: str) -> Any:

@@ -9,10 +9,20 @@ import gradio as gr
 
 from pipelines import Studio
 from ui.api import add_endpoints
+from ui.comparison import SamplerComparison
+from ui.guidance import GuidanceSweep
+from ui.run_tab import RunTab
+from ui.sheet import SheetTab
 from ui.text_to_image import TextToImage
 
 ASSETS = Path(__file__).parent / "assets"
 TITLE = "Contact Sheet"
+TABS: dict[str, type[RunTab]] = {
+    "Text to image": TextToImage,
+    "Guidance": GuidanceSweep,
+    "Samplers": SamplerComparison,
+    "Sheet": SheetTab,
+}
 TAGLINE = "Explore prompts side by side, on your own machine."
 _SYSTEM_FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
 _SYSTEM_MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
@@ -26,16 +36,18 @@ def build(studio: Studio) -> gr.Blocks:
             f'<header class="cs-header"><h1>{TITLE}</h1><p>{TAGLINE}</p></header>',
             apply_default_css=False,
         )
-        with gr.Tab("Text to image", id="text-to-image"):
-            tab = TextToImage(studio)
-        page.load(
-            tab.restore,
-            tab.kept,
-            [tab.view, tab.strip, *tab.form.outputs],
-            show_progress="hidden",
-            api_visibility="private",
-            queue=False,
-        )
+        keepers = {kind: kind.keeper() for kind in TABS.values()}
+        for name, kind in TABS.items():
+            with gr.Tab(name, id=kind.id):
+                tab = kind(studio, keepers[kind])
+            page.load(
+                tab.restore,
+                tab.kept,
+                [tab.view, tab.strip, *tab.form.outputs],
+                show_progress="hidden",
+                api_visibility="private",
+                queue=False,
+            )
         add_endpoints(studio)
     return page
 

@@ -13,11 +13,12 @@ from typing import Any
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI, HTTPException
-from fastapi.responses import FileResponse, PlainTextResponse
+from fastapi.responses import FileResponse, PlainTextResponse, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipelines import ContactSheetError, InvalidRequest, Studio
+from ui.downloads import SHEET_FILES
 from ui.menus import model_choices
 from ui.page import ASSETS, build, looks
 
@@ -111,6 +112,7 @@ def make_server(
     app.add_middleware(Guard)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=_trusted(host))
     _add_pictures(app, studio)
+    _add_sheets(app, studio)
     mount: dict[str, Any] = {
         "footer_links": ["api"],
         "run_history": False,
@@ -166,6 +168,16 @@ def _add_pictures(app: FastAPI, studio: Studio) -> None:
             raise HTTPException(404, "no such picture")
         forever = {"cache-control": "private, max-age=31536000, immutable"}
         return FileResponse(file, media_type="image/png", headers=forever)
+
+
+def _add_sheets(app: FastAPI, studio: Studio) -> None:
+    @app.get("/sheets/{run_id}.{kind}", include_in_schema=False)
+    def sheet(run_id: str, kind: str) -> Response:
+        run = studio.find(run_id)
+        if run is None or kind not in SHEET_FILES:
+            raise HTTPException(404, "no such sheet")
+        media_type, make = SHEET_FILES[kind]
+        return Response(make(run.snapshot()), media_type=media_type)
 
 
 def _trusted(host: str) -> list[str]:

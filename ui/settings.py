@@ -26,7 +26,6 @@ from ui.menus import (
 
 PICTURES_MAX = 16
 RANDOM, FIXED = "random", "fixed"
-_EXTRAS = ("count", "size", "seed_mode")
 
 Update = dict[Any, Any]
 """Component to its new value or properties, as Gradio's handlers may return it."""
@@ -212,7 +211,7 @@ class SettingsForm:
             raise InvalidRequest("a custom size needs both a width and a height, in pixels")
         if given["seed_mode"] == RANDOM:
             given["seed"] = random_seed(count)
-        return Request(**{k: v for k, v in given.items() if k not in _EXTRAS}), count
+        return Request(**{k: v for k, v in given.items() if k in Request.model_fields}), count
 
     def fill(self, request: Request) -> Update:
         """The form filled with a Request's settings, its seed fixed."""
@@ -233,7 +232,11 @@ class SettingsForm:
             request, _ = self.read(fields)
         except ContactSheetError:
             return {}
-        exact = {self[name]: fields[name] for name in ("count", "seed_mode", "seed")}
+        exact = {
+            self[name]: value
+            for name, value in fields.items()
+            if name in ("seed_mode", "seed") or name not in (*Request.model_fields, "size")
+        }
         return self.fill(request) | exact
 
     def recommend(self, model: str) -> Update:

@@ -15,8 +15,10 @@ from typing import Any
 
 from PIL.Image import Image
 
+from pipelines.labels import axis_title, column_texts, place_text, row_texts
 from pipelines.metadata import settings_text
 from pipelines.runs import CellView, Snapshot
+from pipelines.types import Sheet
 
 PREVIEW_SIDE = 384
 _PNG_SIDE = 256
@@ -51,8 +53,9 @@ def describe(snapshot: Snapshot, seen: Sequence[str], previews: Previews) -> dic
         seen: the key of every cell as last drawn; [] if nothing is drawn yet.
     """
     cells = []
+    labels = cell_labels(snapshot.sheet)
     for i, cell in enumerate(snapshot.cells):
-        drawn = _cell(snapshot.id, i, cell, previews)
+        drawn = _cell(snapshot.id, i, cell, previews) | {"label": labels[i]}
         known = seen[i] if i < len(seen) else ""
         if drawn["key"] == known:
             continue
@@ -70,7 +73,29 @@ def describe(snapshot: Snapshot, seen: Sequence[str], previews: Previews) -> dic
         # Where cells say themselves why they failed, the run need not say it again.
         "error": None if any(cell.error for cell in snapshot.cells) else snapshot.error,
         "cells": cells,
+        # Headers do not change: a page that has drawn the run has them.
+        **({} if seen else {"table": table(snapshot.sheet)}),
     }
+
+
+def table(sheet: Sheet) -> dict[str, Any] | None:
+    """Headers of a sheet that is drawn as a table; None where every picture has its own line."""
+    if len(sheet.axes) < 2:
+        return None
+    return {
+        "rows": row_texts(sheet),
+        "columns": column_texts(sheet),
+        "row_title": " · ".join(axis_title(axis) for axis in sheet.axes[:-1]),
+        "column_title": axis_title(sheet.axes[-1]),
+    }
+
+
+def cell_labels(sheet: Sheet) -> list[str]:
+    """What sets each cell apart, in axis order."""
+    return [
+        ", ".join(place_text(axis, i) for axis, i in zip(sheet.axes, index, strict=True))
+        for index in sheet.indices()
+    ]
 
 
 def status_line(snapshot: Snapshot) -> str:

@@ -6,13 +6,15 @@
     button.click();
     return true;
   };
+  // Tabs that were visited stay in the page, hidden.
+  const shown = () => [...document.querySelectorAll(".cs-tab")].find((tab) => tab.offsetParent);
   const busy = (node) =>
     document.querySelector("dialog[open]") || node.getAttribute?.("aria-expanded") === "true";
 
   document.addEventListener(
     "keydown",
     (event) => {
-      const tab = event.target.closest?.(".cs-tab") || document.querySelector(".cs-tab");
+      const tab = event.target.closest?.(".cs-tab") || shown();
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
         if (!event.target.closest?.(".cs-form")) return;
         event.preventDefault();

@@ -11,6 +11,8 @@ const root = element.querySelector(".cs-run");
 let turn = 0; // grows when another run is to be shown, so that older loops end
 let cells = [];
 let count = 0;
+let table = null; // headers, where the run is drawn as a table
+let side = 0; // the side of cells in a table, in screen pixels; 0 = what fits
 
 // ---- the frame: one line of state, a bar, the grid
 
@@ -26,9 +28,12 @@ const barFill = make("div", "cs-bar-fill");
 bar.append(barFill);
 const problem = make("p", "cs-problem");
 problem.setAttribute("role", "alert");
+const tools = make("div", "cs-tools");
+const scroller = make("div", "cs-scroller");
 const grid = make("div", "cs-grid");
 const empty = make("p", "cs-empty");
-root.append(line, spoken, bar, problem, grid, empty);
+scroller.append(grid);
+root.append(line, spoken, bar, problem, tools, scroller, empty);
 
 function frame(view) {
   const text = view ? view.line : "";
@@ -59,11 +64,16 @@ function newCell(index) {
   open.append(image, blank);
   const caption = make("figcaption");
   box.append(open, caption);
+  if (table) {
+    const columns = table.columns.length;
+    box.style.gridRow = 2 + Math.floor(index / columns);
+    box.style.gridColumn = 2 + (index % columns);
+  }
   grid.append(box);
   const cell = { key: "", box, open, image, blank, caption, data: null };
   image.hidden = true;
   image.draggable = false;
-  open.addEventListener("click", () => lightbox.show(index));
+  open.addEventListener("click", () => (comparing ? choose(index) : lightbox.show(index)));
   cells[index] = cell;
   return cell;
 }
@@ -83,12 +93,22 @@ function drawCell(data) {
   cell.image.hidden = !drawn;
   cell.blank.hidden = drawn;
   fill(cell.blank, data.status === "failed" ? "failed" : "");
-  cell.open.setAttribute("aria-label", done ? `Show ${cell.image.alt} in full` : `Picture ${data.index + 1}`);
+  cell.open.setAttribute("aria-label", done ? `Show ${named(cell)} in full` : `Picture ${data.index + 1}`);
+  cell.open.title = table && done ? `${data.label}\n${data.note}` : "";
   size(cell);
   caption(cell);
 }
 
+function named(cell) {
+  const { data } = cell;
+  return table && data.label ? `${data.label}: ${cell.image.alt}` : cell.image.alt;
+}
+
 function targetSide(room) {
+  if (table) {
+    const share = (room - 150) / table.columns.length - 8;
+    return side || Math.max(96, Math.min(SMALL, share));
+  }
   const fits = (side) => 2 * side + GAP + 4 <= room;
   if (count === 1) return Math.min(room, LARGE);
   if (count <= 4 && fits(LARGE)) return LARGE;
@@ -101,9 +121,12 @@ function size(cell) {
   if (!width || !height) return;
   const room = Math.max(128, grid.clientWidth - 2);
   const target = targetSide(room);
-  const side = Math.max(width, height);
-  const zoom = Math.floor(target / side);
-  const scale = zoom >= 1 ? zoom : Math.min(1, (count > 1 ? target : Math.min(room, 640)) / side);
+  const longer = Math.max(width, height);
+  const chosen = table && side;
+  // A side that was chosen is kept to; else pictures are shown at a whole zoom.
+  const zoom = chosen ? target / longer : Math.floor(target / longer);
+  const shrunk = Math.min(1, (count > 1 ? target : Math.min(room, 640)) / longer);
+  const scale = zoom >= 1 ? zoom : shrunk;
   cell.image.classList.toggle("cs-sharp", zoom >= 1);
   cell.open.style.width = `${Math.round(width * scale)}px`;
   cell.open.style.aspectRatio = `${width} / ${height}`;
@@ -118,7 +141,9 @@ function caption(cell) {
     return;
   }
   const place = make("p", "cs-place");
-  place.append(make("span", "", `Seed ${data.seed}`));
+  if (table && data.status === "done") return; // the headers say what it is
+  const alone = !data.label || /^seed \d+$/.test(data.label);
+  if (!table) place.append(make("span", "cs-label", alone ? `Seed ${data.seed}` : data.label));
   if (data.status === "done") place.append(make("span", "cs-note", data.note));
   else if (data.steps) place.append(make("span", "cs-note", `${data.step} / ${data.steps}`));
   cell.caption.append(place);
@@ -207,6 +232,7 @@ const lightbox = (() => {
     side.append(
       close,
       make("h3", "", data.prompt || "No prompt"),
+      make("p", "cs-label", count > 1 ? data.label : ""),
       make("p", "cs-note", `${data.width} × ${data.height} · seed ${data.seed}`),
       make("pre", "", data.settings),
       actions,
@@ -220,23 +246,123 @@ const lightbox = (() => {
     const next = list[(list.indexOf(cells[at]) + by + list.length) % list.length];
     show(next.data.index);
   }
+  function moveRow(by) {
+    const next = cells[at + by * table.columns.length];
+    if (next && next.data.status === "done") show(next.data.index);
+  }
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   dialog.addEventListener("keydown", (event) => {
     if (event.key === "ArrowRight") move(1);
     else if (event.key === "ArrowLeft") move(-1);
+    else if (table && event.key === "ArrowDown") moveRow(1);
+    else if (table && event.key === "ArrowUp") moveRow(-1);
     else return;
     event.preventDefault();
   });
   return { show, close: () => dialog.close(), fit: () => dialog.open && fit() };
 })();
 
+// ---- a table's headers, and the tools above the pictures
+
+function drawTable(headers) {
+  table = headers;
+  grid.classList.toggle("cs-table", Boolean(table));
+  grid.setAttribute("role", table ? "group" : "presentation");
+  if (!table) return;
+  grid.style.gridTemplateColumns = `max-content repeat(${table.columns.length}, max-content)`;
+  const corner = make("div", "cs-head cs-corner");
+  corner.append(make("span", "", table.row_title), make("span", "cs-note", `${table.column_title} →`));
+  grid.append(corner);
+  table.columns.forEach((text, i) => grid.append(header("cs-column", text, 1, i + 2)));
+  table.rows.forEach((text, i) => grid.append(header("cs-row", text, i + 2, 1)));
+}
+
+function header(kind, text, row, column) {
+  const node = make("div", `cs-head ${kind}`, text);
+  node.style.gridRow = row;
+  node.style.gridColumn = column;
+  node.title = text;
+  return node;
+}
+
+function drawTools(run, view) {
+  tools.hidden = count < 2;
+  if (tools.hidden) return;
+  if (tools.dataset.run !== run) {
+    tools.dataset.run = run;
+    tools.replaceChildren();
+    if (table) tools.append(sizer());
+    tools.append(compareButton, comparison.hint, make("span", "cs-downloads"));
+  }
+  const downloads = tools.querySelector(".cs-downloads");
+  const some = cells.some((cell) => cell.data.status === "done");
+  if (view.active || !some) downloads.replaceChildren();
+  else if (!downloads.childElementCount) {
+    const what = { png: "The labelled sheet as one picture", zip: "Sheet, cells and settings", json: "All settings" };
+    for (const [kind, title] of Object.entries(what)) {
+      const link = make("a", "cs-button", kind.toUpperCase());
+      link.href = `sheets/${run}.${kind}`;
+      link.download = `sheet-${run}.${kind}`;
+      link.title = title;
+      downloads.append(link);
+    }
+  }
+}
+
+function sizer() {
+  const label = make("label", "cs-sizer", "Size");
+  const input = make("input");
+  Object.assign(input, { type: "range", min: 48, max: 512, step: 16, value: side || SMALL });
+  input.setAttribute("aria-label", "Size of the pictures");
+  input.addEventListener("input", () => {
+    side = Number(input.value);
+    cells.forEach(size);
+  });
+  label.append(input);
+  return label;
+}
+
+// ---- comparing two
+
+let comparing = false;
+let first = null;
+const comparison = makeComparison(root);
+const compareButton = button("Compare two", () => setComparing(!comparing));
+compareButton.setAttribute("aria-pressed", "false");
+
+function setComparing(on) {
+  comparing = on;
+  first = null;
+  compareButton.setAttribute("aria-pressed", String(on));
+  grid.classList.toggle("cs-choosing", on);
+  cells.forEach((cell) => cell.box.classList.remove("cs-chosen"));
+  fill(comparison.hint, on ? "Click the first picture." : "");
+}
+
+function choose(index) {
+  if (first === null) {
+    first = index;
+    cells[index].box.classList.add("cs-chosen");
+    fill(comparison.hint, "Click the second picture.");
+    return;
+  }
+  const pair = [cells[first], cells[index]];
+  setComparing(false);
+  if (pair[0] !== pair[1]) comparison.show(...pair.map((cell) => ({ ...cell.data, name: cell.data.label || cell.image.alt })));
+}
+
 // ---- following a run
 
 function clear() {
   lightbox.close();
   grid.replaceChildren();
+  grid.style.gridTemplateColumns = "";
   cells = [];
   count = 0;
+  setComparing(false);
+  drawTable(null);
+  tools.hidden = true;
+  tools.dataset.run = "";
 }
 
 async function ask(question) {
@@ -262,7 +388,9 @@ async function follow(run, mine) {
     if (view.found) {
       count = view.count;
       grid.dataset.count = count;
+      if (view.table && !table) drawTable(view.table);
       view.cells.forEach(drawCell);
+      drawTools(run, view);
     }
     frame(view.found ? view : null);
     if (view.status !== status) {

@@ -1,0 +1,115 @@
+// Two pictures on top of each other: a slider between them, a flip, or where they differ.
+
+function makeComparison(host) {
+  const dialog = make("dialog", "cs-lightbox cs-compare");
+  dialog.setAttribute("aria-label", "Two pictures compared");
+  const stage = make("div", "cs-stage");
+  const under = make("img");
+  const over = make("img");
+  const heat = make("canvas");
+  stage.append(under, over, heat);
+  const side = make("div", "cs-side");
+  const slider = make("input");
+  Object.assign(slider, { type: "range", min: 0, max: 100, value: 50 });
+  slider.setAttribute("aria-label", "How much of the first picture is shown");
+  const words = make("p", "cs-note");
+  const names = make("p", "cs-label");
+  const modes = make("div", "cs-actions");
+  const hint = make("span", "cs-note");
+  hint.setAttribute("role", "status");
+  let mode = "slider";
+  let pair = [];
+
+  for (const [id, text] of [["slider", "Slider"], ["flip", "Flip"], ["difference", "Difference"]]) {
+    const node = button(text, () => setMode(id));
+    node.dataset.mode = id;
+    modes.append(node);
+  }
+  const close = button("Close", () => dialog.close());
+  close.classList.add("cs-close");
+  side.append(close, modes, names, slider, words);
+  dialog.append(stage, side);
+  host.append(dialog);
+
+  function setMode(id) {
+    mode = id;
+    for (const node of modes.children) node.setAttribute("aria-pressed", String(node.dataset.mode === id));
+    slider.hidden = mode !== "slider";
+    heat.hidden = mode !== "difference";
+    over.hidden = mode === "difference";
+    over.style.visibility = "visible";
+    over.style.clipPath = "";
+    if (mode === "slider") slide();
+    if (mode === "flip") fill(words, "Click the picture, or press Space, to flip.");
+    if (mode === "difference") drawDifference();
+    describe();
+  }
+  function describe() {
+    const shown = over.style.visibility === "visible" ? 0 : 1;
+    fill(names, mode === "flip" ? pair[shown].name : `${pair[0].name} | ${pair[1].name}`);
+  }
+  function slide() {
+    over.style.clipPath = `inset(0 ${100 - slider.value}% 0 0)`;
+    fill(words, "Left of the line the first picture, right of it the second.");
+  }
+  function flip() {
+    if (mode !== "flip") return;
+    over.style.visibility = over.style.visibility === "visible" ? "hidden" : "visible";
+    describe();
+  }
+  // The largest difference of the three channels, from black (none) over red to white (all).
+  async function drawDifference() {
+    await Promise.all([under.decode(), over.decode()]);
+    const { width, height } = pair[0];
+    const pixels = [over, under].map((image) => {
+      const canvas = make("canvas");
+      Object.assign(canvas, { width, height });
+      const pen = canvas.getContext("2d", { willReadFrequently: true });
+      pen.drawImage(image, 0, 0, width, height);
+      return pen.getImageData(0, 0, width, height).data;
+    });
+    Object.assign(heat, { width, height });
+    const pen = heat.getContext("2d");
+    const out = pen.createImageData(width, height);
+    let most = 0;
+    for (let i = 0; i < out.data.length; i += 4) {
+      let apart = 0;
+      for (let c = 0; c < 3; c++) apart = Math.max(apart, Math.abs(pixels[0][i + c] - pixels[1][i + c]));
+      most = Math.max(most, apart);
+      const glow = Math.min(255, 3 * apart);
+      out.data.set([glow, Math.max(0, 2 * apart - 255), Math.max(0, 2 * apart - 255), 255], i);
+    }
+    pen.putImageData(out, 0, 0);
+    fill(words, `Largest difference ${most} of 255. Black is equal, red and white differ.`);
+  }
+  function fit() {
+    const { width, height } = pair[0];
+    const beside = innerWidth >= 720 ? 320 : 20;
+    const room = Math.min((innerWidth * 0.94 - beside) / width, (innerHeight * 0.9) / height);
+    const scale = room >= 1 ? Math.floor(room) : room;
+    stage.style.width = `${Math.round(width * scale)}px`;
+    stage.style.aspectRatio = `${width} / ${height}`;
+    stage.classList.toggle("cs-sharp", scale >= 1);
+  }
+  slider.addEventListener("input", slide);
+  stage.addEventListener("click", flip);
+  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  dialog.addEventListener("keydown", (event) => {
+    if (event.key !== " " || event.target.closest("button")) return;
+    event.preventDefault();
+    flip();
+  });
+  return {
+    hint,
+    show(one, other) {
+      pair = [one, other];
+      over.src = one.src;
+      over.alt = one.name;
+      under.src = other.src;
+      under.alt = other.name;
+      fit();
+      setMode(mode);
+      dialog.showModal();
+    },
+  };
+}

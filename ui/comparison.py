@@ -1,0 +1,93 @@
+"""The sampler tab: samplers and schedules against steps or against evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+
+from pipelines import Axis, InvalidRequest, Sheet
+from pipelines.axes import parse_values
+from pipelines.samplers import SAMPLERS, SCHEDULES
+from pipelines.types import EVALUATIONS
+from ui.menus import sampler_choices, schedule_name
+from ui.run_tab import RunTab
+from ui.sheet import check_cells
+
+FIRST_SAMPLERS = ("ddim", "euler", "heun", "dpmpp_2m", "unipc", "euler_a")
+EQUAL = [("Steps", "steps"), ("Evaluations", EVALUATIONS)]
+
+
+class SamplerComparison(RunTab):
+    """Samplers, with each schedule chosen that they have, along the rows; budgets along columns."""
+
+    id = "samplers"
+    empty = (
+        "No comparison yet. Choose samplers and press Generate: all of them start from the "
+        "same noise and are denoised together."
+    )
+
+    replaced = ("sampler", "schedule", "steps", "count")
+
+    def add_own_inputs(self) -> None:
+        parts = self.form.parts
+        parts["samplers"] = gr.Dropdown(
+            sampler_choices(),
+            value=list(FIRST_SAMPLERS),
+            multiselect=True,
+            label="Samplers",
+            info="One row each",
+        )
+        parts["schedules"] = gr.Dropdown(
+            [(schedule_name(id), id) for id in SCHEDULES],
+            value=["default"],
+            multiselect=True,
+            label="Schedules",
+            info="A sampler that lacks one leaves it out",
+        )
+        with gr.Row():
+            parts["equal"] = gr.Radio(
+                EQUAL,
+                value="steps",
+                label="Compare at equal",
+                info="Heun and DPM2 evaluate twice a step",
+                min_width=180,
+            )
+            parts["budgets"] = gr.Textbox(
+                "5, 10, 20", label="How many", info="One column each", min_width=110
+            )
+
+    def sheet(self, fields: Mapping[str, Any]) -> Sheet:
+        base, _ = self.form.read({**fields, "schedule": "default"})
+        pairs = sampler_schedules(fields["samplers"] or [], fields["schedules"] or [])
+        budget = str(fields["equal"])
+        if budget not in dict(EQUAL).values():
+            raise InvalidRequest(f"samplers cannot be compared at equal {budget!r}")
+        rows = Axis(
+            field="sampler",
+            values=tuple(sampler for sampler, _ in pairs),
+            zipped=(Axis(field="schedule", values=tuple(schedule for _, schedule in pairs)),),
+        )
+        columns = Axis(field=budget, values=parse_values(budget, str(fields["budgets"])))
+        sheet = Sheet(base=base, axes=(rows, columns))
+        check_cells(sheet)
+        return sheet
+
+
+def sampler_schedules(chosen: list[str], schedules: list[str]) -> list[tuple[str, str]]:
+    """Every chosen sampler with every chosen schedule that it has.
+
+    Raises: InvalidRequest: if nothing is left to compare.
+    """
+    unknown = [name for name in (*chosen, *schedules) if name not in {**SAMPLERS, **SCHEDULES}]
+    if unknown:
+        raise InvalidRequest(f"there is no sampler or schedule {unknown[0]!r}")
+    if not chosen:
+        raise InvalidRequest("no sampler is chosen; choose one or more")
+    pairs = [(s, k) for s in chosen for k in schedules if k in SAMPLERS[s].schedules]
+    if not pairs:
+        raise InvalidRequest(
+            "none of these samplers has one of these schedules; choose Default as well"
+        )
+    return pairs

@@ -1,0 +1,200 @@
+"""What every tab has that makes pictures: a form, Generate and Stop, the run, recent runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import gradio as gr
+
+from pipelines import Request, Sheet, Studio
+from ui.errors import shown, toast
+from ui.grid import run_strip, run_view, strip_value
+from ui.menus import model_choices
+from ui.settings import SettingsForm, Update
+
+NO_MODEL = (
+    "No model found. Put a diffusers model folder (one with a model_index.json) into the "
+    "models folder and reload this page."
+)
+CHECKING = '<p class="cs-note cs-later" role="status">Getting ready to start…</p>'
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+DIRECT: dict[str, Any] = {**QUIET, "queue": False}
+"""Handlers that answer at once and wait for nobody."""
+
+
+class RunTab:
+    """A tab's components and handlers. Runs live in the studio; the tab only shows them.
+
+    A tab sets the class attributes, adds its own inputs and says which sheet they ask for.
+    """
+
+    id: str
+    empty: str
+    """What stands where the run will be."""
+    replaced: tuple[str, ...] = ()
+    """Settings that the tab's own inputs stand for; the form does not show them."""
+
+    def __init__(self, studio: Studio, kept: gr.BrowserState) -> None:
+        self.studio = studio
+        self.kept = kept
+        self.form = SettingsForm(self.id)
+        with gr.Row(elem_id=f"{self.id}-tab", elem_classes="cs-tab"):
+            with gr.Column(scale=1, min_width=280, elem_classes="cs-form"):
+                self._add_inputs()
+            with gr.Column(scale=2, min_width=400):
+                self.view = run_view(
+                    studio,
+                    elem_id=f"{self.id}-run",
+                    empty=self.empty if model_choices(studio) else NO_MODEL,
+                )
+                gr.Markdown("## Recent runs", elem_classes="cs-heading")
+                self.strip = run_strip(elem_id=f"{self.id}-recent")
+        self._connect()
+
+    def _add_inputs(self) -> None:
+        form = self.form
+        form.add_prompts()
+        self.add_own_inputs()
+        with gr.Row():
+            self.generate = gr.Button(
+                "Generate", variant="primary", elem_id=f"{self.id}-generate", min_width=90
+            )
+            self.stop = gr.Button(
+                "Stop", variant="stop", interactive=False, elem_id=f"{self.id}-stop", min_width=90
+            )
+        self.problem = gr.HTML(elem_id=f"{self.id}-problem", visible=False)
+        self.add_examples()
+        form.add_settings(self.studio)
+        for name in self.replaced:
+            form[name].visible = False
+
+    @classmethod
+    def keeper(cls) -> gr.BrowserState:
+        """What the browser keeps: the id of the run it shows, and the form of its last run.
+
+        It must stand outside the tab: what is in a tab that is not open is not in the page, and
+        would not be read back from the browser.
+        """
+        return gr.BrowserState({}, storage_key=f"contact-sheet-{cls.id}", secret=cls.id)
+
+    # ---- what a tab may add
+
+    def add_own_inputs(self) -> None:
+        """Inputs between the prompts and the buttons; into `self.form.parts` what a run needs."""
+
+    def add_examples(self) -> None:
+        """Examples below the buttons."""
+
+    def connect(self, run_now: Mapping[str, Any]) -> None:
+        """Wire the tab's own components. `run_now`: arguments of the event that starts a run."""
+
+    def sheet(self, fields: Mapping[str, Any]) -> Sheet:
+        """What the form asks for. Raises: ContactSheetError: for the first bad value."""
+        raise NotImplementedError
+
+    # ---- shared
+
+    def first_model(self) -> str:
+        models = model_choices(self.studio)
+        return models[0][1] if models else str(Request.model_fields["model"].default)
+
+    def _connect(self) -> None:
+        form, start = self.form, self._start
+        results = [self.view, self.kept, self.problem, self.generate, self.stop]
+        run_now: dict[str, Any] = {
+            "fn": start, "inputs": form.inputs, "outputs": results, "preprocess": False,
+            "concurrency_limit": None, "trigger_mode": "once", **QUIET,
+        }  # fmt: skip
+        self.generate.click(**run_now)
+        self.connect(run_now)
+        self.stop.click(self._stop, self.view, None, **DIRECT)
+        self.view.run_state(
+            self._after_change, self.view, [self.generate, self.stop, self.strip], **DIRECT
+        )
+        self.view.use_settings(self._use_settings, None, form.outputs, **DIRECT)
+        self.strip.pick(
+            self._pick, self.kept, [self.view, self.kept, self.problem, self.strip], **DIRECT
+        )
+        form.reuse.click(self._reuse_seed, self.view, [form["seed"], form["seed_mode"]], **DIRECT)
+
+    def restore(self, kept: Any) -> Update:
+        """What a freshly loaded page shows: the run and the form it showed before."""
+        kept = kept if isinstance(kept, dict) else {}
+        run = self.studio.find(str(kept.get("run", "")))
+        shown_id = "" if run is None else run.id
+        models = model_choices(self.studio)
+        updates: Update = {
+            self.view: shown_id,
+            self.strip: strip_value(self.studio, shown_id),
+            **self.form.restore(kept.get("form")),
+        }
+        model = updates.get(self.form["model"])
+        known = any(id == model for _, id in models)
+        updates[self.form["model"]] = (
+            gr.Dropdown(models, value=model) if known else gr.Dropdown(models)
+        )
+        return updates
+
+    # ---- handlers
+
+    def _start(self, values: Mapping[Any, Any]) -> Iterator[Update]:
+        # The first check of a request imports torch, which takes seconds: say so meanwhile.
+        yield {
+            self.generate: gr.Button(interactive=False),
+            self.problem: gr.HTML(CHECKING, visible=True),
+        }
+        try:
+            with shown():
+                fields = self.form.by_name(values)
+                run = self.studio.submit(self.sheet(fields))
+        except gr.Error as error:
+            yield {
+                self.generate: gr.Button(interactive=True),
+                self.problem: gr.HTML(problem_markup(error), visible=True),
+            }
+            raise
+        yield {
+            self.view: run.id,
+            self.kept: {"run": run.id, "form": fields},
+            self.problem: gr.HTML("", visible=False),
+            self.stop: gr.Button(interactive=True),
+        }
+
+    def _stop(self, run_id: str) -> None:
+        run = self.studio.find(run_id)
+        if run is not None:
+            run.stop()
+
+    def _after_change(self, run_id: str) -> Update:
+        run = self.studio.find(run_id) if run_id else None
+        active = run is not None and not run.snapshot().finished
+        return {
+            self.generate: gr.Button(interactive=not active),
+            self.stop: gr.Button(interactive=active),
+            self.strip: strip_value(self.studio, run_id),
+        }
+
+    def _pick(self, kept: Any, event: gr.EventData) -> Update:
+        run_id = str(event.run)
+        return {
+            self.view: run_id,
+            self.kept: {**(kept if isinstance(kept, dict) else {}), "run": run_id},
+            self.problem: gr.HTML("", visible=False),
+            self.strip: strip_value(self.studio, run_id),
+        }
+
+    def _use_settings(self, event: gr.EventData) -> Update:
+        with shown():
+            return self.form.fill(Request.from_json(str(event.request)))
+
+    def _reuse_seed(self, run_id: str) -> Update:
+        run = self.studio.find(run_id) if run_id else None
+        if run is None:
+            raise toast("There is no picture yet whose seed could be used again.")
+        return {self.form["seed"]: run.requests[0].seed, self.form["seed_mode"]: "fixed"}
+
+
+def problem_markup(error: gr.Error) -> str:
+    """The message that stays beside the button until the next try."""
+    return f'<p class="cs-problem" role="alert">{error.message}</p>'

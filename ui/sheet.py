@@ -1,0 +1,91 @@
+"""The sheet tab: any fields of a Request against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+
+from pipelines import InvalidRequest, Sheet
+from pipelines.axes import parse_axis
+from presets import sheet_presets
+from ui.run_tab import DIRECT, RunTab
+
+MOST_CELLS = 400
+"""Cells the page makes in one run; the command line has no such limit."""
+
+HELP = """\
+One axis a line, `field=values`; the last one runs along the columns, the others along the rows.
+
+| values | mean |
+| --- | --- |
+| `1, 3, 5` | a list |
+| `1-10 (+3)` | a range with its step |
+| `1-10 [4]` | so many values, evenly spaced |
+| `"one, two", three` | texts; quotes keep commas |
+
+Fields: `guidance_scale` `guidance_rescale` `guidance_start` `guidance_stop` `sampler` `schedule`
+`steps` `evaluations` `seed` `prompt` `negative_prompt` `width` `height` `model`.
+`prompt_replace=apple, pear` puts a pear wherever the prompt says apple.
+`steps=10, 20 & guidance_scale=3, 6` changes two fields together.
+"""
+
+
+class SheetTab(RunTab):
+    """A base Request from the form, axes as text."""
+
+    id = "sheet"
+    empty = "No sheet yet. Write one axis a line and press Generate, or pick an example."
+
+    replaced = ("count",)
+
+    def add_own_inputs(self) -> None:
+        self.form.parts["axes"] = gr.Textbox(
+            "guidance_scale=1, 3, 5, 8\nseed=1-4",
+            label="Axes",
+            info="One a line; the last runs along the columns",
+            lines=3,
+            max_lines=8,
+            elem_classes="cs-prompt cs-code",
+        )
+        with gr.Accordion("How axes are written", open=False):
+            gr.Markdown(HELP, elem_classes="cs-help")
+
+    def add_examples(self) -> None:
+        self.examples = gr.Dataset(
+            label="Examples",
+            components=[gr.Textbox(visible=False)],
+            samples=[[preset.title] for preset in sheet_presets()],
+            type="index",
+            elem_classes="cs-examples",
+        )
+
+    def connect(self, run_now: Mapping[str, Any]) -> None:
+        def fill(index: int) -> list[str]:
+            preset = sheet_presets()[index]
+            return [preset.prompt, "\n".join(preset.axes)]
+
+        self.examples.click(
+            fill, self.examples, [self.form["prompt"], self.form["axes"]], **DIRECT
+        ).then(**run_now)
+
+    def sheet(self, fields: Mapping[str, Any]) -> Sheet:
+        base, _ = self.form.read(fields)
+        lines = [line for line in str(fields["axes"]).splitlines() if line.strip()]
+        sheet = Sheet(base=base, axes=tuple(parse_axis(line) for line in lines))
+        check_cells(sheet)
+        return sheet
+
+
+def check_cells(sheet: Sheet) -> None:
+    """Raises: InvalidRequest: if the sheet is too large for the page."""
+    count = 1
+    for length in sheet.shape:
+        count *= length
+    if count > MOST_CELLS:
+        sides = " × ".join(str(length) for length in sheet.shape)
+        raise InvalidRequest(
+            f"this sheet has {sides} = {count} cells; the page makes at most {MOST_CELLS} "
+            "(python app.py sheet has no limit)"
+        )
