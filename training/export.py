@@ -1,4 +1,4 @@
-"""Stage 3: the checkpoint as a plain diffusers folder in half precision.
+"""Stage 4: the checkpoint as a plain diffusers folder in half precision.
 
     python -m training.export --out models/emoji
 

@@ -1,6 +1,7 @@
-"""All stages in order: data, autoencoder, UNet, export, evaluation.
+"""All stages in order: data, autoencoder, UNet, decoder, export, evaluation.
 
-    python -m training.run_all [--vae-minutes 25] [--unet-minutes 80] [--resume]
+    python -m training.run_all [--vae-minutes 25] [--unet-minutes 80] [--decoder-minutes 12]
+                               [--resume]
 
 Each stage is a process of its own, so that each starts with fresh memory and keeps its own log.
 """
@@ -12,12 +13,18 @@ from pathlib import Path
 
 from training.data.drawings import load_drawings
 from training.data.sources import cache_dir
+from training.decoder import Config as DecoderConfig
 from training.unet import Config as UnetConfig
 from training.vae import Config as VaeConfig
 
 
 def commands(
-    cache: Path, out: Path, vae_minutes: float, unet_minutes: float, resume: bool
+    cache: Path,
+    out: Path,
+    vae_minutes: float,
+    unet_minutes: float,
+    decoder_minutes: float,
+    resume: bool,
 ) -> list[list[str]]:
     """The arguments of `python -m` for each stage after the data, in order."""
     again = ["--resume"] if resume else []
@@ -25,6 +32,7 @@ def commands(
     return [
         ["training.vae", "--minutes", str(vae_minutes), *place, *again],
         ["training.unet", "--minutes", str(unet_minutes), *place, *again],
+        ["training.decoder", "--minutes", str(decoder_minutes), *place, *again],
         ["training.export", "--out", str(out), *place],
         ["training.evaluate", "--model", str(out), *place],
     ]
@@ -37,11 +45,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("models/emoji"))
     parser.add_argument("--vae-minutes", type=float, default=VaeConfig.minutes)
     parser.add_argument("--unet-minutes", type=float, default=UnetConfig.minutes)
+    parser.add_argument("--decoder-minutes", type=float, default=DecoderConfig.minutes)
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoints")
     args = parser.parse_args()
     drawings = load_drawings(args.cache)
     print(f"{len(drawings.keys)} drawings")
-    for stage in commands(args.cache, args.out, args.vae_minutes, args.unet_minutes, args.resume):
+    minutes = (args.vae_minutes, args.unet_minutes, args.decoder_minutes)
+    for stage in commands(args.cache, args.out, *minutes, args.resume):
         subprocess.run([sys.executable, "-m", *stage], check=True)
 
 

@@ -48,6 +48,22 @@ class Heads(nn.Module):
         )
 
 
+def draw_captions(
+    concepts: list[Concept], tokenizer: CLIPTokenizer, rng: np.random.Generator, count: int
+) -> tuple[Tensor, Tensor]:
+    """Random captions as tokens, (count, MAX_TOKENS), and what each asks for, (3, count)."""
+    sizes = (len(concepts), len(STYLES), len(BACKGROUND_NAMES))
+    picked = np.stack([rng.integers(size, size=count) for size in sizes])
+    wording = Wording()
+    captions = [
+        caption(concepts[c], STYLES[s], BACKGROUND_NAMES[b], wording, rng) for c, s, b in picked.T
+    ]
+    tokens = tokenizer(
+        captions, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
+    )
+    return tokens.input_ids, torch.from_numpy(picked)
+
+
 def teach_text(
     text: CLIPTextModel,
     tokenizer: CLIPTokenizer,
@@ -64,28 +80,14 @@ def teach_text(
     heads = Heads(text.config.hidden_size, len(concepts))
     parameters = [*text.parameters(), *heads.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=0.0, betas=(0.9, 0.99), weight_decay=0.01)
-    rng, wording = np.random.default_rng((seed, 1)), Wording()
-    clock, step = common.Clock(minutes), 0
+    rng, clock, step = np.random.default_rng((seed, 1)), common.Clock(minutes), 0
     while clock.progress < 1:
         rate = common.cosine(clock.progress, 0.05, PEAK_RATE)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        sizes = (len(concepts), len(STYLES), len(BACKGROUND_NAMES))
-        picked = np.stack([rng.integers(size, size=BATCH) for size in sizes])
-        captions = [
-            caption(concepts[c], STYLES[s], BACKGROUND_NAMES[b], wording, rng)
-            for c, s, b in picked.T
-        ]
-        tokens = tokenizer(
-            captions,
-            padding="max_length",
-            max_length=MAX_TOKENS,
-            truncation=True,
-            return_tensors="pt",
-        ).input_ids
-        rows = torch.from_numpy(picked)
-        state = text(tokens).pooler_output
-        losses = heads.losses(state, rows, values[rows[0], rows[1], rows[2]].float())
+        tokens, picked = draw_captions(concepts, tokenizer, rng, BATCH)
+        latents = values[picked[0], picked[1], picked[2]].float()
+        losses = heads.losses(text(tokens).pooler_output, picked, latents)
         losses.sum().backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()

@@ -24,12 +24,11 @@ from training.data.captions import BACKGROUND_NAMES, Wording, all_phrases, capti
 from training.data.concepts import Concept, load_concepts
 from training.data.drawings import STYLES, load_drawings
 from training.data.sources import cache_dir
+from training.decoder import load_vae
 from training.latents import Latents, prepare_latents
 from training.sampling import sample_grid
 from training.text import MAX_TOKENS, build_text_encoder, learn_tokenizer
 from training.text_pretraining import teach_text
-from training.vae import Config as VaeConfig
-from training.vae import build_vae
 
 LEVELS = 10
 
@@ -175,10 +174,7 @@ def prepare(config: Config, cache: Path) -> tuple[Latents, list[Concept], CLIPTo
     """The latents, the concepts and the tokenizer, made or read from the cache."""
     drawings = load_drawings(cache)
     concepts = load_concepts(drawings.names)
-    vae = build_vae(VaeConfig()).eval()
-    tensors, _ = common.load_checkpoint(cache / "vae" / "checkpoint.safetensors")
-    vae.load_state_dict(common.part(tensors, "vae"))
-    latents = prepare_latents(vae, drawings, concepts, cache / "unet")
+    latents = prepare_latents(load_vae(cache), drawings, concepts, cache / "unet")
     tokenizer = learn_tokenizer(all_phrases(concepts, 10, config.seed), config.vocabulary)
     return latents, concepts, tokenizer
 

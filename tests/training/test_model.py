@@ -11,16 +11,18 @@ from PIL import Image
 from transformers import CLIPTokenizer
 
 from training import common
-from training.data.captions import all_phrases
+from training.data.captions import BACKGROUND_NAMES, all_phrases
 from training.data.colours import BACKGROUNDS, background_rgb, nearest_background
 from training.data.concepts import Concept
-from training.data.drawings import compose
+from training.data.drawings import STYLES, compose
+from training.decoder import CHECKPOINT, decoder_loss, load_vae
 from training.evaluate import Ask, corner_colour, judge, rank
 from training.export import export, read_config
 from training.latents import fold_normalisation
 from training.run_all import commands
 from training.sampling import make_pipeline
 from training.text import MAX_TOKENS, build_text_encoder, learn_tokenizer
+from training.text_pretraining import Heads, draw_captions
 from training.unet import Config, build_unet, ema_decay
 from training.vae import Config as VaeConfig
 from training.vae import build_vae
@@ -174,8 +176,64 @@ def test_the_concept_check_finds_the_drawing_it_is_shown() -> None:
 
 
 def test_stages_run_in_order_with_their_minutes() -> None:
-    stages = commands(Path("c"), Path("o"), 5.0, 7.0, True)
-    assert [stage[0].split(".")[1] for stage in stages] == ["vae", "unet", "export", "evaluate"]
+    stages = commands(Path("c"), Path("o"), 5.0, 7.0, 3.0, True)
+    names = [stage[0].split(".")[1] for stage in stages]
+    assert names == ["vae", "unet", "decoder", "export", "evaluate"]
     assert stages[0][1:3] == ["--minutes", "5.0"]
     assert stages[1][1:3] == ["--minutes", "7.0"]
-    assert ["--resume" in stage for stage in stages] == [True, True, False, False]
+    assert stages[2][1:3] == ["--minutes", "3.0"]
+    assert ["--resume" in stage for stage in stages] == [True, True, True, False, False]
+
+
+def test_the_decoder_learns_and_the_encoder_stays(vae: AutoencoderKL) -> None:
+    vae.requires_grad_(False)
+    for part in (vae.decoder, vae.post_quant_conv):
+        part.requires_grad_(True)
+    before = copy.deepcopy(vae.state_dict())
+    optimizer = torch.optim.AdamW([p for p in vae.parameters() if p.requires_grad], lr=2e-3)
+    pixels = torch.rand(2, 3, 32, 32) * 2 - 1
+    losses = []
+    for _ in range(20):
+        loss = decoder_loss(vae, pixels, 0.5)
+        losses.append(loss.item())
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert losses[-1] < 0.9 * losses[0]
+    changed = {k.split(".")[0] for k, v in vae.state_dict().items() if not v.equal(before[k])}
+    assert changed == {"decoder", "post_quant_conv"}
+
+
+def test_a_decoder_trained_further_is_laid_over_the_autoencoder(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    vae, other = build_vae(VaeConfig()), build_vae(VaeConfig())
+    (tmp_path / "vae").mkdir()
+    path = tmp_path / "vae" / "checkpoint.safetensors"
+    common.save_checkpoint(path, common.prefixed("vae", vae.state_dict()), {})
+    assert load_vae(tmp_path).decoder.conv_in.weight.equal(vae.decoder.conv_in.weight)
+    tensors = common.prefixed("decoder", other.decoder.state_dict())
+    tensors |= common.prefixed("post", other.post_quant_conv.state_dict())
+    common.save_checkpoint(tmp_path / CHECKPOINT, tensors, {})
+    loaded = load_vae(tmp_path)
+    assert loaded.decoder.conv_in.weight.equal(other.decoder.conv_in.weight)
+    assert loaded.encoder.conv_in.weight.equal(vae.encoder.conv_in.weight)
+
+
+def test_the_text_encoder_learns_what_captions_ask_for(tokenizer: CLIPTokenizer) -> None:
+    torch.manual_seed(0)
+    text, heads = build_text_encoder(len(tokenizer), 32, 1), Heads(32, len(CONCEPTS))
+    tokens, picked = draw_captions(CONCEPTS, tokenizer, np.random.default_rng(0), 24)
+    assert picked.amax(1).tolist() == [
+        len(CONCEPTS) - 1,
+        len(STYLES) - 1,
+        len(BACKGROUND_NAMES) - 1,
+    ]
+    latents = torch.randn(24, 4, 16, 16)
+    optimizer = torch.optim.AdamW([*text.parameters(), *heads.parameters()], lr=5e-3)
+    for _ in range(60):
+        losses = heads.losses(text(tokens).pooler_output, picked, latents)
+        losses.sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    chance = np.log([len(CONCEPTS), len(STYLES), len(BACKGROUND_NAMES)])
+    assert (losses[:3].detach().numpy() < 0.3 * chance).all(), losses

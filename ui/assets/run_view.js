@@ -119,7 +119,7 @@ function targetSide(room) {
 function size(cell) {
   const { width, height } = cell.data;
   if (!width || !height) return;
-  const room = Math.max(128, grid.clientWidth - 2);
+  const room = Math.max(128, scroller.clientWidth - 2);
   const target = targetSide(room);
   const longer = Math.max(width, height);
   const chosen = table && side;
@@ -414,6 +414,6 @@ function show(run) {
 new ResizeObserver(() => {
   cells.forEach(size);
   lightbox.fit();
-}).observe(grid);
+}).observe(scroller);
 watch("value", () => show(props.value));
 show(props.value);
