@@ -24,7 +24,7 @@ from pipelines.contact import SheetFolder, check_folder
 from pipelines.events import CellDone, CellFailed
 from pipelines.samplers import SAMPLERS
 from pipelines.store import write_png
-from presets import model_preset
+from presets import model_preset, recommended
 from ui.terminal import (
     Group,
     bad_input_ends_here,
@@ -264,23 +264,8 @@ def base_request(given: dict[str, Any]) -> Request:
 
     Raises: InvalidRequest, UnknownName.
     """
-    chosen = {
-        name: given[name]
-        for name in Request.model_fields
-        if name in given and given[name] is not None
-    }
+    chosen = {name: given[name] for name in Request.model_fields if name in given}
     return Request(**recommended(chosen["model"], chosen))
-
-
-def recommended(model: str, chosen: dict[str, Any]) -> dict[str, Any]:
-    """The model's recommended settings under what was chosen.
-
-    A chosen sampler drops the recommended schedule, which may not fit it.
-    """
-    defaults = model_preset(model).defaults()
-    if "sampler" in chosen:
-        del defaults["schedule"]
-    return {**defaults, **chosen}
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """What ships as readable files: how models are shown, their best settings, example sheets."""
 
-from presets.loader import ModelPreset, SheetPreset, model_preset, sheet_presets
+from presets.loader import ModelPreset, SheetPreset, model_preset, recommended, sheet_presets
 
-__all__ = ["ModelPreset", "SheetPreset", "model_preset", "sheet_presets"]
+__all__ = ["ModelPreset", "SheetPreset", "model_preset", "recommended", "sheet_presets"]

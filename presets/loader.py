@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,18 @@ def _models() -> dict[str, ModelPreset]:
 def model_preset(model: str) -> ModelPreset:
     """The preset of a model id; general defaults for a model without an entry."""
     return _models().get(model) or ModelPreset(title=model)
+
+
+def recommended(model: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """The model's recommended settings under what was chosen (None counts as not chosen).
+
+    A chosen sampler drops the recommended schedule, which may not fit it.
+    """
+    given = {name: value for name, value in chosen.items() if value is not None}
+    defaults = model_preset(model).defaults()
+    if "sampler" in given:
+        del defaults["schedule"]
+    return {**defaults, **given}
 
 
 class SheetPreset(BaseModel):

@@ -8,26 +8,29 @@ from typing import Any
 
 from gradio.events import api
 
-from pipelines import ContactSheetError, Request, Sheet, Studio
+from pipelines import Axis, ContactSheetError, Request, Sheet, Studio
+from pipelines.axes import parse_values
 from pipelines.runs import Run
+from presets import recommended
 from ui.errors import shown
 from ui.settings import picture_count
+from ui.sheet import check_cells
 
 POLL_SECONDS = 0.05
 _DEFAULT = {name: info.default for name, info in Request.model_fields.items()}
 
 
 def add_endpoints(studio: Studio) -> None:
-    """Register `/generate`. Call it inside the page's Blocks."""
+    """Register the named endpoints. Call it inside the page's Blocks."""
 
     async def generate(
         prompt: str = "",
         negative_prompt: str = "",
         model: str = _DEFAULT["model"],
-        sampler: str = _DEFAULT["sampler"],
-        schedule: str = _DEFAULT["schedule"],
-        steps: int = _DEFAULT["steps"],
-        guidance_scale: float = _DEFAULT["guidance_scale"],
+        sampler: str | None = None,
+        schedule: str | None = None,
+        steps: int | None = None,
+        guidance_scale: float | None = None,
         guidance_rescale: float = 0.0,
         guidance_start: float = 0.0,
         guidance_stop: float = 1.0,
@@ -36,14 +39,67 @@ def add_endpoints(studio: Studio) -> None:
         height: int | None = None,
         count: int = 1,
     ) -> tuple[list[dict[str, Any]], str]:
-        """Make pictures: their PNG files, and their settings as a JSON list."""
+        """Make pictures: their PNG files, and their settings as a JSON list.
+
+        What is left out, or None, is what suits the model best.
+        """
         fields = {name: value for name, value in locals().items() if name in _DEFAULT}
         with shown():
-            sheet = Sheet.seeds(Request(**fields), picture_count(count))
-            run = await asyncio.to_thread(studio.submit, sheet)
-            return await _pictures(run)
+            request = Request(**recommended(model, fields))
+            return await _sheet(Sheet.seeds(request, picture_count(count)))
 
-    api(generate, api_name="generate", concurrency_limit=None)
+    async def guidance_sweep(
+        prompt: str = "",
+        guidance_scales: str = "1, 2, 3, 5, 8, 12",
+        negative_prompt: str = "",
+        model: str = _DEFAULT["model"],
+        sampler: str | None = None,
+        schedule: str | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+        width: int | None = None,
+        height: int | None = None,
+    ) -> tuple[list[dict[str, Any]], str]:
+        """One picture a guidance scale: PNG files, and their settings as a JSON list.
+
+        `guidance_scales` is a list or a range, such as `1, 3, 5` or `1-9 (+2)`.
+        """
+        fields = {name: value for name, value in locals().items() if name in _DEFAULT}
+        with shown():
+            scales = parse_values("guidance_scale", guidance_scales)
+            axes = (Axis(field="guidance_scale", values=scales),)
+            return await _sheet(Sheet(base=Request(**recommended(model, fields)), axes=axes))
+
+    async def compare_samplers(
+        prompt: str = "",
+        samplers: str = "ddim, euler, dpmpp_2m, unipc",
+        steps: str = "10, 20",
+        negative_prompt: str = "",
+        model: str = _DEFAULT["model"],
+        guidance_scale: float | None = None,
+        seed: int = 0,
+        width: int | None = None,
+        height: int | None = None,
+    ) -> tuple[list[dict[str, Any]], str]:
+        """Every sampler at every number of steps, samplers slowest: PNG files and settings.
+
+        `samplers` is a list of ids or names; "DPM++ 2M Karras" names a schedule as well.
+        """
+        fields = {name: value for name, value in locals().items() if name in _DEFAULT}
+        del fields["steps"]
+        with shown():
+            axes = (
+                Axis(field="sampler", values=parse_values("sampler", samplers)),
+                Axis(field="steps", values=parse_values("steps", steps)),
+            )
+            return await _sheet(Sheet(base=Request(**recommended(model, fields)), axes=axes))
+
+    async def _sheet(sheet: Sheet) -> tuple[list[dict[str, Any]], str]:
+        check_cells(sheet)
+        return await _pictures(await asyncio.to_thread(studio.submit, sheet))
+
+    for endpoint in (generate, guidance_sweep, compare_samplers):
+        api(endpoint, api_name=endpoint.__name__, concurrency_limit=None)
 
 
 async def _pictures(run: Run) -> tuple[list[dict[str, Any]], str]:

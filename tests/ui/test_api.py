@@ -11,6 +11,7 @@ from PIL import Image
 
 from pipelines import Request
 from pipelines.metadata import read_request
+from presets import model_preset
 from tests.ui import pages
 from tests.ui.conftest import Site
 
@@ -41,7 +42,34 @@ def test_bad_values_come_back_as_their_message(client: Client) -> None:
 
 def test_nothing_else_is_public(client: Client) -> None:
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(endpoints) == {"/generate"}
+    assert set(endpoints) == {"/generate", "/guidance_sweep", "/compare_samplers"}
+
+
+def test_a_sweep_and_a_comparison(client: Client, site: Site) -> None:
+    files, settings = client.predict(
+        prompt="a red apple", guidance_scales="1-5 (+4)", model="basic", steps=3,
+        api_name="/guidance_sweep",
+    )  # fmt: skip
+    assert [fields["guidance_scale"] for fields in json.loads(settings)] == [1, 5]
+    for file, fields in zip(files, json.loads(settings), strict=True):
+        with Image.open(file) as image:
+            assert image.convert("RGB") == site.studio.image(Request(**fields))
+    files, settings = client.predict(
+        prompt="a red apple", samplers="ddim, Euler Karras", steps="2, 3", model="basic",
+        api_name="/compare_samplers",
+    )  # fmt: skip
+    asked = [(f["sampler"], f["schedule"], f["steps"]) for f in json.loads(settings)]
+    assert asked == [
+        ("ddim", "default", 2), ("ddim", "default", 3),
+        ("euler", "karras", 2), ("euler", "karras", 3),
+    ]  # fmt: skip
+    assert len(files) == 4
+
+
+def test_what_is_left_out_suits_the_model(client: Client) -> None:
+    _, settings = client.predict(prompt="x", model="emoji", api_name="/generate")
+    preset = model_preset("emoji").defaults()
+    assert preset.items() <= json.loads(settings)[0].items()
 
 
 def test_a_cancelled_call_stops_its_run(client: Client, site: Site) -> None:
