@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 from pipelines import Studio
 from presets import model_preset
@@ -19,8 +19,15 @@ from tests.ui.conftest import FLAGS, chromium, start
 MODELS = Path(__file__).parents[2] / "models"
 
 
+def shoot(page: Page, path: Path) -> None:
+    """The page from its top, nothing hovered."""
+    page.evaluate("scrollTo(0, 0)")
+    page.mouse.move(0, 0)
+    page.screenshot(path=path)
+
+
 def take(folder: Path) -> None:
-    """One file a colour scheme: `text-to-image-light.png`, `text-to-image-dark.png`."""
+    """One file a tab and colour scheme: `text-to-image-light.png`, `sheet-dark.png`, …"""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as outputs, sync_playwright() as playwright:
         studio = Studio(MODELS, outputs)
@@ -39,9 +46,13 @@ def take(folder: Path) -> None:
                 current = page.locator(".cs-recent[aria-current]", has_text=prompt)
                 current.locator("img").wait_for(timeout=120_000)
             page.wait_for_timeout(500)
-            page.evaluate("scrollTo(0, 0)")
-            page.mouse.move(0, 0)
-            page.screenshot(path=folder / f"text-to-image-{scheme}.png")
+            shoot(page, folder / f"text-to-image-{scheme}.png")
+            page.get_by_role("tab", name="Sheet", exact=True).click()
+            tab = page.locator(".cs-tab:visible")
+            tab.get_by_role("button", name="Guidance against seeds").click()
+            tab.locator('.cs-run[data-status="done"]').wait_for(timeout=120_000)
+            page.wait_for_timeout(500)
+            shoot(page, folder / f"sheet-{scheme}.png")
             page.close()
         browser.close()
         stop()
