@@ -51,6 +51,9 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Memory = Annotated[
     float | None, typer.Option(help="GB that loaded models may take; default: from the device.")
 ]
+Exact = Annotated[
+    bool, typer.Option("--exact", help="Bits do not depend on what is made together; slower.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 
 
@@ -87,6 +90,7 @@ def serve(
     models: Models = None,
     outputs: Annotated[Path, typer.Option(help="Folder for finished pictures.")] = Path("outputs"),
     memory: Memory = None,
+    exact: Exact = False,
 ) -> None:
     """Serve the page."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -95,7 +99,7 @@ def serve(
     with bad_input_ends_here():
         from ui.server import serve as serve_page
 
-        serve_page(studio(models, device, memory, outputs), host=host, port=port)
+        serve_page(studio(models, device, memory, outputs, exact), host=host, port=port)
 
 
 @app.command()
@@ -115,13 +119,15 @@ def generate(
     models: Models = None,
     device: Device = "auto",
     memory: Memory = None,
+    exact: Exact = False,
 ) -> None:
     """Make one picture and write it as PNG, with its settings inside."""
     quiet_libraries()
     with bad_input_ends_here():
         request = base_request(locals())
         check_writable(out)
-        run = studio(models, device, memory).submit(Sheet(base=request), previews=False)
+        door = studio(models, device, memory, exact=exact)
+        run = door.submit(Sheet(base=request), previews=False)
         outcomes = follow(run)
         if not outcomes:
             typer.echo(f"error: {run.snapshot().error or 'the run was stopped'}", err=True)
@@ -162,6 +168,7 @@ def make_sheet(
     outputs: Annotated[
         Path, typer.Option(help="Folder of finished pictures: what is there is not made again.")
     ] = Path("outputs"),
+    exact: Exact = False,
 ) -> None:
     """Make a sheet: every value of every axis, denoised together."""
     quiet_libraries()
@@ -173,7 +180,7 @@ def make_sheet(
         for cell in sheet.expand():
             checker.resolve(cell)
         folder = SheetFolder(out, sheet)
-        run = studio(models, device, memory, outputs).submit(sheet, previews=False)
+        run = studio(models, device, memory, outputs, exact).submit(sheet, previews=False)
         outcomes = follow(run, folder.add)
         end = run.snapshot()
         folder.finish(end.stats)
@@ -244,6 +251,7 @@ def studio(
     device: str = "auto",
     memory: float | None = None,
     outputs: Path | None = None,
+    exact: bool = False,
 ) -> Studio:
     """A studio with the command line's defaults: the models that ship lie beside this file."""
     if memory is not None and memory <= 0:
@@ -256,6 +264,7 @@ def studio(
         outputs,
         device=device,
         budget=None if memory is None else int(memory * 1e9),
+        exact=exact,
     )
 
 

@@ -88,6 +88,7 @@ def denoise(
     stop: Callable[[], bool] = lambda: False,
     free_memory: Callable[[], bool] = lambda: False,
     tally: Tally | None = None,
+    exact: bool = False,
 ) -> Iterator[EngineEvent]:
     """Denoise cells in as few, as full batches as possible.
 
@@ -102,12 +103,15 @@ def denoise(
         stop: asked before every batch; when true the engine ends without another event.
         free_memory: called when memory ran out; true if it freed something worth a retry.
         tally: counts rows and batches.
+        exact: fill every batch up to `batch_rows` with copies of its first row. Kernels choose
+            their order of summation by the batch's size, so a row's last bits depend on it;
+            filled up, they depend on the row alone.
     Yields: what happened, in order. A cell ends with Finished or Failed unless stopped.
     """
     tally = tally if tally is not None else Tally()
     waiting = deque(cells)
     live: list[_Live] = []
-    limit = _Limit(batch_rows)
+    limit = _Limit(batch_rows, fixed=exact)
     while waiting or live:
         yield from _admit(waiting, live, limit.rows)
         unique = _merge(live)
@@ -178,7 +182,10 @@ def _bits(x: Tensor) -> bytes:
 
 @dataclass(slots=True)
 class _Limit:
+    """Rows in a batch: at most so many, or exactly so many where that is fixed."""
+
     rows: int
+    fixed: bool = False
 
 
 def _evaluate_safely(
@@ -195,13 +202,17 @@ def _evaluate_safely(
     try:
         tally.batches += 1
         tally.rows_computed += len(chunk)
+        filling = [chunk[0]] * (limit.rows - len(chunk) if limit.fixed else 0)
         with torch.inference_mode():
-            return [*torch.split(evaluate(chunk), 1)]
+            return [*torch.split(evaluate([*chunk, *filling])[: len(chunk)], 1)]
     except torch.OutOfMemoryError as error:
         tally.batches -= 1
         tally.rows_computed -= len(chunk)
         if free_memory():
             return _evaluate_safely(chunk, evaluate, limit, free_memory, tally)
+        if limit.fixed:
+            message = f"exact mode needs batches of {limit.rows} rows, which do not fit: {error}"
+            return [OutOfMemory(message)] * len(chunk)
         if len(chunk) == 1:
             return [OutOfMemory(f"one row does not fit in the device's memory: {error}")]
         limit.rows = max(1, len(chunk) // 2)

@@ -44,6 +44,7 @@ class Job:
     Attributes:
         cells: complete Requests; those in `skip` are there already.
         save: keeps a finished picture; returns its file, or None if nothing is kept.
+        exact: make every cell's bits independent of its company.
     """
 
     run: str
@@ -53,6 +54,7 @@ class Job:
     stop: Callable[[], bool]
     publish: Callable[[Event], None]
     save: Callable[[int, Image], Path | None]
+    exact: bool = False
 
 
 def render(job: Job, manager: PipelineManager, tally: engine.Tally) -> None:
@@ -90,7 +92,7 @@ def _render_group(
     manager: PipelineManager,
     tally: engine.Tally,
 ) -> None:
-    conditions = _encode(family, model, [job.cells[cell] for cell in cells])
+    conditions = _encode(family, model, [job.cells[cell] for cell in cells], job.exact)
 
     def maker(request: Request) -> Callable[[], GuidedTrajectory]:
         return lambda: start(family, model, request, conditions)
@@ -102,6 +104,7 @@ def _render_group(
         stop=job.stop,
         free_memory=manager.free_idle,
         tally=tally,
+        exact=job.exact,
     )
     clock = PreviewClock()
     for event in events:
@@ -142,9 +145,13 @@ def start(
     )
 
 
-def _encode(family: Family, model: Model, requests: Sequence[Request]) -> dict[str, Any]:
-    """The condition of every text in use, each encoded once."""
+def _encode(
+    family: Family, model: Model, requests: Sequence[Request], alone: bool
+) -> dict[str, Any]:
+    """The condition of every text in use, each encoded once; one by one if `alone`."""
     texts = sorted({t for r in requests for t in (r.prompt, r.negative_prompt)})
+    if alone:
+        return {text: family.encode(model, [text])[0] for text in texts}
     return dict(zip(texts, family.encode(model, texts), strict=True))
 
 

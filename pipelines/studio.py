@@ -48,6 +48,7 @@ class Studio:
         outputs: folder that keeps pictures and runs; None keeps nothing.
         device: `auto`, `cpu`, `cuda`, …
         budget: bytes that loaded models may take; None = from the device.
+        exact: a cell's bits do not depend on what it is made together with; slower.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Studio:
         *,
         device: str = "auto",
         budget: int | None = None,
+        exact: bool = False,
     ) -> None:
         folders = [models] if isinstance(models, str | Path) else list(models)
         self.manager = PipelineManager(
@@ -68,6 +70,7 @@ class Studio:
         self._queue: queue.Queue[tuple[Run, bool] | None] = queue.Queue()
         self._worker: threading.Thread | None = None
         self._closed = False
+        self.exact = exact
 
     def models(self) -> list[ModelInfo]:
         """All models found, also those that cannot be used (they say why)."""
@@ -222,7 +225,16 @@ class Studio:
             return self.store.save_picture(addresses[cell], image, run.requests[cell])
 
         render(
-            Job(run.id, run.requests, cached, previews, lambda: run.stop_asked, publish, save),
+            Job(
+                run.id,
+                run.requests,
+                cached,
+                previews,
+                lambda: run.stop_asked,
+                publish,
+                save,
+                self.exact,
+            ),
             self.manager,
             tally,
         )
@@ -271,7 +283,8 @@ class Studio:
 
         manager = self.manager
         device = "" if manager.device == "cpu" else manager.device
-        return request.address(f"{manager.fingerprint(request.model)} {VERSION} {device}")
+        mode = " exact" if self.exact else ""
+        return request.address(f"{manager.fingerprint(request.model)} {VERSION} {device}{mode}")
 
     def _record(
         self, run: Run, cell: int, address: str | None, seconds: float, *,
