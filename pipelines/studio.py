@@ -13,10 +13,8 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,8 +22,9 @@ from typing import TYPE_CHECKING
 from pipelines import samplers
 from pipelines.catalog import ModelInfo
 from pipelines.errors import Cancelled, ContactSheetError, InvalidRequest
-from pipelines.events import CellDone, CellFailed, Event, RunFinished, RunStarted, Stats
+from pipelines.events import CellDone, CellFailed, Event, RunFinished, Stats
 from pipelines.families.base import check_sampler
+from pipelines.making import Maker, Plan
 from pipelines.manager import PipelineManager
 from pipelines.runs import Run, restored
 from pipelines.store import RunSummary, Store
@@ -70,7 +69,7 @@ class Studio:
         self._queue: queue.Queue[tuple[Run, bool] | None] = queue.Queue()
         self._worker: threading.Thread | None = None
         self._closed = False
-        self.exact = exact
+        self._maker = Maker(self.manager, self.store, exact)
 
     def models(self) -> list[ModelInfo]:
         """All models found, also those that cannot be used (they say why)."""
@@ -106,6 +105,13 @@ class Studio:
             complete.seed,
         )
         return complete
+
+    def plan(self, sheet: Sheet) -> Plan:
+        """What a sheet would cost, without making anything.
+
+        Raises: InvalidRequest, UnknownName, ModelUnavailable: as `submit`.
+        """
+        return self._maker.plan([self.resolve(request) for request in sheet.expand()])
 
     def submit(self, sheet: Sheet, *, previews: bool = True) -> Run:
         """Queue a sheet and return its handle at once.
@@ -194,109 +200,12 @@ class Studio:
         while (item := self._queue.get()) is not None:
             run, previews = item
             try:
-                self._make(run, previews)
+                self._maker.make(run, previews)
             except Exception as error:  # a bug, but the worker must outlive it
                 log.exception("run %s broke", run.id)
-                self._end(run, RunFinished(run.id, "failed", Stats(), f"internal error: {error}"))
-
-    def _make(self, run: Run, previews: bool) -> None:
-        from pipelines import engine
-        from pipelines.rendering import Job, render
-
-        started = time.perf_counter()
-        run.publish(RunStarted(run.id, run.requests))
-        addresses = self._addresses(run)
-        cached = self._publish_cached(run, addresses)
-        tally = engine.Tally()
-        failed: list[str] = []
-
-        def publish(event: Event) -> None:
-            match event:
-                case CellDone(cell=cell, seconds=seconds):
-                    self._record(run, cell, addresses.get(cell), seconds)
-                case CellFailed(cell=cell, error=error):
-                    failed.append(error)
-                    self._record(run, cell, None, 0.0, error=error)
-            run.publish(event)
-
-        def save(cell: int, image: Image) -> Path | None:
-            if self.store is None or cell not in addresses:
-                return None
-            return self.store.save_picture(addresses[cell], image, run.requests[cell])
-
-        render(
-            Job(
-                run.id,
-                run.requests,
-                cached,
-                previews,
-                lambda: run.stop_asked,
-                publish,
-                save,
-                self.exact,
-            ),
-            self.manager,
-            tally,
-        )
-        stats = Stats(
-            cells=len(run.requests),
-            cells_cached=len(cached),
-            rows_naive=tally.rows_naive,
-            rows_computed=tally.rows_computed,
-            batches=tally.batches,
-            seconds=time.perf_counter() - started,
-        )
-        done = sum(cell.status == "done" for cell in run.snapshot().cells)
-        if done + len(failed) < len(run.requests):
-            self._end(run, RunFinished(run.id, "stopped", stats))
-        elif failed and not done:
-            self._end(run, RunFinished(run.id, "failed", stats, failed[0]))
-        else:
-            self._end(run, RunFinished(run.id, "done", stats))
-
-    def _addresses(self, run: Run) -> dict[int, str]:
-        """Where each cell's picture belongs in the store; without one, nowhere."""
-        addresses: dict[int, str] = {}
-        for cell, request in enumerate(run.requests if self.store is not None else ()):
-            # A model may have gone since `submit`; `render` tells its cells why they fail.
-            with suppress(ContactSheetError):
-                addresses[cell] = self._address(request)
-        return addresses
-
-    def _publish_cached(self, run: Run, addresses: Mapping[int, str]) -> frozenset[int]:
-        """Publish the cells whose pictures are in the store already; their numbers."""
-        if self.store is None:
-            return frozenset()
-        found = set()
-        for cell, address in addresses.items():
-            request = run.requests[cell]
-            image = self.store.picture(address)
-            if image is not None:
-                found.add(cell)
-                self._record(run, cell, address, 0.0, cached=True)
-                file = self.store.path(address)
-                run.publish(CellDone(run.id, cell, request, image, file, 0.0, cached=True))
-        return frozenset(found)
-
-    def _address(self, request: Request) -> str:
-        from pipelines.engine import VERSION
-
-        manager = self.manager
-        device = "" if manager.device == "cpu" else manager.device
-        mode = " exact" if self.exact else ""
-        return request.address(f"{manager.fingerprint(request.model)} {VERSION} {device}{mode}")
-
-    def _record(
-        self, run: Run, cell: int, address: str | None, seconds: float, *,
-        cached: bool = False, error: str | None = None,
-    ) -> None:  # fmt: skip
-        if self.store is not None:
-            self.store.cell_done(run.id, cell, address, seconds, cached, error)
-
-    def _end(self, run: Run, event: RunFinished) -> None:
-        if self.store is not None:
-            self.store.end(run.id, event.status, event.stats, event.error)
-        run.publish(event)
+                self._maker.end(
+                    run, RunFinished(run.id, "failed", Stats(), f"internal error: {error}")
+                )
 
     def _restore(self, id: str) -> Run | None:
         stored = self.store.run(id) if self.store is not None else None

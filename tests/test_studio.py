@@ -289,7 +289,9 @@ def test_a_model_that_goes_before_its_turn_loses_no_other(shelf, tmp_path, outpu
 
 def test_an_unwritable_picture_fails_its_cell_only(studio):
     def place(seed):
-        return studio.store.path(studio._address(studio.resolve(BASE.replace(seed=seed)))).parent
+        return studio.store.path(
+            studio._maker.address(studio.resolve(BASE.replace(seed=seed)))
+        ).parent
 
     place(1).write_text("a file where a folder should be")
     free = next(seed for seed in range(2, 20) if place(seed) != place(1))
@@ -420,3 +422,18 @@ def test_previews_keep_to_their_share():
     ended = time.perf_counter()
     wait_until(lambda: clock.due(0), "the next preview")
     assert time.perf_counter() - ended > 0.19, "0.02 s of previewing buys 0.2 s without"
+
+
+def test_a_plan_says_what_a_run_then_costs(studio):
+    sheet = Sheet(base=BASE, axes=(axis("guidance_scale", 1, 3), axis("sampler", "ddim", "heun")))
+    plan = studio.plan(sheet)
+    assert (plan.cells, plan.cached, plan.seconds) == (4, 0, None)
+    events, _ = make(studio, sheet)
+    assert plan.rows == events[-1].stats.rows_naive == (4 + 7) * 3
+    again = studio.plan(sheet)
+    assert (again.cached, again.rows, again.seconds) == (4, 0, 0.0)
+    grown = studio.plan(Sheet(base=BASE, axes=(axis("guidance_scale", 1, 3, 5), sheet.axes[1])))
+    assert (grown.cells, grown.cached, grown.rows) == (6, 4, 22)
+    assert 0 < grown.seconds < 60
+    with pytest.raises(InvalidRequest):
+        studio.plan(Sheet(base=BASE, axes=(axis("steps", 0),)))

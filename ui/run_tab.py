@@ -7,11 +7,13 @@ from typing import Any
 
 import gradio as gr
 
-from pipelines import Request, Sheet, Studio
+from pipelines import ContactSheetError, Request, Sheet, Studio
+from pipelines.making import Plan
 from ui.errors import shown, toast
 from ui.grid import run_strip, run_view, strip_value
 from ui.menus import model_choices
 from ui.settings import SettingsForm, Update
+from ui.view import duration
 
 NO_MODEL = (
     "No model found. Put a diffusers model folder (one with a model_index.json) into the "
@@ -32,6 +34,8 @@ class RunTab:
     id: str
     empty: str
     """What stands where the run will be."""
+    forecasts = True
+    """Whether the cost is shown before the run."""
     replaced: tuple[str, ...] = ()
     """Settings that the tab's own inputs stand for; the form does not show them."""
 
@@ -56,6 +60,7 @@ class RunTab:
         form = self.form
         form.add_prompts()
         self.add_own_inputs()
+        self.forecast = gr.HTML(elem_id=f"{self.id}-forecast", visible=False)
         with gr.Row():
             self.generate = gr.Button(
                 "Generate", variant="primary", elem_id=f"{self.id}-generate", min_width=90
@@ -108,6 +113,11 @@ class RunTab:
         }  # fmt: skip
         self.generate.click(**run_now)
         self.connect(run_now)
+        if self.forecasts:
+            gr.on(
+                [part.change for part in form.parts.values()], self._forecast, form.inputs,
+                self.forecast, preprocess=False, trigger_mode="always_last", **DIRECT,
+            )  # fmt: skip
         self.stop.click(self._stop, self.view, None, **DIRECT)
         self.view.run_state(
             self._after_change, self.view, [self.generate, self.stop, self.strip], **DIRECT
@@ -137,6 +147,14 @@ class RunTab:
         return updates
 
     # ---- handlers
+
+    def _forecast(self, values: Mapping[Any, Any]) -> Any:
+        """One line on what the sheet will cost; what is wrong with it is said when it is run."""
+        try:
+            plan = self.studio.plan(self.sheet(self.form.by_name(values)))
+        except ContactSheetError:
+            return gr.HTML(visible=False)
+        return gr.HTML(f'<p class="cs-note">{plan_line(plan)}</p>', visible=True)
 
     def _start(self, values: Mapping[Any, Any]) -> Iterator[Update]:
         # The first check of a request imports torch, which takes seconds: say so meanwhile.
@@ -193,6 +211,18 @@ class RunTab:
         if run is None:
             raise toast("There is no picture yet whose seed could be used again.")
         return {self.form["seed"]: run.requests[0].seed, self.form["seed_mode"]: "fixed"}
+
+
+def plan_line(plan: Plan) -> str:
+    """A plan in words, such as `12 cells, 3 made before · 450 rows · about 9 s`."""
+    cells = "1 cell" if plan.cells == 1 else f"{plan.cells} cells"
+    if plan.cached == plan.cells:
+        return f"{cells}, all made before"
+    parts = [cells + (f", {plan.cached} made before" if plan.cached else "")]
+    parts.append(f"up to {plan.rows:,} denoiser rows")
+    if plan.seconds is not None:
+        parts.append(f"about {duration(plan.seconds)}")
+    return " · ".join(parts)
 
 
 def problem_markup(error: gr.Error) -> str:

@@ -18,6 +18,8 @@ class TextToImage(RunTab):
     id = "text-to-image"
     empty = "No picture yet. Type a prompt and press Generate (or Ctrl+Enter), or pick an example."
 
+    forecasts = False
+
     def add_examples(self) -> None:
         samples = example_samples(self.first_model())
         self.examples = gr.Dataset(

@@ -173,6 +173,19 @@ def test_size_changes_all_cells_together(page: Page) -> None:
     assert widths == ["320px"] * 4
 
 
+def test_the_cost_is_said_before_the_run(page: Page) -> None:
+    tab = open_tab(page, "Sheet")
+    forecast = tab.locator("[id$=-forecast]")
+    tab.get_by_role("spinbutton", name="Steps").fill("3")
+    tab.get_by_label("Axes").fill("guidance_scale=1, 6\nseed=31-33")
+    expect(forecast).to_contain_text("6 cells · up to 27 denoiser rows")
+    generate(tab)
+    tab.get_by_label("Axes").fill("guidance_scale=1, 6\nseed=31-34")
+    expect(forecast).to_contain_text("8 cells, 6 made before · up to 9 denoiser rows · about ")
+    tab.get_by_label("Axes").fill("guidance_scale=x")
+    expect(forecast).to_be_hidden()
+
+
 def test_stop_in_the_middle_keeps_what_is_finished(page: Page, site: Site) -> None:
     tab = open_tab(page, "Sheet")
     tab.get_by_label("Axes").fill("steps=2, 900\nseed=3, 9")

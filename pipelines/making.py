@@ -1,0 +1,178 @@
+"""Makes one run: what is in the store is read, the rest is rendered, everything is recorded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.errors import ContactSheetError
+from pipelines.events import CellDone, CellFailed, Event, RunFinished, RunStarted, Stats
+from pipelines.manager import PipelineManager
+from pipelines.runs import Run
+from pipelines.samplers import SAMPLERS
+from pipelines.store import Store
+from pipelines.types import Request
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a sheet would cost.
+
+    Attributes:
+        cells: in all; `cached` of them are in the store.
+        rows: denoiser rows of the others, at most (equal ones are computed once).
+        seconds: estimated from the last run at this model and size; None before the first.
+    """
+
+    cells: int
+    cached: int
+    rows: int
+    seconds: float | None
+
+
+class Maker:
+    """What the studio's worker does with a run. Only that one thread calls `make`.
+
+    Args:
+        store: None keeps nothing.
+        exact: as for `Studio`.
+    """
+
+    def __init__(self, manager: PipelineManager, store: Store | None, exact: bool) -> None:
+        self.manager = manager
+        self.store = store
+        self.exact = exact
+        self._pace: dict[tuple[str, int | None, int | None], float] = {}
+        """Seconds a row took, by model, width and height."""
+
+    def plan(self, cells: Sequence[Request]) -> Plan:
+        """What these complete Requests would cost."""
+        from pipelines.guidance import Guidance
+
+        new = [cell for cell in cells if not self._is_kept(cell)]
+        rows = 0
+        seconds: float | None = 0.0
+        for cell in new:
+            evaluations = SAMPLERS[cell.sampler].evaluations(cell.steps)
+            cost = Guidance.of(cell).rows(evaluations)
+            pace = self._pace.get((cell.model, cell.width, cell.height))
+            rows += cost
+            seconds = None if pace is None or seconds is None else seconds + pace * cost
+        return Plan(len(cells), len(cells) - len(new), rows, seconds)
+
+    def _is_kept(self, request: Request) -> bool:
+        return self.store is not None and self.store.path(self.address(request)).is_file()
+
+    def make(self, run: Run, previews: bool) -> None:
+        """Make a run to its end, and publish and record what happens."""
+        from pipelines import engine
+        from pipelines.rendering import Job, render
+
+        started = time.perf_counter()
+        run.publish(RunStarted(run.id, run.requests))
+        addresses = self._addresses(run)
+        cached = self._publish_cached(run, addresses)
+        tally = engine.Tally()
+        failed: list[str] = []
+        spent: list[float] = []
+
+        def publish(event: Event) -> None:
+            match event:
+                case CellDone(cell=cell, seconds=seconds):
+                    spent.append(seconds)
+                    self._record(run, cell, addresses.get(cell), seconds)
+                case CellFailed(cell=cell, error=error):
+                    failed.append(error)
+                    self._record(run, cell, None, 0.0, error=error)
+            run.publish(event)
+
+        def save(cell: int, image: Image) -> Path | None:
+            if self.store is None or cell not in addresses:
+                return None
+            return self.store.save_picture(addresses[cell], image, run.requests[cell])
+
+        render(
+            Job(
+                run.id,
+                run.requests,
+                cached,
+                previews,
+                lambda: run.stop_asked,
+                publish,
+                save,
+                self.exact,
+            ),
+            self.manager,
+            tally,
+        )
+        kinds = {(r.model, r.width, r.height) for r in run.requests}
+        if len(kinds) == 1 and spent and not failed and not run.stop_asked:
+            self._pace[kinds.pop()] = sum(spent) / max(1, tally.rows_naive)
+        stats = Stats(
+            cells=len(run.requests),
+            cells_cached=len(cached),
+            rows_naive=tally.rows_naive,
+            rows_computed=tally.rows_computed,
+            batches=tally.batches,
+            seconds=time.perf_counter() - started,
+        )
+        done = sum(cell.status == "done" for cell in run.snapshot().cells)
+        if done + len(failed) < len(run.requests):
+            self.end(run, RunFinished(run.id, "stopped", stats))
+        elif failed and not done:
+            self.end(run, RunFinished(run.id, "failed", stats, failed[0]))
+        else:
+            self.end(run, RunFinished(run.id, "done", stats))
+
+    def _addresses(self, run: Run) -> dict[int, str]:
+        """Where each cell's picture belongs in the store; without one, nowhere."""
+        addresses: dict[int, str] = {}
+        for cell, request in enumerate(run.requests if self.store is not None else ()):
+            # A model may have gone since `submit`; `render` tells its cells why they fail.
+            with suppress(ContactSheetError):
+                addresses[cell] = self.address(request)
+        return addresses
+
+    def _publish_cached(self, run: Run, addresses: Mapping[int, str]) -> frozenset[int]:
+        """Publish the cells whose pictures are in the store already; their numbers."""
+        if self.store is None:
+            return frozenset()
+        found = set()
+        for cell, address in addresses.items():
+            request = run.requests[cell]
+            image = self.store.picture(address)
+            if image is not None:
+                found.add(cell)
+                self._record(run, cell, address, 0.0, cached=True)
+                file = self.store.path(address)
+                run.publish(CellDone(run.id, cell, request, image, file, 0.0, cached=True))
+        return frozenset(found)
+
+    def address(self, request: Request) -> str:
+        """Where the picture of a complete Request lies in the store."""
+        from pipelines.engine import VERSION
+
+        manager = self.manager
+        device = "" if manager.device == "cpu" else manager.device
+        mode = " exact" if self.exact else ""
+        return request.address(f"{manager.fingerprint(request.model)} {VERSION} {device}{mode}")
+
+    def _record(
+        self, run: Run, cell: int, address: str | None, seconds: float, *,
+        cached: bool = False, error: str | None = None,
+    ) -> None:  # fmt: skip
+        if self.store is not None:
+            self.store.cell_done(run.id, cell, address, seconds, cached, error)
+
+    def end(self, run: Run, event: RunFinished) -> None:
+        """Record and publish how a run ended."""
+        if self.store is not None:
+            self.store.end(run.id, event.status, event.stats, event.error)
+        run.publish(event)
