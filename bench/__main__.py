@@ -1,6 +1,6 @@
 """Measures Contact Sheet against diffusers' own pipeline on this machine.
 
-    python -m bench [--pairs 5] [--model emoji] [--steps 20] [--json bench/results/latest.json]
+    python -m bench [--pairs 5] [--only "one picture"] [--json bench/results/latest.json]
 
 Close everything else first. Every ratio is ours by theirs, so less is better, and has the
 largest pixel difference beside it: a fast wrong picture would show there.
@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,36 +30,43 @@ from bench.timing import Comparison, compare
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from pipelines import Request, Studio
+    from pipelines import Request, Sheet, Studio
 
 HERE = Path(__file__).parents[1]
-PICTURES = 8
 
 
 def main(
     model: Annotated[str, typer.Option(help="Model id, in models/.")] = "emoji",
     prompt: Annotated[str, typer.Option(help="What the pictures show.")] = "a red apple",
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 20,
-    pairs: Annotated[int, typer.Option(min=1, help="Turns of each side.")] = 7,
+    pairs: Annotated[int, typer.Option(min=1, help="Turns of each side.")] = 5,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Comparisons to make; may be given several times.")
+    ] = None,
     json_file: Annotated[Path, typer.Option("--json", help="Where the figures go.")] = (
         HERE / "bench" / "results" / "latest.json"
     ),
 ) -> None:
     """Measure, print a table, write JSON."""
-    from pipelines import Request, Studio
+    from pipelines import InvalidRequest, Request, Studio
 
     cold = cold_start(model, prompt)
     studio = Studio(HERE / "models", device="cpu")
     request = studio.resolve(
         Request(model=model, prompt=prompt, sampler="ddim", steps=steps, guidance_scale=5.0)
     )
-    pipe = load_peer(studio, request)
-    comparisons = [
-        compare("one picture", lambda: ours(studio, request, 1), lambda: theirs(pipe, request, 1),
-                pairs),
-        compare(f"{PICTURES} seeds", lambda: ours(studio, request, PICTURES),
-                lambda: theirs(pipe, request, PICTURES), pairs),
-    ]  # fmt: skip
+    sheets = all_sheets(request)
+    unknown = [name for name in only or [] if name not in sheets]
+    if unknown:
+        raise InvalidRequest(f"no comparison {unknown[0]!r}; there are {', '.join(sheets)}")
+    pipe, config = load_peer(studio, request)
+    comparisons = []
+    for name in only or sheets:
+        sheet = sheets[name]
+        cells = [studio.resolve(cell) for cell in sheet.expand()]
+        comparisons.append(
+            compare(name, partial(ours, studio, sheet), partial(theirs, pipe, config, cells), pairs)
+        )
     studio.close()
     report(comparisons, cold)
     figures = {
@@ -86,44 +95,70 @@ def cold_start(model: str, prompt: str) -> float:
     return seconds
 
 
-def load_peer(studio: Studio, request: Request) -> Any:
-    """diffusers' pipeline from the same folder, with the same scheduler class, in float32."""
+def all_sheets(request: Request) -> dict[str, Sheet]:
+    """What is measured, by name."""
+    from pipelines import Axis, Sheet
+    from pipelines.samplers import SAMPLERS
+
+    samplers = [row.id for row in SAMPLERS.values() if row.kind == "diffusion"]
+    prompts = ("a red apple", "a cat face", "a house", "a rocket, on a blue background")
+
+    def sheet(**axes: Any) -> Sheet:
+        fields = [Axis(field=name, values=tuple(values)) for name, values in axes.items()]
+        return Sheet(base=request, axes=tuple(fields))
+
+    return {
+        "one picture": Sheet(base=request),
+        "8 seeds": Sheet.seeds(request, 8),
+        "8 guidance scales": sheet(guidance_scale=(1, 2, 3, 4, 5, 7, 10, 15)),
+        "12 samplers": sheet(sampler=samplers[:12]),
+        "4 prompts × 4 seeds": sheet(prompt=prompts, seed=range(4)),
+    }
+
+
+def load_peer(studio: Studio, request: Request) -> tuple[Any, Any]:
+    """diffusers' pipeline from the same folder in float32, and its pristine scheduler config."""
     import diffusers
     import torch
 
     pipe = diffusers.StableDiffusionPipeline.from_pretrained(
         studio.manager.locate(request.model).path, safety_checker=None, torch_dtype=torch.float32
     )
-    pipe.scheduler = diffusers.DDIMScheduler.from_config(pipe.scheduler.config)
     pipe.set_progress_bar_config(disable=True)
-    return pipe
+    return pipe, pipe.scheduler.config
 
 
-def ours(studio: Studio, request: Request, count: int) -> list[Image]:
-    """`count` seeds in one run."""
-    from pipelines import Sheet
+def ours(studio: Studio, sheet: Sheet) -> list[Image]:
+    """All cells in one run."""
     from pipelines.events import CellDone
 
-    events = studio.run(Sheet.seeds(request, count))
-    done = {event.cell: event.image for event in events if isinstance(event, CellDone)}
-    return [done[cell] for cell in range(count)]
+    done = {event.cell: event.image for event in studio.run(sheet) if isinstance(event, CellDone)}
+    return [done[cell] for cell in range(len(sheet.indices()))]
 
 
-def theirs(pipe: Any, request: Request, count: int) -> list[Image]:
-    """`count` seeds, one pipeline call each."""
+def theirs(pipe: Any, config: Any, cells: Sequence[Request]) -> list[Image]:
+    """One pipeline call a cell."""
+    import diffusers
     import torch
 
-    return [
-        pipe(
-            request.prompt,
-            num_inference_steps=request.steps,
-            guidance_scale=request.guidance_scale,
-            width=request.width,
-            height=request.height,
-            generator=torch.Generator("cpu").manual_seed(request.seed + i),
-        ).images[0]
-        for i in range(count)
-    ]
+    from pipelines.samplers import SAMPLERS
+
+    pictures = []
+    for cell in cells:
+        row = SAMPLERS[cell.sampler]
+        options = dict(row.options)
+        if row.seed_option:
+            options[row.seed_option] = cell.seed
+        pipe.scheduler = getattr(diffusers, row.scheduler).from_config(config, **options)
+        pictures += pipe(
+            cell.prompt,
+            num_inference_steps=cell.steps,
+            guidance_scale=cell.guidance_scale,
+            width=cell.width,
+            height=cell.height,
+            generator=torch.Generator("cpu").manual_seed(cell.seed),
+        ).images
+    return pictures
 
 
 def machine() -> dict[str, Any]:
