@@ -9,6 +9,7 @@ import gradio as gr
 
 from pipelines import Axis, Sheet
 from pipelines.axes import parse_values
+from ui.curves import GuidanceCurves
 from ui.run_tab import DIRECT, RunTab
 from ui.sheet import check_cells
 
@@ -54,11 +55,19 @@ class GuidanceSweep(RunTab):
                 "", label="Values", info="For the rows", lines=1, visible=False, min_width=130
             )
 
+    def add_below_run(self) -> None:
+        self.curves = GuidanceCurves()
+
     def connect(self, run_now: Mapping[str, Any]) -> None:
+        self.view.run_state(self._draw_curves, self.view, self.curves.outputs, **DIRECT)
         self.form["across"].input(
             across_values, self.form["across"], self.form["across_values"],
             preprocess=False, **DIRECT,
         )  # fmt: skip
+
+    def _draw_curves(self, run_id: str) -> list[Any]:
+        run = self.studio.find(run_id) if run_id else None
+        return self.curves.update(None if run is None else run.snapshot())
 
     def restore(self, kept: Any) -> dict[Any, Any]:
         updates = super().restore(kept)

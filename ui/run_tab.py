@@ -52,6 +52,7 @@ class RunTab:
                     elem_id=f"{self.id}-run",
                     empty=self.empty if model_choices(studio) else NO_MODEL,
                 )
+                self.add_below_run()
                 gr.Markdown("## Recent runs", elem_classes="cs-heading")
                 self.strip = run_strip(elem_id=f"{self.id}-recent")
         self._connect()
@@ -90,6 +91,9 @@ class RunTab:
 
     def add_examples(self) -> None:
         """Examples below the buttons."""
+
+    def add_below_run(self) -> None:
+        """What stands below the pictures."""
 
     def connect(self, run_now: Mapping[str, Any]) -> None:
         """Wire the tab's own components. `run_now`: arguments of the event that starts a run."""

@@ -10,11 +10,14 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from pipelines import InvalidRequest, Request
+from pipelines import InvalidRequest, Request, Sheet
+from pipelines.axes import parse_axis
 from pipelines.grid import draw_grid
+from pipelines.metrics import as_array, clipped, distance
 from tests.ui.conftest import Site
 from tests.ui.test_text_to_image import same
 from ui.comparison import sampler_schedules
+from ui.curves import curve_table
 from ui.sheet import MOST_CELLS
 
 
@@ -89,6 +92,34 @@ def test_a_second_axis_makes_rows(page: Page, site: Site, seeded: Request) -> No
     tab = page.locator(".cs-tab:visible")
     expect(tab.locator(".cs-row")).to_have_count(2)
     expect(tab.get_by_label("Values")).to_have_value("ddim, Euler a")
+
+
+def test_curves_of_a_sweep_come_from_its_pictures(site: Site, seeded: Request) -> None:
+    axes = (parse_axis("seed=1,2"), parse_axis("guidance_scale=1,4,9"))
+    run = site.studio.submit(Sheet(base=seeded, axes=axes))
+    list(run.events())
+    table = curve_table(run.snapshot())
+    assert table is not None
+    assert table["guidance"].tolist() == [1, 4, 9] * 2
+    assert table["row"].tolist() == ["seed 1"] * 3 + ["seed 2"] * 3
+    cells = [as_array(cell.image) for cell in run.snapshot().cells if cell.image]
+    assert table["clipped"].tolist() == [clipped(cell) for cell in cells]
+    assert table["change"][4] == distance(cells[3], cells[4]) and table["change"].isna().sum() == 2
+    other = site.studio.submit(Sheet(base=seeded, axes=(parse_axis("seed=1,2"),)))
+    list(other.events())
+    assert curve_table(other.snapshot()) is None
+
+
+def test_curves_stand_below_a_sweep_and_nowhere_else(page: Page) -> None:
+    tab = open_tab(page, "Guidance")
+    tab.get_by_label("Guidance scales").fill("1, 3, 9")
+    tab.get_by_role("spinbutton", name="Steps").fill("2")
+    title = tab.get_by_role("heading", name="What guidance does to these pictures")
+    expect(title).to_be_hidden()
+    generate(tab)
+    expect(title).to_be_visible()
+    for name in ("Colourfulness", "Clipped", "Contrast", "Change"):
+        expect(tab.get_by_role("img").filter(has_text=name)).to_be_visible()
 
 
 def test_samplers_at_equal_evaluations(page: Page, site: Site, seeded: Request) -> None:
