@@ -39,7 +39,8 @@ def take(folder: Path) -> None:
                 color_scheme="dark" if scheme == "dark" else "light",
             )
             page.goto(site.url)
-            for seed, prompt in enumerate(model_preset("emoji").examples, start=1):
+            # Backwards, so that the page ends on the first.
+            for seed, prompt in enumerate(reversed(model_preset("emoji").examples), start=1):
                 pages.fill(page, Prompt=prompt, Pictures=4)
                 pages.fix_seed(page, seed)
                 pages.generate(page)
