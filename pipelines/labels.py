@@ -61,13 +61,15 @@ def axis_title(axis: Axis) -> str:
     return " and ".join(names)
 
 
+def index_text(sheet: Sheet, index: Sequence[int], between: str = ", ") -> str:
+    """What sets the cell at `index` apart: the place along every axis, joined by `between`."""
+    return between.join(place_text(axis, i) for axis, i in zip(sheet.axes, index, strict=True))
+
+
 def row_texts(sheet: Sheet) -> list[str]:
     """The header of every row: all axes but the last, which runs along the columns."""
     above = Sheet(base=sheet.base, axes=sheet.axes[:-1])
-    return [
-        " · ".join(place_text(axis, i) for axis, i in zip(above.axes, index, strict=True))
-        for index in above.indices()
-    ]
+    return [index_text(above, index, " · ") for index in above.indices()]
 
 
 def column_texts(sheet: Sheet) -> list[str]:
@@ -80,6 +82,6 @@ def column_texts(sheet: Sheet) -> list[str]:
 
 def file_stem(sheet: Sheet, index: Sequence[int], number: int) -> str:
     """A cell's file name without its ending: its number, then what sets it apart."""
-    words = [place_text(axis, i) for axis, i in zip(sheet.axes, index, strict=True)]
-    slug = re.sub(r"[^A-Za-z0-9.+]+", "-", " ".join(words)).strip("-.")[:60].rstrip("-.")
+    words = index_text(sheet, index, " ")
+    slug = re.sub(r"[^A-Za-z0-9.+]+", "-", words).strip("-.")[:60].rstrip("-.")
     return f"{number:03d}-{slug}" if slug else f"{number:03d}"

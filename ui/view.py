@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL.Image import Image
 
-from pipelines.labels import axis_title, column_texts, place_text, row_texts
+from pipelines.labels import axis_title, column_texts, index_text, row_texts
 from pipelines.metadata import settings_text
 from pipelines.runs import CellView, Snapshot
 from pipelines.types import Sheet
@@ -53,14 +53,20 @@ def describe(snapshot: Snapshot, seen: Sequence[str], previews: Previews) -> dic
         seen: the key of every cell as last drawn; [] if nothing is drawn yet.
     """
     cells = []
-    labels = cell_labels(snapshot.sheet)
+    indices: list[tuple[int, ...]] = []
     for i, cell in enumerate(snapshot.cells):
-        drawn = _cell(snapshot.id, i, cell, previews) | {"label": labels[i]}
+        number, preview = _preview(snapshot.id, i, cell, previews)
+        key = f"{cell.status}:{cell.step}:{number}"
         known = seen[i] if i < len(seen) else ""
-        if drawn["key"] == known:
-            continue
-        if "preview" in drawn and known.rpartition(":")[2] == drawn["key"].rpartition(":")[2]:
-            del drawn["src"]
+        if key == known:
+            continue  # most looks find most cells unchanged: nothing is put into words for them
+        indices = indices or snapshot.sheet.indices()
+        drawn = _cell(snapshot.id, i, cell) | {"key": key}
+        drawn["label"] = index_text(snapshot.sheet, indices[i])
+        if number:
+            drawn["preview"] = number
+            if known.rpartition(":")[2] != str(number):
+                drawn["src"] = preview
         cells.append(drawn)
     return {
         "found": True,
@@ -88,14 +94,6 @@ def table(sheet: Sheet) -> dict[str, Any] | None:
         "row_title": " · ".join(axis_title(axis) for axis in sheet.axes[:-1]),
         "column_title": axis_title(sheet.axes[-1]),
     }
-
-
-def cell_labels(sheet: Sheet) -> list[str]:
-    """What sets each cell apart, in axis order."""
-    return [
-        ", ".join(place_text(axis, i) for axis, i in zip(sheet.axes, index, strict=True))
-        for index in sheet.indices()
-    ]
 
 
 def status_line(snapshot: Snapshot) -> str:
@@ -163,11 +161,17 @@ def picture_url(run: str, cell: int) -> str:
     return f"pictures/{run}/{cell}.png"
 
 
-def _cell(run: str, index: int, cell: CellView, previews: Previews) -> dict[str, Any]:
+def _preview(run: str, index: int, cell: CellView, previews: Previews) -> tuple[int, str]:
+    """Number and data URI of a cell's newest preview; 0 and "" where it has none to show."""
+    if cell.status == "done" or cell.image is None:
+        return 0, ""
+    return previews.newest(run, index, cell.image)
+
+
+def _cell(run: str, index: int, cell: CellView) -> dict[str, Any]:
     request = cell.request
     drawn: dict[str, Any] = {
         "index": index,
-        "key": f"{cell.status}:{cell.step}:0",
         "status": cell.status,
         "step": cell.step,
         "steps": cell.steps,
@@ -185,9 +189,6 @@ def _cell(run: str, index: int, cell: CellView, previews: Previews) -> dict[str,
             "request": request.to_json(),
             "note": "made before" if cell.cached else duration(cell.seconds),
         }
-    elif cell.image is not None:
-        number, url = previews.newest(run, index, cell.image)
-        drawn |= {"key": f"{cell.status}:{cell.step}:{number}", "preview": number, "src": url}
     return drawn
 
 
