@@ -168,6 +168,13 @@ class Run:
             if isinstance(event, RunFinished):
                 return
 
+    def watch(self) -> Iterator[Event]:
+        """As `events`, for whoever the run is made for: leaving early, as Ctrl+C does, stops it."""
+        try:
+            yield from self.events()
+        finally:
+            self.stop()
+
     def wait_for_change(self, version: int, timeout: float) -> Snapshot:
         """The snapshot as soon as it is newer than `version`, or after `timeout` seconds."""
         with self._changed:

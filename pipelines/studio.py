@@ -140,11 +140,7 @@ class Studio:
 
         Raises: as `submit`.
         """
-        run = self.submit(sheet, previews=False)
-        try:
-            yield from run.events()
-        finally:
-            run.stop()
+        yield from self.submit(sheet, previews=False).watch()
 
     def image(self, request: Request) -> Image:
         """One picture. Raises: ContactSheetError: if it could not be made."""

@@ -23,7 +23,7 @@ from rich.progress import (
 from rich.table import Table
 
 from pipelines import ContactSheetError, InvalidRequest
-from pipelines.events import CellDone, CellFailed, CellProgress, Event
+from pipelines.events import CellDone, CellFailed, CellProgress
 from pipelines.runs import Run
 
 # Typer carries its own copy of click in some versions; this is its usage error in all of them.
@@ -62,7 +62,7 @@ def follow(
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("loading", total=None, rate=0.0)
-        for event in _watch(run):
+        for event in run.watch():
             match event:
                 case CellProgress():
                     now = run.snapshot()
@@ -77,14 +77,6 @@ def follow(
                     ended[event.cell] = event
                     ended_cell(event)
     return [ended[cell] for cell in sorted(ended)]
-
-
-def _watch(run: Run) -> Iterator[Event]:
-    """The run's events; leaving early, as Ctrl+C does, stops the run."""
-    try:
-        yield from run.events()
-    finally:
-        run.stop()
 
 
 def check_writable(out: Path) -> None:
