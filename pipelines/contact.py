@@ -19,6 +19,48 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+class SheetRecord:
+    """What `sheet.json` says, gathered cell by cell. Touches no disk."""
+
+    def __init__(self, sheet: Sheet) -> None:
+        self.sheet = sheet
+        self.indices = sheet.indices()
+        self._cells: list[dict[str, Any] | None] = [None] * len(self.indices)
+
+    def file(self, event: CellDone) -> str:
+        """Where the cell's picture belongs, below the sheet's folder."""
+        return f"cells/{file_stem(self.sheet, self.indices[event.cell], event.cell)}.png"
+
+    def add(self, event: CellDone | CellFailed) -> None:
+        """Note how a cell ended."""
+        entry: dict[str, Any] = {
+            "index": list(self.indices[event.cell]),
+            "request": json.loads(event.request.to_json()),
+            "file": None,
+            "seconds": 0.0,
+            "cached": False,
+            "error": None,
+        }
+        if isinstance(event, CellDone):
+            entry |= {
+                "file": self.file(event),
+                "seconds": round(event.seconds, 4),
+                "cached": event.cached,
+            }
+        else:
+            entry["error"] = event.error
+        self._cells[event.cell] = entry
+
+    def text(self, stats: Stats) -> str:
+        """The contents of `sheet.json`."""
+        contents = {
+            "sheet": self.sheet.model_dump(mode="json"),
+            "cells": [cell for cell in self._cells if cell is not None],
+            "stats": asdict(stats),
+        }
+        return json.dumps(contents, indent=2, ensure_ascii=False) + "\n"
+
+
 class SheetFolder:
     """The folder a finished sheet is written to.
 
@@ -28,47 +70,23 @@ class SheetFolder:
 
     def __init__(self, folder: Path, sheet: Sheet) -> None:
         self.folder = folder
-        self._sheet = sheet
-        self._indices = sheet.indices()
-        self._pictures: list[Image | None] = [None] * len(self._indices)
-        self._cells: list[dict[str, Any] | None] = [None] * len(self._indices)
+        self._record = SheetRecord(sheet)
+        self._pictures: list[Image | None] = [None] * len(self._record.indices)
 
     def add(self, event: CellDone | CellFailed) -> None:
         """Write one cell. Raises: InvalidRequest: if the folder cannot be written."""
-        index = self._indices[event.cell]
-        entry: dict[str, Any] = {
-            "index": list(index),
-            "request": json.loads(event.request.to_json()),
-            "file": None,
-            "seconds": 0.0,
-            "cached": False,
-            "error": None,
-        }
         if isinstance(event, CellDone):
-            name = f"{file_stem(self._sheet, index, event.cell)}.png"
-            write_png(self.folder / "cells" / name, event.image, event.request)
+            write_png(self.folder / self._record.file(event), event.image, event.request)
             self._pictures[event.cell] = event.image
-            entry |= {
-                "file": f"cells/{name}",
-                "seconds": round(event.seconds, 4),
-                "cached": event.cached,
-            }
-        else:
-            entry["error"] = event.error
-        self._cells[event.cell] = entry
+        self._record.add(event)
 
     def finish(self, stats: Stats) -> None:
         """Write the labelled grid and the JSON. Raises: InvalidRequest: if that cannot be."""
-        contents = {
-            "sheet": self._sheet.model_dump(mode="json"),
-            "cells": [cell for cell in self._cells if cell is not None],
-            "stats": asdict(stats),
-        }
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            draw_grid(self._sheet, self._pictures).save(self.folder / "sheet.png")
+            draw_grid(self._record.sheet, self._pictures).save(self.folder / "sheet.png")
             draft = self.folder / ".sheet.json.part"
-            draft.write_text(json.dumps(contents, indent=2, ensure_ascii=False) + "\n", "utf-8")
+            draft.write_text(self._record.text(stats), "utf-8")
             draft.replace(self.folder / "sheet.json")
         except OSError as error:
             raise InvalidRequest(f"{self.folder} cannot be written: {error.strerror}") from None

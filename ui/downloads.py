@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 
-from pipelines.contact import SheetFolder
+from pipelines.contact import SheetFolder, SheetRecord
 from pipelines.events import CellDone, CellFailed
 from pipelines.grid import draw_grid
 from pipelines.runs import Snapshot
@@ -24,33 +24,35 @@ def sheet_png(snapshot: Snapshot) -> bytes:
 
 def sheet_json(snapshot: Snapshot) -> bytes:
     """`sheet.json`, as the command line writes it."""
-    with tempfile.TemporaryDirectory() as folder:
-        return (_write(snapshot, Path(folder)) / "sheet.json").read_bytes()
+    record = SheetRecord(snapshot.sheet)
+    for event in _ended(snapshot):
+        record.add(event)
+    return record.text(snapshot.stats).encode()
 
 
 def sheet_zip(snapshot: Snapshot) -> bytes:
     """The folder that the command line writes, as a ZIP. PNGs are stored, not packed again."""
     buffer = BytesIO()
     with tempfile.TemporaryDirectory() as name, zipfile.ZipFile(buffer, "w") as archive:
-        folder = _write(snapshot, Path(name))
+        folder = Path(name)
+        out = SheetFolder(folder, snapshot.sheet)
+        for event in _ended(snapshot):
+            out.add(event)
+        out.finish(snapshot.stats)
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             archive.write(file, file.relative_to(folder).as_posix())
     return buffer.getvalue()
 
 
-def _write(snapshot: Snapshot, folder: Path) -> Path:
-    out = SheetFolder(folder, snapshot.sheet)
+def _ended(snapshot: Snapshot) -> Iterator[CellDone | CellFailed]:
+    """How each cell that has ended did."""
     for i, cell in enumerate(snapshot.cells):
         if cell.status == "done" and cell.image is not None:
-            out.add(
-                CellDone(
-                    snapshot.id, i, cell.request, cell.image, cell.file, cell.seconds, cell.cached
-                )
+            yield CellDone(
+                snapshot.id, i, cell.request, cell.image, cell.file, cell.seconds, cell.cached
             )
         elif cell.error is not None:
-            out.add(CellFailed(snapshot.id, i, cell.request, cell.error))
-    out.finish(snapshot.stats)
-    return folder
+            yield CellFailed(snapshot.id, i, cell.request, cell.error)
 
 
 SHEET_FILES: Mapping[str, tuple[str, Callable[[Snapshot], bytes]]] = {
