@@ -13,8 +13,8 @@ from pipelines.axes import parse_values
 from pipelines.runs import Run
 from presets import recommended
 from ui.errors import shown
+from ui.limits import check_cells
 from ui.settings import picture_count
-from ui.sheet import check_cells
 
 POLL_SECONDS = 0.05
 _DEFAULT = {name: info.default for name, info in Request.model_fields.items()}

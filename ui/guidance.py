@@ -11,7 +11,6 @@ from pipelines import Axis, Sheet
 from pipelines.axes import parse_values
 from ui.curves import GuidanceCurves
 from ui.run_tab import DIRECT, RunTab
-from ui.sheet import check_cells
 
 NOTHING = "nothing"
 ACROSS = {
@@ -81,9 +80,7 @@ class GuidanceSweep(RunTab):
         axes = [_axis("guidance_scale", fields["scales"])]
         if fields["across"] != NOTHING:
             axes.insert(0, _axis(str(fields["across"]), fields["across_values"]))
-        sheet = Sheet(base=base, axes=tuple(axes))
-        check_cells(sheet)
-        return sheet
+        return Sheet(base=base, axes=tuple(axes))
 
 
 def across_values(field: str) -> Any:

@@ -11,6 +11,7 @@ from pipelines import ContactSheetError, Request, Sheet, Studio
 from pipelines.making import Plan
 from ui.errors import shown, toast
 from ui.grid import run_strip, run_view, strip_value
+from ui.limits import check_cells
 from ui.menus import model_choices
 from ui.settings import SettingsForm, Update
 from ui.view import duration
@@ -104,6 +105,12 @@ class RunTab:
 
     # ---- shared
 
+    def asked(self, fields: Mapping[str, Any]) -> Sheet:
+        """`sheet`, within the page's limit. Raises: ContactSheetError."""
+        sheet = self.sheet(fields)
+        check_cells(sheet)
+        return sheet
+
     def first_model(self) -> str:
         models = model_choices(self.studio)
         return models[0][1] if models else str(Request.model_fields["model"].default)
@@ -155,7 +162,7 @@ class RunTab:
     def _forecast(self, values: Mapping[Any, Any]) -> Any:
         """One line on what the sheet will cost; what is wrong with it is said when it is run."""
         try:
-            plan = self.studio.plan(self.sheet(self.form.by_name(values)))
+            plan = self.studio.plan(self.asked(self.form.by_name(values)))
         except ContactSheetError:
             return gr.HTML(visible=False)
         return gr.HTML(f'<p class="cs-note">{plan_line(plan)}</p>', visible=True)
@@ -169,7 +176,7 @@ class RunTab:
         try:
             with shown():
                 fields = self.form.by_name(values)
-                run = self.studio.submit(self.sheet(fields))
+                run = self.studio.submit(self.asked(fields))
         except gr.Error as error:
             yield {
                 self.generate: gr.Button(interactive=True),

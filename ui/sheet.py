@@ -7,13 +7,10 @@ from typing import Any
 
 import gradio as gr
 
-from pipelines import InvalidRequest, Sheet
+from pipelines import Sheet
 from pipelines.axes import parse_axis
 from presets import sheet_presets
 from ui.run_tab import DIRECT, RunTab
-
-MOST_CELLS = 400
-"""Cells the page makes in one run; the command line has no such limit."""
 
 HELP = """\
 One axis a line, `field=values`; the last one runs along the columns, the others along the rows.
@@ -73,19 +70,4 @@ class SheetTab(RunTab):
     def sheet(self, fields: Mapping[str, Any]) -> Sheet:
         base, _ = self.form.read(fields)
         lines = [line for line in str(fields["axes"]).splitlines() if line.strip()]
-        sheet = Sheet(base=base, axes=tuple(parse_axis(line) for line in lines))
-        check_cells(sheet)
-        return sheet
-
-
-def check_cells(sheet: Sheet) -> None:
-    """Raises: InvalidRequest: if the sheet is too large for the page."""
-    count = 1
-    for length in sheet.shape:
-        count *= length
-    if count > MOST_CELLS:
-        sides = " × ".join(str(length) for length in sheet.shape)
-        raise InvalidRequest(
-            f"this sheet has {sides} = {count} cells; the page makes at most {MOST_CELLS} "
-            "(python app.py sheet has no limit)"
-        )
+        return Sheet(base=base, axes=tuple(parse_axis(line) for line in lines))

@@ -18,7 +18,7 @@ from tests.ui.conftest import Site
 from tests.ui.test_text_to_image import same
 from ui.comparison import sampler_schedules
 from ui.curves import curve_table
-from ui.sheet import MOST_CELLS
+from ui.limits import MOST_CELLS
 
 
 @pytest.fixture

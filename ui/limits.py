@@ -1,0 +1,21 @@
+"""How large a run the page makes, and above which size it asks first."""
+
+from __future__ import annotations
+
+from math import prod
+
+from pipelines import InvalidRequest, Sheet
+
+MOST_CELLS = 400
+"""Cells the page makes in one run; the command line has no such limit."""
+
+
+def check_cells(sheet: Sheet) -> None:
+    """Raises: InvalidRequest: if the sheet is too large for the page."""
+    count = prod(sheet.shape)
+    if count > MOST_CELLS:
+        sides = " × ".join(str(length) for length in sheet.shape)
+        raise InvalidRequest(
+            f"this sheet has {sides} = {count} cells; the page makes at most {MOST_CELLS} "
+            "(python app.py sheet has no limit)"
+        )
