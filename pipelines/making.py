@@ -108,6 +108,7 @@ class Maker:
                 publish,
                 save,
                 self.exact,
+                run.filmed,
             ),
             self.manager,
             tally,
@@ -146,6 +147,8 @@ class Maker:
             return frozenset()
         found = set()
         for cell, address in addresses.items():
+            if cell in run.filmed:
+                continue  # its picture may be there, but not what it looked like on the way
             request = run.requests[cell]
             image = self.store.picture(address)
             if image is not None:

@@ -45,6 +45,7 @@ class Job:
         cells: complete Requests; those in `skip` are there already.
         save: keeps a finished picture; returns its file, or None if nothing is kept.
         exact: make every cell's bits independent of its company.
+        filmed: cells that show a preview after every evaluation, whatever that costs.
     """
 
     run: str
@@ -55,6 +56,7 @@ class Job:
     publish: Callable[[Event], None]
     save: Callable[[int, Image], Path | None]
     exact: bool = False
+    filmed: frozenset[int] = frozenset()
 
 
 def render(job: Job, manager: PipelineManager, tally: engine.Tally) -> None:
@@ -111,7 +113,8 @@ def _render_group(
         match event:
             case engine.Stepped(cell, step, steps, walk):
                 job.publish(CellProgress(job.run, cell, step, steps))
-                if job.previews and step < steps and clock.due(cell):
+                filmed = cell in job.filmed
+                if filmed or (job.previews and step < steps and clock.due(cell)):
                     with clock:
                         image = _preview(family, model, walk)
                         job.publish(CellPreview(job.run, cell, step, image))

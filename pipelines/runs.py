@@ -84,9 +84,17 @@ class Snapshot:
 class Run:
     """Handle of one run. All methods may be called from any thread."""
 
-    def __init__(self, sheet: Sheet, cells: list[Request], id: str | None = None) -> None:
+    def __init__(
+        self,
+        sheet: Sheet,
+        cells: list[Request],
+        id: str | None = None,
+        filmed: frozenset[int] = frozenset(),
+    ) -> None:
         self.id = id or uuid.uuid4().hex[:12]
         self.sheet = sheet
+        self.filmed = filmed
+        self._films: dict[int, dict[int, Image]] = {cell: {} for cell in filmed}
         self._cells = [CellView(request) for request in cells]
         self._events: list[Event | None] = []
         self._preview_at: dict[int, int] = {}
@@ -103,6 +111,14 @@ class Run:
     def requests(self) -> list[Request]:
         """The Request of every cell, in axis order."""
         return [cell.request for cell in self._cells]
+
+    def film(self, cell: int) -> dict[int, Image]:
+        """Evaluation to what the cell would have looked like had denoising ended there.
+
+        Only for cells that were submitted to be filmed, and only while the run is in memory.
+        """
+        with self._changed:
+            return dict(self._films.get(cell, {}))
 
     @property
     def stop_asked(self) -> bool:
@@ -131,7 +147,9 @@ class Run:
             case CellProgress(cell=i, step=step, steps=steps):
                 self._first_step = self._first_step or time.monotonic()
                 self._cells[i] = replace(self._cells[i], status="running", step=step, steps=steps)
-            case CellPreview(cell=i, image=image):
+            case CellPreview(cell=i, step=step, image=image):
+                if i in self._films:
+                    self._films[i][step] = image
                 self._cells[i] = replace(self._cells[i], image=image)
             case CellDone(cell=i):
                 # A run read back from the store has had no progress events.

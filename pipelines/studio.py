@@ -14,7 +14,7 @@ import logging
 import queue
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,9 +113,11 @@ class Studio:
         """
         return self._maker.plan([self.resolve(request) for request in sheet.expand()])
 
-    def submit(self, sheet: Sheet, *, previews: bool = True) -> Run:
+    def submit(self, sheet: Sheet, *, previews: bool = True, filmed: Iterable[int] = ()) -> Run:
         """Queue a sheet and return its handle at once.
 
+        Args:
+            filmed: cells whose every preview is kept (`Run.film`); they are made anew.
         Raises: InvalidRequest, UnknownName, ModelUnavailable: if any cell cannot be made;
             then nothing is queued.
         """
@@ -123,7 +125,7 @@ class Studio:
             raise InvalidRequest("this studio is closed")
         cells = [self.resolve(request) for request in sheet.expand()]
         _ = self.manager.device  # its errors belong here, not in every cell
-        run = Run(sheet, cells)
+        run = Run(sheet, cells, filmed=frozenset(filmed))
         if self.store is not None:
             self.store.begin(run.id, sheet, cells)
         with self._lock:

@@ -163,6 +163,26 @@ def test_previews_come_when_asked_for(studio):
     assert not [e for e in run.events() if isinstance(e, CellPreview)]
 
 
+def test_a_filmed_cell_keeps_every_step(studio):
+    sheet = Sheet(base=BASE, axes=(axis("steps", 4, 6),))
+    make(studio, sheet)
+    run = studio.submit(sheet, previews=False, filmed=[1])
+    _, cells = finish(run)
+    film = run.film(1)
+    assert sorted(film) == [1, 2, 3, 4, 5, 6]
+    assert cells[0].cached and not cells[1].cached, "a stored picture has no steps to show"
+    assert not any(equal(film[i], film[i + 1]) for i in range(1, 5))
+    assert run.film(0) == {}
+    # Euler's first step: what the network sees in pure noise, whatever the number of steps.
+    one_step = studio.image(BASE.replace(steps=1, sampler="euler", schedule="sgm_uniform"))
+    shared = studio.submit(
+        Sheet(base=BASE.replace(schedule="sgm_uniform")), previews=False, filmed=[0]
+    )
+    finish(shared)
+    extrema = ImageChops.difference(shared.film(0)[1], one_step).getextrema()
+    assert max(high for _, high in extrema) <= 2, "both start from the same noise level"
+
+
 def test_stop_keeps_what_is_finished_and_comes_at_once(studio):
     run = studio.submit(Sheet(base=LONG, axes=(axis("steps", 2, 1000),)), previews=False)
     wait_until(lambda: run.snapshot().cells[0].status == "done", "the short cell")
