@@ -30,6 +30,7 @@ from bench.timing import Comparison, compare
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from bench.peer import Peer
     from pipelines import Request, Sheet, Studio
 
 HERE = Path(__file__).parents[1]
@@ -48,6 +49,7 @@ def main(
     ),
 ) -> None:
     """Measure, print a table, write JSON."""
+    from bench.peer import Peer
     from pipelines import InvalidRequest, Request, Studio
 
     cold = cold_start(model, prompt)
@@ -59,13 +61,13 @@ def main(
     unknown = [name for name in only or [] if name not in sheets]
     if unknown:
         raise InvalidRequest(f"no comparison {unknown[0]!r}; there are {', '.join(sheets)}")
-    pipe, config = load_peer(studio, request)
+    peer = Peer.load(studio.manager.locate(request.model).path)
     comparisons = []
     for name in only or sheets:
         sheet = sheets[name]
         cells = [studio.resolve(cell) for cell in sheet.expand()]
         comparisons.append(
-            compare(name, partial(ours, studio, sheet), partial(theirs, pipe, config, cells), pairs)
+            compare(name, partial(ours, studio, sheet), partial(theirs, peer, cells), pairs)
         )
     studio.close()
     report(comparisons, cold)
@@ -116,18 +118,6 @@ def all_sheets(request: Request) -> dict[str, Sheet]:
     }
 
 
-def load_peer(studio: Studio, request: Request) -> tuple[Any, Any]:
-    """diffusers' pipeline from the same folder in float32, and its pristine scheduler config."""
-    import diffusers
-    import torch
-
-    pipe = diffusers.StableDiffusionPipeline.from_pretrained(
-        studio.manager.locate(request.model).path, safety_checker=None, torch_dtype=torch.float32
-    )
-    pipe.set_progress_bar_config(disable=True)
-    return pipe, pipe.scheduler.config
-
-
 def ours(studio: Studio, sheet: Sheet) -> list[Image]:
     """All cells in one run."""
     from pipelines.events import CellDone
@@ -136,29 +126,9 @@ def ours(studio: Studio, sheet: Sheet) -> list[Image]:
     return [done[cell] for cell in range(len(sheet.indices()))]
 
 
-def theirs(pipe: Any, config: Any, cells: Sequence[Request]) -> list[Image]:
+def theirs(peer: Peer, cells: Sequence[Request]) -> list[Image]:
     """One pipeline call a cell."""
-    import diffusers
-    import torch
-
-    from pipelines.samplers import SAMPLERS
-
-    pictures = []
-    for cell in cells:
-        row = SAMPLERS[cell.sampler]
-        options = dict(row.options)
-        if row.seed_option:
-            options[row.seed_option] = cell.seed
-        pipe.scheduler = getattr(diffusers, row.scheduler).from_config(config, **options)
-        pictures += pipe(
-            cell.prompt,
-            num_inference_steps=cell.steps,
-            guidance_scale=cell.guidance_scale,
-            width=cell.width,
-            height=cell.height,
-            generator=torch.Generator("cpu").manual_seed(cell.seed),
-        ).images
-    return pictures
+    return [picture for cell in cells for picture in peer.make(cell)]
 
 
 def machine() -> dict[str, Any]:

@@ -7,15 +7,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from bench.peer import Peer
 from pipelines import Request, Studio, engine, rendering
 from pipelines.manager import PipelineManager
-from pipelines.samplers import SAMPLERS, SCHEDULES
+from pipelines.samplers import SAMPLERS
 from presets import model_preset
 
 SHIPPED = Path(__file__).parents[1] / "models"
@@ -31,34 +31,8 @@ BASE = Request(
 
 
 @lru_cache(maxsize=4)
-def loaded(folder: Path) -> tuple[diffusers.StableDiffusionPipeline, Any]:
-    """diffusers' pipeline and its pristine scheduler config."""
-    pipe = diffusers.StableDiffusionPipeline.from_pretrained(
-        folder, safety_checker=None, torch_dtype=torch.float32
-    )
-    pipe.set_progress_bar_config(disable=True)
-    return pipe, pipe.scheduler.config
-
-
-def peer(folder: Path, request: Request, **call: Any) -> Any:
-    """What diffusers' pipeline gives for a request: pictures, or latents if asked in `call`."""
-    pipe, config = loaded(folder)
-    row = SAMPLERS[request.sampler]
-    options = {**row.options, **SCHEDULES[request.schedule]}
-    if row.seed_option:
-        options[row.seed_option] = request.seed
-    pipe.scheduler = getattr(diffusers, row.scheduler).from_config(config, **options)
-    return pipe(
-        request.prompt,
-        negative_prompt=request.negative_prompt,
-        num_inference_steps=request.steps,
-        guidance_scale=request.guidance_scale,
-        guidance_rescale=request.guidance_rescale,
-        generator=torch.Generator("cpu").manual_seed(request.seed),
-        width=request.width,
-        height=request.height,
-        **call,
-    ).images
+def peer_of(folder: Path) -> Peer:
+    return Peer.load(folder)
 
 
 def together(models: Path, requests: list[Request]) -> list[torch.Tensor]:
@@ -92,7 +66,7 @@ def test_every_sampler_and_schedule_in_one_sheet(models: Path, name: str) -> Non
     ]
     assert len(requests) > 50, "the registry lost rows"
     for request, ours in zip(requests, together(models, requests), strict=True):
-        theirs = peer(models / name, request, output_type="latent")
+        theirs = peer_of(models / name).make(request, output_type="latent")
         apart = float((ours - theirs).abs().max())
         assert apart <= 1e-4, f"{request.sampler} {request.schedule}: latents {apart:.1e} apart"
 
@@ -114,7 +88,8 @@ def test_every_sampler_and_schedule_in_one_sheet(models: Path, name: str) -> Non
 def test_every_setting(models: Path, change: dict[str, Any]) -> None:
     request = BASE.replace(**{"sampler": "euler_a", "width": 32, "height": 32, **change})
     (ours,) = together(models, [request])
-    apart = float((ours - peer(models / "tiny", request, output_type="latent")).abs().max())
+    theirs = peer_of(models / "tiny").make(request, output_type="latent")
+    apart = float((ours - theirs).abs().max())
     assert apart <= 1e-4, f"latents {apart:.1e} apart"
 
 
@@ -134,7 +109,7 @@ def test_the_shipped_model(shipped: Studio, sampler: str, schedule: str) -> None
         Request(model="emoji", prompt="a red apple", seed=5, **{**settings, "steps": 8})
     )
     ours = np.asarray(shipped.image(request), np.int16)
-    (picture,) = peer(SHIPPED / "emoji", request)
+    (picture,) = peer_of(SHIPPED / "emoji").make(request)
     assert isinstance(picture, Image.Image)
     apart = int(np.abs(ours - np.asarray(picture, np.int16)).max())
     assert apart <= 2, f"pixels {apart}/255 apart"
