@@ -1,4 +1,7 @@
-"""The eight named backgrounds, and white, which is meant when none is named."""
+"""The eight named backgrounds, and white, which is meant when none is named.
+
+Clothes and solids have the same nine colours.
+"""
 
 WHITE = (255, 255, 255)
 
@@ -12,6 +15,7 @@ BACKGROUNDS: dict[str, tuple[int, int, int]] = {
     "pink": (245, 150, 195),
     "black": (20, 20, 20),
 }
+NAMED: dict[str, tuple[int, int, int]] = {"white": WHITE, **BACKGROUNDS}
 
 
 def background_rgb(name: str | None) -> tuple[int, int, int]:
@@ -24,5 +28,4 @@ def background_rgb(name: str | None) -> tuple[int, int, int]:
 
 def nearest_background(rgb: tuple[float, float, float]) -> str:
     """The named background (or "white") closest to a colour, in squared RGB distance."""
-    named = {"white": WHITE, **BACKGROUNDS}
-    return min(named, key=lambda n: sum((a - b) ** 2 for a, b in zip(rgb, named[n], strict=True)))
+    return min(NAMED, key=lambda n: sum((a - b) ** 2 for a, b in zip(rgb, NAMED[n], strict=True)))
