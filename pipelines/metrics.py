@@ -85,6 +85,15 @@ def contrast(pixels: NDArray[np.float64]) -> float:
 
 def distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     """Mean absolute difference, 0..1. Raises: ValueError: if the sizes differ."""
+    return float(np.abs(_apart(one, other)).mean() / 255)
+
+
+def rms(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Root mean square difference, 0..255. Raises: ValueError: if the sizes differ."""
+    return float(np.sqrt(np.square(_apart(one, other)).mean()))
+
+
+def _apart(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
     if one.shape != other.shape:
         raise ValueError(f"pictures of {one.shape} and {other.shape} cannot be compared")
-    return float(np.abs(one - other).mean() / 255)
+    return one - other

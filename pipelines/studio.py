@@ -113,10 +113,27 @@ class Studio:
         """
         return self._maker.plan([self.resolve(request) for request in sheet.expand()])
 
-    def submit(self, sheet: Sheet, *, previews: bool = True, filmed: Iterable[int] = ()) -> Run:
+    def finished(self, request: Request) -> Image | None:
+        """The picture of a Request if it was made before; nothing is made.
+
+        Raises: InvalidRequest, UnknownName, ModelUnavailable: as `submit`.
+        """
+        if self.store is None:
+            return None
+        return self.store.picture(self._maker.address(self.resolve(request)))
+
+    def submit(
+        self,
+        sheet: Sheet,
+        *,
+        previews: bool = True,
+        filmed: Iterable[int] = (),
+        listed: bool = True,
+    ) -> Run:
         """Queue a sheet and return its handle at once.
 
         Args:
+            listed: whether it stands among the recent runs; its pictures are kept either way.
             filmed: cells whose every preview is kept (`Run.film`); they are made anew.
         Raises: InvalidRequest, UnknownName, ModelUnavailable: if any cell cannot be made;
             then nothing is queued.
@@ -126,7 +143,7 @@ class Studio:
         cells = [self.resolve(request) for request in sheet.expand()]
         _ = self.manager.device  # its errors belong here, not in every cell
         run = Run(sheet, cells, filmed=frozenset(filmed))
-        if self.store is not None:
+        if self.store is not None and listed:
             self.store.begin(run.id, sheet, cells)
         with self._lock:
             self._runs[run.id] = run

@@ -11,6 +11,8 @@ from pipelines import Axis, InvalidRequest, Sheet
 from pipelines.axes import parse_values
 from pipelines.samplers import SAMPLERS, SCHEDULES
 from pipelines.types import EVALUATIONS
+from ui.convergence import Convergence
+from ui.filmstrip import Filmstrip
 from ui.menus import sampler_choices, schedule_name
 from ui.run_tab import RunTab
 
@@ -56,6 +58,10 @@ class SamplerComparison(RunTab):
             parts["budgets"] = gr.Textbox(
                 "5, 10, 20", label="How many", info="One column each", min_width=110
             )
+
+    def add_below_run(self) -> None:
+        Convergence(self.studio, self.id, self.view)
+        Filmstrip(self.studio, self.id, self.view)
 
     def sheet(self, fields: Mapping[str, Any]) -> Sheet:
         base, _ = self.form.read({**fields, "schedule": "default"})

@@ -19,7 +19,9 @@ from ui import view
 ASSETS = Path(__file__).parent / "assets"
 
 
-def run_view(studio: Studio, *, elem_id: str, empty: str) -> gr.HTML:
+def run_view(
+    studio: Studio, *, elem_id: str, empty: str, elem_classes: str | None = None
+) -> gr.HTML:
     """A component whose value is the id of the run it shows; "" shows `empty` instead.
 
     Its events: `run_state` when the run begins or ends, `use_settings` (data: `request`, JSON)
@@ -37,6 +39,7 @@ def run_view(studio: Studio, *, elem_id: str, empty: str) -> gr.HTML:
     return gr.HTML(
         value="",
         elem_id=elem_id,
+        elem_classes=elem_classes,
         empty=empty,
         html_template='<div class="cs-run"></div>',
         js_on_load=_script("compare.js", "run_view.js"),

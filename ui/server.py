@@ -8,6 +8,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 import gradio as gr
@@ -112,6 +113,7 @@ def make_server(
     app.add_middleware(Guard)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=_trusted(host))
     _add_pictures(app, studio)
+    _add_films(app, studio)
     _add_sheets(app, studio)
     mount: dict[str, Any] = {
         "footer_links": ["api"],
@@ -168,6 +170,18 @@ def _add_pictures(app: FastAPI, studio: Studio) -> None:
             raise HTTPException(404, "no such picture")
         forever = {"cache-control": "private, max-age=31536000, immutable"}
         return FileResponse(file, media_type="image/png", headers=forever)
+
+
+def _add_films(app: FastAPI, studio: Studio) -> None:
+    @app.get("/films/{run_id}/{cell}/{evaluation}.png", include_in_schema=False)
+    def frame(run_id: str, cell: int, evaluation: int) -> Response:
+        run = studio.find(run_id)
+        image = None if run is None else run.film(cell).get(evaluation)
+        if image is None:
+            raise HTTPException(404, "no such frame")
+        buffer = BytesIO()
+        image.save(buffer, "PNG", compress_level=1)
+        return Response(buffer.getvalue(), media_type="image/png")
 
 
 def _add_sheets(app: FastAPI, studio: Studio) -> None:

@@ -1,0 +1,34 @@
+"""Where a schedule spends its steps: the noise level at the start of every one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import groupby
+from typing import Any
+
+from pipelines.samplers import SAMPLERS, build
+
+
+def noise_levels(
+    sampler: str, schedule: str, config: Mapping[str, Any], steps: int
+) -> tuple[float, ...]:
+    """σ at the start of every step, descending, one a step.
+
+    Math: σ = √((1 − ᾱ)/ᾱ), the standard deviation of the noise in units of the clean latents,
+        for schedulers that speak of timesteps; the others list it themselves. Flow matching has
+        its own σ, the share of noise in the mixture, 0..1.
+    Args:
+        config: the checkpoint's own scheduler config.
+    Raises: InvalidRequest: as `build`.
+    Source: Karras et al. 2022, arXiv:2206.00364, Tab. 1.
+    """
+    scheduler = build(sampler, schedule, config, steps, seed=0)
+    if getattr(scheduler, "sigmas", None) is not None:
+        listed = [float(sigma) for sigma in scheduler.sigmas]
+        # Samplers that evaluate twice a step list the level between two steps twice.
+        calls = SAMPLERS[sampler].calls_per_step
+        return tuple([listed[0], *listed[1::calls]][:steps])
+    # PNDM repeats a timestep to start.
+    times = [int(t) for t, _ in groupby(scheduler.timesteps.tolist())]
+    alphas = [float(scheduler.alphas_cumprod[t]) for t in times]
+    return tuple(((1 - alpha) / alpha) ** 0.5 for alpha in alphas)
