@@ -20,13 +20,15 @@ from training.data.bodies import body
 from training.data.captions import BACKGROUND_NAMES, article, say_background
 from training.data.colours import NAMED
 from training.data.drawings import INNER, SIZE
-from training.data.outlines import PARTS, Looks, Points, Shape, edge_colour
+from training.data.outlines import PARTS, Colour, Looks, Points, Shape, edge_colour, shade
 from training.data.poses import FRONT_TURN, KEYPOINTS, POSES, SIDE_TURN, Build, Limb, bend, joints
 from training.data.samples import PLAIN, Sample, Wording
 
 SUPERSAMPLE = 3
 # How much darker the limbs on the far side are.
 FAR_SHADE = 0.9
+# A foot this much above the other does not stand, in heights.
+HIGH = 0.1
 WOOD = (186, 140, 98)
 WHITE_SHARE = 0.4
 # Drawings of the emoji domain have these very names, so here some clothes are always said.
@@ -144,7 +146,7 @@ def caption(figure: Figure, wording: Wording, rng: np.random.Generator) -> str:
 
 
 def _shapes(figure: Figure, at: Mapping[str, Points]) -> list[Shape]:
-    """The seat, if any, and the person, back to front; in heights, not yet mirrored."""
+    """Ground, seat and person, back to front; in heights, not yet mirrored."""
     pose = POSES[figure.pose]
     looks = Looks(
         shirt=NAMED[figure.shirt],
@@ -157,35 +159,31 @@ def _shapes(figure: Figure, at: Mapping[str, Points]) -> list[Shape]:
         far=FAR_SHADE if pose.side else 1.0,
     )
     shapes = body(at, looks, figure.build, figure.turn, front=not pose.side)
-    if not pose.seat:
-        return shapes
     low = max(float(shape.corners[:, 1].max()) for shape in shapes)
-    return [*_seat(0.05 * figure.build.girth, low), *shapes]
+    seat = _seat(0.05 * figure.build.girth, low) if pose.seat else []
+    return [_ground(figure, at, low), *seat, *shapes]
 
 
 def _seat(top: float, low: float) -> list[Shape]:
     """A wooden stool under the hips: a board and two legs."""
 
-    def box(left: float, right: float, upper: float, lower: float, factor: float) -> Shape:
-        colour = WOOD if factor == 1 else edge_colour(WOOD)
+    def box(left: float, right: float, upper: float, lower: float, colour: Colour) -> Shape:
         corners = [(left, upper), (right, upper), (right, lower), (left, lower)]
         return Shape(np.array(corners), colour, "seat")
 
-    legs = [box(x, x + 0.032, top + 0.02, low, 0.8) for x in (-0.115, 0.075)]
-    return [*legs, box(-0.14, 0.132, top, top + 0.045, 1)]
+    legs = [box(x, x + 0.032, top + 0.02, low, edge_colour(WOOD)) for x in (-0.115, 0.075)]
+    return [*legs, box(-0.14, 0.132, top, top + 0.045, WOOD)]
 
 
-def _fit(shapes: Sequence[Shape], figure: Figure, below: float) -> tuple[float, Points]:
-    """The scale in px and the offset that put all shapes into the inner 112 px.
-
-    Args:
-        below: room kept under the lowest point, for the ground.
-    """
+def _fit(shapes: Sequence[Shape], figure: Figure) -> tuple[float, Points]:
+    """The scale in px and the offset that put all shapes into the inner 112 px."""
     corners = np.concatenate([shape.corners for shape in shapes])
-    low, high = corners.min(0), corners.max(0) + np.array([0, below])
-    scale = figure.share * INNER / float((high - low).max())
-    free = INNER - scale * (high - low)
-    margin = (SIZE - INNER) / 2
+    low, high = corners.min(0), corners.max(0)
+    # Half a pixel to spare on each side: a polygon is painted a little larger than it is.
+    room = INNER - 1
+    scale = figure.share * room / float((high - low).max())
+    free = room - scale * (high - low)
+    margin = (SIZE - room) / 2
     return scale, margin + free * np.array(figure.place) - scale * low
 
 
@@ -222,21 +220,20 @@ def _is_visible(joint: str, seen: str, turn: float) -> bool:
     return seen in own.get(kind, (f"{side} arm",))
 
 
-def _ground(
-    canvas: ImageDraw.ImageDraw, figure: Figure, at: Mapping[str, Points], floor: float
-) -> None:
-    """A flat shadow under the feet that stand, smaller under the hips of someone who jumps."""
-    feet = [at["a ankle"], at["b ankle"]]
-    if POSES[figure.pose].lift > 0.1:
-        feet = [at["hips"]]
+def _ground(figure: Figure, at: Mapping[str, Points], low: float) -> Shape:
+    """A flat shadow under the feet that stand, smaller under the hips of someone who jumps.
+
+    Args:
+        low: the lowest point of the person.
+    """
+    lift = POSES[figure.pose].lift
+    feet = [at["hips"]] if lift > HIGH else [at["a ankle"], at["b ankle"]]
     lowest = max(foot[1] for foot in feet)
-    middle = float(np.mean([foot[0] for foot in feet if foot[1] > lowest - INNER / 8]))
-    colour = NAMED[figure.background]
-    darker = tuple(round(0.9 * value) for value in colour)
-    wide = (17 if POSES[figure.pose].lift > 0.1 else 25) * SUPERSAMPLE
-    high = 2.6 * SUPERSAMPLE
-    x, y = middle * SUPERSAMPLE, (floor - 0.5) * SUPERSAMPLE
-    canvas.ellipse((x - wide, y - high, x + wide, y + high), fill=darker)
+    middle = float(np.mean([foot[0] for foot in feet if foot[1] > lowest - HIGH]))
+    wide = 0.16 if lift > HIGH else 0.22
+    angles = np.linspace(0, 2 * np.pi, 49)[:-1]
+    x, y = middle + wide * np.cos(angles), low + lift + 0.022 * np.sin(angles)
+    return Shape(np.stack([x, y], 1), shade(NAMED[figure.background], 0.9), "nothing")
 
 
 def draw(figure: Figure) -> Sample:
@@ -249,21 +246,18 @@ def draw(figure: Figure) -> Sample:
     shapes = _shapes(figure, at)
     flip = np.array([-1.0 if figure.mirrored else 1.0, 1.0])
     shapes = [Shape(s.corners * flip, s.colour, s.part) for s in shapes]
-    scale, offset = _fit(shapes, figure, pose.lift + 0.02)
+    scale, offset = _fit(shapes, figure)
     size = (SIZE * SUPERSAMPLE,) * 2
     picture = Image.new("RGB", size, NAMED[figure.background])
     labels = Image.new("L", (SIZE, SIZE))
     canvas, label_canvas = ImageDraw.Draw(picture), ImageDraw.Draw(labels)
     placed = [s.corners * scale + offset for s in shapes]
-    floor = max(float(corners[:, 1].max()) for corners in placed) + pose.lift * scale
-    in_pixels = {name: point * flip * scale + offset for name, point in at.items()}
-    _ground(canvas, figure, in_pixels, floor)
     for shape, corners in zip(shapes, placed, strict=True):
-        # Pillow's coordinates name pixel centres; ours name edges.
-        canvas.polygon((corners * SUPERSAMPLE - 0.5).ravel().tolist(), fill=shape.colour)
-        label_canvas.polygon((corners - 0.5).ravel().tolist(), fill=PARTS.index(shape.part))
+        canvas.polygon((corners * SUPERSAMPLE).ravel().tolist(), fill=shape.colour)
+        label_canvas.polygon(corners.ravel().tolist(), fill=PARTS.index(shape.part))
     parts = np.asarray(labels, np.uint8)
     pixels = np.asarray(picture.reduce(SUPERSAMPLE), np.uint8)
+    in_pixels = {name: point * flip * scale + offset for name, point in at.items()}
     keypoints = _keypoints(figure, in_pixels, parts)
     maps: dict[str, NDArray[Any]] = {"keypoints": keypoints, "parts": parts}
     return Sample(pixels, caption(figure, PLAIN, np.random.default_rng(0)), maps)

@@ -207,6 +207,8 @@ def render(
     for index, solid in enumerate(solids):
         part = window(camera.project(solid.bounds()), SIZE, STEP)
         mask = met[part] == index + 1
+        if not mask.any():
+            continue
         points = camera.position.along(rays.at(part), depth[part])
         picture[part][mask] = surface(solids, index, camera, light, (part, mask, points), lamp)
     mean = picture.reshape(SIZE, STEP, SIZE, STEP, 3).mean((1, 3))

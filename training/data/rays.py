@@ -215,7 +215,7 @@ def interval(solid: Solid, origin: Vectors, direction: Vectors) -> Interval:
 
 
 def normal(solid: Solid, points: Vectors) -> Vectors:
-    """The outward unit normals at points on the solid's surface."""
+    """The outward unit normals at points on the surface, without the side it stands on."""
     p, r, h = local(solid, points), solid.girth, solid.height
     if solid.kind == "sphere":
         return Vectors(p.x / r, p.y / r, p.z / r - 1)
@@ -231,10 +231,8 @@ def normal(solid: Solid, points: Vectors) -> Vectors:
     radius = np.maximum(np.sqrt(p.x * p.x + p.y * p.y), TINY)
     length = np.sqrt(1 + rise * rise)
     top = (p.z > h - SURFACE) & (solid.kind == "cylinder")
-    flat = top | (p.z < SURFACE)
-    ends = np.where(top, np.float32(1), np.float32(-1))
-    x, y = (np.where(flat, 0, c / radius / length).astype(np.float32) for c in (p.x, p.y))
-    return Vectors(x, y, np.where(flat, ends, rise / length).astype(np.float32))
+    x, y = (np.where(top, 0, c / radius / length) for c in (p.x, p.y))
+    return vector(x, y, np.where(top, 1, rise / length))
 
 
 def cast(
