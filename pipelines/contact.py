@@ -51,12 +51,13 @@ class SheetRecord:
             entry["error"] = event.error
         self._cells[event.cell] = entry
 
-    def text(self, stats: Stats) -> str:
-        """The contents of `sheet.json`."""
+    def text(self, stats: Stats, winner: int | None = None) -> str:
+        """The contents of `sheet.json`. `winner`: the number of the cell liked best."""
         contents = {
             "sheet": self.sheet.model_dump(mode="json"),
             "cells": [cell for cell in self._cells if cell is not None],
             "stats": asdict(stats),
+            "winner": None if winner is None else list(self.indices[winner]),
         }
         return json.dumps(contents, indent=2, ensure_ascii=False) + "\n"
 
@@ -80,13 +81,13 @@ class SheetFolder:
             self._pictures[event.cell] = event.image
         self._record.add(event)
 
-    def finish(self, stats: Stats) -> None:
+    def finish(self, stats: Stats, winner: int | None = None) -> None:
         """Write the labelled grid and the JSON. Raises: InvalidRequest: if that cannot be."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             draw_grid(self._record.sheet, self._pictures).save(self.folder / "sheet.png")
             draft = self.folder / ".sheet.json.part"
-            draft.write_text(self._record.text(stats), "utf-8")
+            draft.write_text(self._record.text(stats, winner), "utf-8")
             draft.replace(self.folder / "sheet.json")
         except OSError as error:
             raise InvalidRequest(f"{self.folder} cannot be written: {error.strerror}") from None

@@ -61,6 +61,7 @@ class Snapshot:
         evaluations: denoiser evaluations finished, over all cells; `evaluations_total` in all.
         rate: cell evaluations a second since denoising began; 0 until known.
         seconds_left: None until a rate is known.
+        winner: the cell that the user likes best.
     """
 
     id: str
@@ -75,6 +76,7 @@ class Snapshot:
     seconds: float
     rate: float
     seconds_left: float | None
+    winner: int | None = None
 
     @property
     def finished(self) -> bool:
@@ -94,6 +96,7 @@ class Run:
         self.id = id or uuid.uuid4().hex[:12]
         self.sheet = sheet
         self.filmed = filmed
+        self.winner: int | None = None
         self._films: dict[int, dict[int, Image]] = {cell: {} for cell in filmed}
         self._cells = [CellView(request) for request in cells]
         self._events: list[Event | None] = []
@@ -223,12 +226,14 @@ class Run:
                 seconds=0.0 if self._started is None else now - self._started,
                 rate=rate,
                 seconds_left=(total - done) / rate if rate else None,
+                winner=self.winner,
             )
 
 
 def restored(stored: StoredRun, store: Store) -> Run:
     """A run as the store kept it, with its pictures; over, whatever it was before."""
     run = Run(stored.sheet, [cell.request for cell in stored.cells], stored.id)
+    run.winner = stored.winner
     run.publish(RunStarted(run.id, run.requests))
     for number, cell in enumerate(stored.cells):
         image = store.picture(cell.address) if cell.address else None

@@ -34,6 +34,8 @@ CREATE TABLE IF NOT EXISTS cells (
     run TEXT NOT NULL REFERENCES runs (id), cell INTEGER NOT NULL, request TEXT NOT NULL,
     address TEXT, seconds REAL, cached INTEGER, error TEXT,
     PRIMARY KEY (run, cell));
+CREATE TABLE IF NOT EXISTS winners (
+    run TEXT PRIMARY KEY REFERENCES runs (id), cell INTEGER NOT NULL);
 """
 
 
@@ -72,6 +74,7 @@ class StoredRun:
     stats: Stats
     error: str | None
     cells: Sequence[StoredCell]
+    winner: int | None = None
 
 
 class Store:
@@ -149,6 +152,13 @@ class Store:
                 (status, json.dumps(asdict(stats)), error, run),
             )
 
+    def pick_winner(self, run: str, cell: int | None) -> None:
+        """Record which cell the user likes best; None takes it back."""
+        with self._write() as db:
+            db.execute("DELETE FROM winners WHERE run = ?", (run,))
+            if cell is not None:
+                db.execute("INSERT INTO winners VALUES (?, ?)", (run, cell))
+
     def run(self, id: str) -> StoredRun | None:
         """A run as it was recorded; one that was cut off counts as stopped."""
         with self._lock:
@@ -160,6 +170,7 @@ class Store:
                 "WHERE run = ? ORDER BY cell",
                 (id,),
             ).fetchall()
+            winner = self._db.execute("SELECT cell FROM winners WHERE run = ?", (id,)).fetchone()
         if row is None:
             return None
         status, sheet, stats, error = row
@@ -173,6 +184,7 @@ class Store:
                 StoredCell(Request.from_json(request), address, seconds or 0.0, bool(cached), why)
                 for request, address, seconds, cached, why in cells
             ],
+            winner=None if winner is None else winner[0],
         )
 
     def recent(self, limit: int) -> list[RunSummary]:

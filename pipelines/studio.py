@@ -180,6 +180,22 @@ class Studio:
                 return self._runs[id]
         return self._restore(id)
 
+    def pick_winner(self, id: str, cell: int | None) -> bool:
+        """Keep which finished cell of a run the user likes best; None takes it back.
+
+        Returns: whether there is such a run and such a picture.
+        """
+        run = self.find(id)
+        if run is None:
+            return False
+        cells = run.snapshot().cells
+        if cell is not None and not (0 <= cell < len(cells) and cells[cell].status == "done"):
+            return False
+        run.winner = cell
+        if self.store is not None:
+            self.store.pick_winner(id, cell)
+        return True
+
     def recent(self, limit: int = 20) -> list[RunSummary]:
         """The newest runs in the store, newest first; [] without a store."""
         found = [] if self.store is None else self.store.recent(limit)

@@ -27,7 +27,7 @@ def sheet_json(snapshot: Snapshot) -> bytes:
     record = SheetRecord(snapshot.sheet)
     for event in _ended(snapshot):
         record.add(event)
-    return record.text(snapshot.stats).encode()
+    return record.text(snapshot.stats, snapshot.winner).encode()
 
 
 def sheet_zip(snapshot: Snapshot) -> bytes:
@@ -38,7 +38,7 @@ def sheet_zip(snapshot: Snapshot) -> bytes:
         out = SheetFolder(folder, snapshot.sheet)
         for event in _ended(snapshot):
             out.add(event)
-        out.finish(snapshot.stats)
+        out.finish(snapshot.stats, snapshot.winner)
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             archive.write(file, file.relative_to(folder).as_posix())
     return buffer.getvalue()
