@@ -82,6 +82,17 @@ def test_depth_is_inverse_and_solids_stand_before_the_floor() -> None:
         assert empty.max() < WALL + 12
 
 
+def test_the_nearer_solid_hides_the_farther_one_in_any_order() -> None:
+    front, back = Solid("cube", "red", 0, -0.6, 0.4), Solid("cylinder", "blue", 0, 0.6, 0.6)
+    rays = CAMERA.rays(128, 1)
+    depth, met = cast([front, back], CAMERA, rays, 128, 1)
+    swapped, other = cast([back, front], CAMERA, rays, 128, 1)
+    assert np.array_equal(depth, swapped)
+    assert np.array_equal(met, np.array([0, 2, 1])[other])
+    shown = cast([front], CAMERA, rays, 128, 1)[1] == 1
+    assert (met[shown] == 1).all()
+
+
 def test_a_sphere_is_nearer_in_the_middle_than_at_its_rim() -> None:
     sample = draw(one("sphere"))
     depth, mask = sample.maps["depth"], sample.maps["segments"] == 1
