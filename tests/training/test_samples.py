@@ -33,8 +33,8 @@ def test_soft_edges_peak_at_the_border_and_fade() -> None:
 
 
 def test_colours_of_equal_brightness_have_an_edge() -> None:
-    pixels = np.full((128, 128, 3), (200, 60, 100), np.uint8)
-    pixels[:, 64:] = (60, 131, 100)
+    pixels = np.full((128, 128, 3), (110, 100, 60), np.uint8)
+    pixels[:, 64:] = (60, 100, 191)
     assert edges(Sample(pixels, ""), "soft")[64, 63:65].min() > 200
 
 
