@@ -79,7 +79,10 @@ def chart(
         [p[1] for p in points] + [m.y for m in marks if m.y is not None],
         HEIGHT - BOTTOM, TOP, y_log, padded=True,
     )  # fmt: skip
-    drawn = [*_axes(x, y, x_title, y_title), *(_mark(mark, x, y) for mark in marks)]
+    drawn = [
+        *_axes(x, y, x_title, y_title),
+        *(_mark(mark, x, y, i) for i, mark in enumerate(marks)),
+    ]
     for i, (one, line) in enumerate(zip(series, lines, strict=True)):
         drawn += _line(i, one.name, line, x, y)
     return (
@@ -182,12 +185,12 @@ def _look(i: int) -> str:
     return f"cs-series cs-series-{i % COLOURS}" + (" cs-dashed" if i >= COLOURS else "")
 
 
-def _mark(mark: Mark, x: _Scale, y: _Scale) -> str:
+def _mark(mark: Mark, x: _Scale, y: _Scale, number: int) -> str:
     if mark.x is not None:
         at = x.at(mark.x)
         right = at > (LEFT + WIDTH - RIGHT) / 2
         words = (
-            f'<text x="{at + (-5 if right else 5):.1f}" y="{TOP + 8}" '
+            f'<text x="{at + (-5 if right else 5):.1f}" y="{TOP + 8 + 14 * number}" '
             f'text-anchor="{"end" if right else "start"}">{escape(mark.text)}</text>'
         )
         return f'<g class="cs-mark"><path d="M{at:.1f} {TOP}V{HEIGHT - BOTTOM}"/>{words}</g>'

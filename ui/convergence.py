@@ -10,7 +10,7 @@ import gradio as gr
 
 from pipelines import ContactSheetError, Request, Sheet, Studio
 from pipelines.convergence import FLOOR, REFERENCE_STEPS, Curve, curves, is_comparison, reference
-from pipelines.labels import row_texts
+from pipelines.labels import row_texts, value_text
 from pipelines.noise_levels import noise_levels
 from pipelines.runs import Run, Snapshot
 from pipelines.samplers import SAMPLERS
@@ -158,13 +158,14 @@ def numbers(
         for curve in found
         if curve.distances
     ]
-    kind = SAMPLERS[reference(request).sampler].label
+    target = reference(request)
+    kind = value_text("sampler", f"{target.sampler} {target.schedule}".removesuffix(" default"))
     about = ""
     charts: list[tuple[Sequence[Series], str]] = []
     if lines:
         about = (
-            f'<p class="cs-note">The converged picture is {kind} at {REFERENCE_STEPS} steps with '
-            "the default schedule, from the same noise. Distance is the root mean square "
+            f'<p class="cs-note">The converged picture is {kind} at {REFERENCE_STEPS} steps, '
+            "from the same noise. Distance is the root mean square "
             "difference of the pixels, of 255. Samplers that add noise do not approach it.</p>"
         )
         charts.append(

@@ -17,15 +17,26 @@ from pipelines import Studio
 from ui import view
 
 ASSETS = Path(__file__).parent / "assets"
+VIEWER = (
+    "compare.js", "run_view.js", "cells.js", "lightbox.js", "table.js", "zoom.js", "keys.js",
+    "choice.js", "follow.js",
+)  # fmt: skip
+"""The viewer's scripts, in the order they need each other."""
 
 
 def run_view(
-    studio: Studio, *, elem_id: str, empty: str, elem_classes: str | None = None
+    studio: Studio,
+    *,
+    elem_id: str,
+    empty: str,
+    elem_classes: str | None = None,
+    sends: bool = False,
 ) -> gr.HTML:
     """A component whose value is the id of the run it shows; "" shows `empty` instead.
 
     Its events: `run_state` when the run begins or ends, `use_settings` (data: `request`, JSON)
-    when the user wants a picture's settings back in the form.
+    when the user wants a picture's settings back in the form, `send_to` (the same data) when they
+    are wanted on the text-to-image tab; it is only offered if `sends`.
     """
 
     previews = view.Previews()
@@ -36,14 +47,20 @@ def run_view(
             return dict(view.NOT_FOUND)
         return view.describe(run.snapshot(), [str(key) for key in asked.get("seen", [])], previews)
 
+    def pick(asked: Mapping[str, Any]) -> bool:
+        """Keep a run's winner; false if there is no such picture."""
+        cell = asked.get("cell")
+        return studio.pick_winner(str(asked.get("run", "")), None if cell is None else int(cell))
+
     return gr.HTML(
         value="",
         elem_id=elem_id,
         elem_classes=elem_classes,
         empty=empty,
+        sends=sends,
         html_template='<div class="cs-run"></div>',
-        js_on_load=_script("compare.js", "run_view.js"),
-        server_functions=[poll],
+        js_on_load=_script(*VIEWER),
+        server_functions=[poll, pick],
         apply_default_css=False,
     )
 

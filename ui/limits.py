@@ -5,9 +5,12 @@ from __future__ import annotations
 from math import prod
 
 from pipelines import InvalidRequest, Sheet
+from pipelines.making import Plan
 
 MOST_CELLS = 400
 """Cells the page makes in one run; the command line has no such limit."""
+ASK_ABOVE_CELLS = 100
+ASK_ABOVE_SECONDS = 300
 
 
 def check_cells(sheet: Sheet) -> None:
@@ -19,3 +22,9 @@ def check_cells(sheet: Sheet) -> None:
             f"this sheet has {sides} = {count} cells; the page makes at most {MOST_CELLS} "
             "(python app.py sheet has no limit)"
         )
+
+
+def needs_asking(plan: Plan) -> bool:
+    """Whether a run is so large that the page asks before it begins."""
+    long = plan.seconds is not None and plan.seconds > ASK_ABOVE_SECONDS
+    return plan.cells - plan.cached > ASK_ABOVE_CELLS or long

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from pipelines import Studio
+from pipelines import Request, Studio
 from ui.api import add_endpoints
 from ui.comparison import SamplerComparison
+from ui.errors import shown
 from ui.guidance import GuidanceSweep
-from ui.run_tab import RunTab
+from ui.run_tab import DIRECT, RunTab
+from ui.settings import Update
 from ui.sheet import SheetTab
 from ui.text_to_image import TextToImage
 
@@ -37,9 +40,12 @@ def build(studio: Studio) -> gr.Blocks:
             apply_default_css=False,
         )
         keepers = {kind: kind.keeper() for kind in TABS.values()}
-        for name, kind in TABS.items():
-            with gr.Tab(name, id=kind.id):
-                tab = kind(studio, keepers[kind])
+        made: list[RunTab] = []
+        with gr.Tabs() as tabs:
+            for name, kind in TABS.items():
+                with gr.Tab(name, id=kind.id):
+                    made.append(kind(studio, keepers[kind]))
+        for tab in made:
             page.load(
                 tab.restore,
                 tab.kept,
@@ -48,8 +54,23 @@ def build(studio: Studio) -> gr.Blocks:
                 api_visibility="private",
                 queue=False,
             )
+        _connect_sending(tabs, made)
         add_endpoints(studio)
     return page
+
+
+def _connect_sending(tabs: gr.Tabs, made: Sequence[RunTab]) -> None:
+    """A picture's settings, from any tab to the text-to-image tab, which comes to the front."""
+    target = next(tab for tab in made if isinstance(tab, TextToImage))
+
+    def send(event: gr.EventData) -> Update:
+        with shown():
+            filled = target.form.fill(Request.from_json(str(event.request)))
+        return {tabs: gr.Tabs(selected=target.id), target.form["count"]: 1, **filled}
+
+    for tab in made:
+        if tab.sends:
+            tab.view.send_to(send, None, [tabs, *target.form.outputs], **DIRECT)
 
 
 def looks() -> dict[str, Any]:

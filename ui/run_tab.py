@@ -11,7 +11,7 @@ from pipelines import ContactSheetError, Request, Sheet, Studio
 from pipelines.making import Plan
 from ui.errors import shown, toast
 from ui.grid import run_strip, run_view, strip_value
-from ui.limits import check_cells
+from ui.limits import check_cells, needs_asking
 from ui.menus import model_choices
 from ui.settings import SettingsForm, Update
 from ui.view import duration
@@ -37,6 +37,8 @@ class RunTab:
     """What stands where the run will be."""
     forecasts = True
     """Whether the cost is shown before the run."""
+    sends = True
+    """Whether its pictures can be sent to the text-to-image tab."""
     replaced: tuple[str, ...] = ()
     """Settings that the tab's own inputs stand for; the form does not show them."""
 
@@ -52,6 +54,7 @@ class RunTab:
                     studio,
                     elem_id=f"{self.id}-run",
                     empty=self.empty if model_choices(studio) else NO_MODEL,
+                    sends=self.sends,
                 )
                 self.add_below_run()
                 gr.Markdown("## Recent runs", elem_classes="cs-heading")
@@ -71,6 +74,12 @@ class RunTab:
                 "Stop", variant="stop", interactive=False, elem_id=f"{self.id}-stop", min_width=90
             )
         self.problem = gr.HTML(elem_id=f"{self.id}-problem", visible=False)
+        self.waiting = gr.State(None)
+        with gr.Group(visible=False, elem_id=f"{self.id}-confirm") as self.confirm:
+            self.question = gr.HTML(elem_classes="cs-question")
+            with gr.Row():
+                self.confirmed = gr.Button("Make them all", variant="primary", min_width=90)
+                self.declined = gr.Button("Not now", min_width=90)
         self.add_examples()
         form.add_settings(self.studio)
         for name in self.replaced:
@@ -117,13 +126,19 @@ class RunTab:
 
     def _connect(self) -> None:
         form, start = self.form, self._start
-        results = [self.view, self.kept, self.problem, self.generate, self.stop]
+        asking = [self.waiting, self.confirm, self.question]
+        results = [self.view, self.kept, self.problem, self.generate, self.stop, *asking]
         run_now: dict[str, Any] = {
             "fn": start, "inputs": form.inputs, "outputs": results, "preprocess": False,
             "concurrency_limit": None, "trigger_mode": "once", **QUIET,
         }  # fmt: skip
         self.generate.click(**run_now)
         self.connect(run_now)
+        self.confirmed.click(
+            self._start_confirmed, self.waiting, results, trigger_mode="once",
+            concurrency_limit=None, **QUIET,
+        )  # fmt: skip
+        self.declined.click(self._decline, None, [self.generate, *asking], **DIRECT)
         if self.forecasts:
             gr.on(
                 [part.change for part in form.parts.values()], self._forecast, form.inputs,
@@ -168,15 +183,36 @@ class RunTab:
         return gr.HTML(f'<p class="cs-note">{plan_line(plan)}</p>', visible=True)
 
     def _start(self, values: Mapping[Any, Any]) -> Iterator[Update]:
+        yield from self._begin(self.form.by_name(values), asked=False)
+
+    def _start_confirmed(self, fields: Mapping[str, Any] | None) -> Iterator[Update]:
+        if fields is not None:
+            yield from self._begin(fields, asked=True)
+
+    def _decline(self) -> Update:
+        return {self.generate: gr.Button(interactive=True), **self._ask(None, "")}
+
+    def _begin(self, fields: Mapping[str, Any], *, asked: bool) -> Iterator[Update]:
+        """Start what a form asks for; a large run is asked about first, unless it was."""
         # The first check of a request imports torch, which takes seconds: say so meanwhile.
         yield {
             self.generate: gr.Button(interactive=False),
             self.problem: gr.HTML(CHECKING, visible=True),
+            **self._ask(None, ""),
         }
         try:
             with shown():
-                fields = self.form.by_name(values)
-                run = self.studio.submit(self.asked(fields))
+                sheet = self.asked(fields)
+                plan = None if asked else self.studio.plan(sheet)
+                if plan is not None and needs_asking(plan):
+                    # What is confirmed is what was asked about, whatever happens to the form.
+                    yield {
+                        self.generate: gr.Button(interactive=True),
+                        self.problem: gr.HTML("", visible=False),
+                        **self._ask(fields, f"This is a large run: {plan_line(plan)}. Make it?"),
+                    }
+                    return
+                run = self.studio.submit(sheet)
         except gr.Error as error:
             yield {
                 self.generate: gr.Button(interactive=True),
@@ -185,9 +221,17 @@ class RunTab:
             raise
         yield {
             self.view: run.id,
-            self.kept: {"run": run.id, "form": fields},
+            self.kept: {"run": run.id, "form": dict(fields)},
             self.problem: gr.HTML("", visible=False),
             self.stop: gr.Button(interactive=True),
+        }
+
+    def _ask(self, fields: Mapping[str, Any] | None, question: str) -> Update:
+        """The question before a large run, and what it is about; None takes it away."""
+        return {
+            self.waiting: fields,
+            self.confirm: gr.Group(visible=fields is not None),
+            self.question: f'<p class="cs-question-text" role="alert">{question}</p>',
         }
 
     def _stop(self, run_id: str) -> None:

@@ -19,6 +19,7 @@ class TextToImage(RunTab):
     empty = "No picture yet. Type a prompt and press Generate (or Ctrl+Enter), or pick an example."
 
     forecasts = False
+    sends = False
 
     def add_examples(self) -> None:
         samples = example_samples(self.first_model())

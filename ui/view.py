@@ -79,6 +79,7 @@ def describe(snapshot: Snapshot, seen: Sequence[str], previews: Previews) -> dic
         # Where cells say themselves why they failed, the run need not say it again.
         "error": None if any(cell.error for cell in snapshot.cells) else snapshot.error,
         "cells": cells,
+        "winner": snapshot.winner,
         # Headers do not change: a page that has drawn the run has them.
         **({} if seen else {"table": table(snapshot.sheet)}),
     }

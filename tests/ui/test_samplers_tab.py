@@ -26,7 +26,7 @@ def test_distances_come_from_the_pictures(page: Page, site: Site) -> None:
     expect(numbers).to_be_visible()
     expect(numbers).not_to_contain_text("Distance")
     tab.get_by_role("button", name="Measure the distance").click()
-    expect(numbers).to_contain_text("Distance")
+    expect(numbers).to_contain_text("Distance", timeout=60_000)
 
     base = Request(model="basic", prompt="a red apple", seed=7, width=32, height=32)
     converged = as_array(site.studio.image(reference(base)))
@@ -60,7 +60,7 @@ def test_the_filmstrip_is_the_run_on_its_way(page: Page, site: Site) -> None:
     page.get_by_role("option", name="Euler", exact=True).click()
     tab.get_by_role("button", name="Show the filmstrip").click()
     film = tab.locator(".cs-film")
-    expect(film).to_be_visible()
+    expect(film).to_be_visible(timeout=60_000)
     assert film.locator("thead th").all_text_contents()[1:] == ["1", "2", "3", "4", "5", "6"]
 
     def row(number: int) -> list[Image.Image]:

@@ -9,7 +9,7 @@
   // Tabs that were visited stay in the page, hidden.
   const shown = () => [...document.querySelectorAll(".cs-tab")].find((tab) => tab.offsetParent);
   const busy = (node) =>
-    document.querySelector("dialog[open]") || node.getAttribute?.("aria-expanded") === "true";
+    document.querySelector("dialog[open], .cs-choosing") || node.getAttribute?.("aria-expanded") === "true";
 
   document.addEventListener(
     "keydown",
