@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import gradio as gr
-import pandas as pd
 
-from pipelines.labels import row_texts
-from pipelines.metrics import measure_row
 from pipelines.runs import Snapshot
+from pipelines.scorers import Scorer
+from pipelines.sweeps import Sweep, measure, oversaturation, sweet_spot
+from ui.charts import Mark, Series, chart, legend
 
-SWEPT = "guidance_scale"
 CURVES = {
     "colourfulness": ("Colourfulness", "0 is grey (Hasler and Süsstrunk 2003)"),
     "clipped": ("Clipped", "share of values cut off at black or full brightness"),
@@ -20,59 +18,81 @@ CURVES = {
     "change": ("Change", "mean difference from the scale before, 0 to 1"),
 }
 """Measure to its title and what it means."""
+ADHERENCE = ("Adherence", "likeness of picture and prompt (CLIP)")
+DIVERSITY = ("Diversity", "mean difference between two seeds, RMS of 255")
 
 
 class GuidanceCurves:
-    """One small plot a measure, shown once a guidance sweep is over."""
+    """Small charts, shown once a guidance sweep is over."""
 
     def __init__(self) -> None:
-        meanings = "; ".join(f"**{title}**: {meaning}" for title, meaning in CURVES.values())
-        self.heading = gr.Markdown(
-            f"## What guidance does to these pictures\n{meanings}.",
-            elem_classes="cs-heading",
-            visible=False,
-        )
-        with gr.Row():
-            self.plots = [
-                gr.LinePlot(
-                    x="guidance", y=name, color="row", title=title, x_title="guidance scale",
-                    y_title=" ", height=240, min_width=200, visible=False,
-                )
-                for name, (title, _) in CURVES.items()
-            ]  # fmt: skip
+        self.output = gr.HTML(elem_id="guidance-curves", apply_default_css=False)
 
-    @property
-    def outputs(self) -> list[Any]:
-        return [self.heading, *self.plots]
+    def update(self, snapshot: Snapshot | None, scorer: Scorer | None) -> str:
+        """The charts as markup; nothing where there is nothing to draw."""
+        if snapshot is None or not snapshot.finished:
+            return ""
+        sweep = measure(snapshot, scorer)
+        return "" if sweep is None else curves(sweep)
 
-    def update(self, snapshot: Snapshot | None) -> list[Any]:
-        """New values for `outputs`; everything is hidden where there is nothing to draw."""
-        table = None if snapshot is None or not snapshot.finished else curve_table(snapshot)
-        if table is None:
-            return [gr.update(visible=False) for _ in self.outputs]
-        color = "row" if table["row"].nunique() > 1 else None
-        drawn = [
-            gr.LinePlot(table.dropna(subset=[name]), y=name, color=color, visible=True)
-            for name in CURVES
+
+def curves(sweep: Sweep) -> str:
+    """Charts of a sweep with its two marks, and what all of it means."""
+    good, broken = sweet_spot(sweep), oversaturation(sweep)
+    marks = [
+        Mark(text, x=at)
+        for text, at in (("sweet spot", good), ("over-saturation", broken))
+        if at is not None
+    ]
+    drawn = []
+    for name, (title, _) in CURVES.items():
+        values = [
+            [None if one is None else getattr(one, name) for one in row] for row in sweep.measures
         ]
-        return [gr.Markdown(visible=True), *drawn]
+        drawn.append(_chart(title, sweep, values, marks))
+    shown = list(CURVES.values())
+    if sweep.adherence is not None:
+        shown.insert(0, ADHERENCE)
+        drawn.insert(0, _chart(ADHERENCE[0], sweep, sweep.adherence, marks))
+    if sweep.diversity is not None:
+        shown.append(DIVERSITY)
+        drawn.append(_chart(DIVERSITY[0], sweep, [sweep.diversity], marks))
+    lines = [Series(name, []) for name in sweep.rows]
+    meanings = "; ".join(f"<b>{title}</b>: {meaning}" for title, meaning in shown)
+    return (
+        '<div class="cs-study"><h2 class="cs-title">What guidance does to these pictures</h2>'
+        f'<p class="cs-verdict">{_verdict(sweep, good, broken)}</p>'
+        f'{legend(lines)}<div class="cs-charts cs-small">{"".join(drawn)}</div>'
+        f'<p class="cs-note">{meanings}.</p></div>'
+    )
 
 
-def curve_table(snapshot: Snapshot) -> pd.DataFrame | None:
-    """One line a picture: its guidance scale, its row's name, its measures.
+def _chart(
+    title: str, sweep: Sweep, rows: Sequence[Sequence[float | None]], marks: Sequence[Mark]
+) -> str:
+    series = [
+        Series(
+            sweep.rows[i] if len(rows) > 1 else title,
+            [(s, value) for s, value in zip(sweep.scales, row, strict=True) if value is not None],
+        )
+        for i, row in enumerate(rows)
+    ]
+    return chart(title, series, "guidance scale", marks=marks)
 
-    Returns: None if guidance does not run along the columns or fewer than two pictures are done.
-    """
-    sheet = snapshot.sheet
-    if not sheet.axes or sheet.axes[-1].field != SWEPT or sheet.axes[-1].zipped:
-        return None
-    scales: Sequence[Any] = sheet.axes[-1].values
-    pictures = [cell.image if cell.status == "done" else None for cell in snapshot.cells]
-    lines = []
-    for number, name in enumerate(row_texts(sheet)):
-        row = measure_row(pictures[number * len(scales) : (number + 1) * len(scales)])
-        for scale, measures in zip(scales, row, strict=True):
-            if measures is not None:
-                values = {curve: getattr(measures, curve) for curve in CURVES}
-                lines.append({"guidance": float(scale), "row": name, **values})
-    return pd.DataFrame(lines) if len(lines) > 1 else None
+
+def _verdict(sweep: Sweep, good: float | None, broken: float | None) -> str:
+    """The marks in words, each with its definition."""
+    if good is None:
+        return "Three rising scales or more are needed to mark a sweet spot."
+    why = (
+        "the lowest scale whose adherence comes within 5 % of the range from the best"
+        if sweep.adherence is not None
+        else "from here to the next scale the pictures change least for each doubling of guidance"
+    )
+    parts = [f"<b>Sweet spot: {good:g}</b> ({why})."]
+    rule = "5 points more values clipped than there, or 15 % more colourful"
+    if broken is None:
+        parts.append(f"Over-saturation is not reached ({rule}).")
+    else:
+        parts.append(f"<b>Over-saturation: from {broken:g}</b> ({rule}).")
+    return " ".join(parts)

@@ -9,7 +9,9 @@ import gradio as gr
 
 from pipelines import Axis, Sheet
 from pipelines.axes import parse_values
+from pipelines.scorers import find_scorer
 from ui.curves import GuidanceCurves
+from ui.errors import shown
 from ui.run_tab import DIRECT, RunTab
 
 NOTHING = "nothing"
@@ -58,15 +60,17 @@ class GuidanceSweep(RunTab):
         self.curves = GuidanceCurves()
 
     def connect(self, run_now: Mapping[str, Any]) -> None:
-        self.view.run_state(self._draw_curves, self.view, self.curves.outputs, **DIRECT)
+        self.view.run_state(self._draw_curves, self.view, self.curves.output, **DIRECT)
         self.form["across"].input(
             across_values, self.form["across"], self.form["across_values"],
             preprocess=False, **DIRECT,
         )  # fmt: skip
 
-    def _draw_curves(self, run_id: str) -> list[Any]:
+    def _draw_curves(self, run_id: str) -> str:
         run = self.studio.find(run_id) if run_id else None
-        return self.curves.update(None if run is None else run.snapshot())
+        with shown():
+            scorer = find_scorer(self.studio.manager.folders)
+            return self.curves.update(None if run is None else run.snapshot(), scorer)
 
     def restore(self, kept: Any) -> dict[Any, Any]:
         updates = super().restore(kept)

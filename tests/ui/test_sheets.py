@@ -10,15 +10,15 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from pipelines import InvalidRequest, Request, Sheet
-from pipelines.axes import parse_axis
+from pipelines import InvalidRequest, Request
 from pipelines.grid import draw_grid
-from pipelines.metrics import as_array, clipped, distance
+from pipelines.making import Plan
+from pipelines.metrics import as_array, clipped
+from pipelines.sweeps import measure, sweet_spot
 from tests.ui.conftest import Site
 from tests.ui.test_text_to_image import same
 from ui.comparison import sampler_schedules
-from ui.curves import curve_table
-from ui.limits import MOST_CELLS
+from ui.limits import MOST_CELLS, needs_asking
 
 
 @pytest.fixture
@@ -94,32 +94,26 @@ def test_a_second_axis_makes_rows(page: Page, site: Site, seeded: Request) -> No
     expect(tab.get_by_label("Values")).to_have_value("ddim, Euler a")
 
 
-def test_curves_of_a_sweep_come_from_its_pictures(site: Site, seeded: Request) -> None:
-    axes = (parse_axis("seed=1,2"), parse_axis("guidance_scale=1,4,9"))
-    run = site.studio.submit(Sheet(base=seeded, axes=axes))
-    list(run.events())
-    table = curve_table(run.snapshot())
-    assert table is not None
-    assert table["guidance"].tolist() == [1, 4, 9] * 2
-    assert table["row"].tolist() == ["seed 1"] * 3 + ["seed 2"] * 3
-    cells = [as_array(cell.image) for cell in run.snapshot().cells if cell.image]
-    assert table["clipped"].tolist() == [clipped(cell) for cell in cells]
-    assert table["change"][4] == distance(cells[3], cells[4]) and table["change"].isna().sum() == 2
-    other = site.studio.submit(Sheet(base=seeded, axes=(parse_axis("seed=1,2"),)))
-    list(other.events())
-    assert curve_table(other.snapshot()) is None
-
-
-def test_curves_stand_below_a_sweep_and_nowhere_else(page: Page) -> None:
+def test_curves_stand_below_a_sweep_and_nowhere_else(page: Page, site: Site) -> None:
     tab = open_tab(page, "Guidance")
     tab.get_by_label("Guidance scales").fill("1, 3, 9")
+    tab.get_by_label("Against").click()
+    page.get_by_role("option", name="Seeds").click()
+    tab.get_by_label("Values").fill("1, 2")
     tab.get_by_role("spinbutton", name="Steps").fill("2")
     title = tab.get_by_role("heading", name="What guidance does to these pictures")
     expect(title).to_be_hidden()
     generate(tab)
     expect(title).to_be_visible()
-    for name in ("Colourfulness", "Clipped", "Contrast", "Change"):
-        expect(tab.get_by_role("img").filter(has_text=name)).to_be_visible()
+    for name in ("Colourfulness", "Clipped", "Contrast", "Change", "Diversity"):
+        expect(tab.get_by_role("img", name=name)).to_be_visible()
+    snapshot = site.newest_run().snapshot()
+    share = clipped(as_array(snapshot.cells[5].image))
+    points = tab.get_by_role("img", name="Clipped").locator('[data-name="seed 2"] title')
+    assert points.last.text_content() == f"seed 2: 9, {share:.3g}"
+    sweep = measure(snapshot)
+    assert sweep is not None
+    expect(tab.locator(".cs-verdict")).to_contain_text(f"Sweet spot: {sweet_spot(sweep):g}")
 
 
 def test_samplers_at_equal_evaluations(page: Page, site: Site, seeded: Request) -> None:
@@ -215,6 +209,42 @@ def test_the_cost_is_said_before_the_run(page: Page) -> None:
     expect(forecast).to_contain_text("8 cells, 6 made before · up to 9 denoiser rows · about ")
     tab.get_by_label("Axes").fill("guidance_scale=x")
     expect(forecast).to_be_hidden()
+
+
+def test_a_large_run_asks_once(page: Page, site: Site) -> None:
+    runs = len(site.studio.recent(1000))
+    tab = open_tab(page, "Sheet")
+    tab.get_by_label("Axes").fill("seed=0-100")
+    tab.get_by_role("spinbutton", name="Steps").fill("1")
+    tab.get_by_role("button", name="Generate", exact=True).click()
+    question = tab.get_by_text("This is a large run: 101 cells · up to 202 denoiser rows")
+    expect(question).to_be_visible()
+    assert len(site.studio.recent(1000)) == runs
+    tab.get_by_role("button", name="Not now").click()
+    expect(question).to_be_hidden()
+    tab.get_by_role("button", name="Generate", exact=True).click()
+    expect(question).to_be_visible()
+    tab.get_by_label("Axes").fill("seed=5")  # what was asked about is made
+    tab.get_by_role("button", name="Make them all").click()
+    tab.locator('.cs-run[data-status="done"]').wait_for()
+    expect(question).to_be_hidden()
+    assert len(site.newest_run().snapshot().cells) == 101
+    tab.get_by_label("Axes").fill("seed=0-101")  # all but one were made before
+    tab.get_by_role("button", name="Generate", exact=True).click()
+    expect(tab.locator(".cs-cell")).to_have_count(102)
+
+
+@pytest.mark.parametrize(
+    ("plan", "asks"),
+    [
+        (Plan(100, 0, 1, None), False),
+        (Plan(101, 0, 1, None), True),
+        (Plan(150, 60, 1, 300.0), False),
+        (Plan(1, 0, 1, 301.0), True),
+    ],
+)
+def test_what_is_large(plan: Plan, asks: bool) -> None:
+    assert needs_asking(plan) is asks
 
 
 def test_stop_in_the_middle_keeps_what_is_finished(page: Page, site: Site) -> None:
