@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SWEPT = "guidance_scale"
 MORE_CLIPPED = 0.05
 MORE_COLOUR = 1.15
+FASTER = 2.0
 NEAR_BEST = 0.05
 
 
@@ -41,11 +42,8 @@ class Sweep:
 
     def mean(self, value: Callable[[Measures], float | None]) -> list[float | None]:
         """A measure at every scale, averaged over the rows that have it."""
-        columns: list[list[float | None]] = [
-            [None if row[i] is None else value(row[i]) for row in self.measures]  # type: ignore[arg-type]
-            for i in range(len(self.scales))
-        ]
-        return [_mean(column) for column in columns]
+        columns = zip(*self.measures, strict=True)
+        return [_mean([None if one is None else value(one) for one in col]) for col in columns]
 
 
 def measure(snapshot: Snapshot, scorer: Scorer | None = None) -> Sweep | None:
@@ -107,20 +105,17 @@ def sweet_spot(sweep: Sweep) -> float | None:
             return None
         best, worst = max(m for _, m in known), min(m for _, m in known)
         return next(s for s, m in known if m >= best - NEAR_BEST * (best - worst))
-    change = sweep.mean(lambda one: one.change)
-    rates = [
-        (change[i + 1] / math.log2(high / low), low)  # type: ignore[operator]
-        for i, (low, high) in enumerate(pairwise(sweep.scales))
-        if low > 0 and change[i + 1] is not None
-    ]
-    return min(rates)[1] if rates else None
+    rates = _rates(sweep)
+    return min((rate, low) for rate, low, _ in rates)[1] if rates else None
 
 
 def oversaturation(sweep: Sweep) -> float | None:
     """The first scale above the sweet spot where colours break.
 
     There the mean share of clipped values is MORE_CLIPPED above the sweet spot's, or the mean
-    colourfulness MORE_COLOUR times it. Returns: None if the sweep does not reach it.
+    colourfulness MORE_COLOUR times it, or the pictures change more than FASTER times as fast as
+    where they change least: too much guidance may also bleach them.
+    Returns: None if the sweep does not reach it.
     """
     start = sweet_spot(sweep)
     if start is None:
@@ -131,12 +126,26 @@ def oversaturation(sweep: Sweep) -> float | None:
     first_clipped, first_colour = clipped[at], colour[at]
     if first_clipped is None or first_colour is None:
         return None
+    rates = _rates(sweep)
+    least = min((rate for rate, _, _ in rates), default=0.0)
+    fast = {high for rate, low, high in rates if low >= start and 0 < FASTER * least < rate}
     for scale, share, value in zip(sweep.scales, clipped, colour, strict=True):
         if scale <= start or share is None or value is None:
             continue
-        if share > first_clipped + MORE_CLIPPED or value > first_colour * MORE_COLOUR:
+        loud = share > first_clipped + MORE_CLIPPED or value > first_colour * MORE_COLOUR
+        if loud or scale in fast:
             return scale
     return None
+
+
+def _rates(sweep: Sweep) -> list[tuple[float, float, float]]:
+    """Change for each doubling of guidance between neighbours, with the two scales."""
+    change = sweep.mean(lambda one: one.change)
+    found = []
+    for (low, high), by in zip(pairwise(sweep.scales), change[1:], strict=True):
+        if low > 0 and by is not None:
+            found.append((by / math.log2(high / low), low, high))
+    return found
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -109,7 +109,15 @@ def test_or_where_colours_grow_by_a_share() -> None:
         return Image.new("RGB", (8, 8), (level, 50, 50))
 
     for last, begins in ((115, None), (122, 8.0)):
-        pictures = [red(60), red(110), red(111), red(last)]
+        pictures = [red(60), red(110), red(110), red(last)]
         sweep = measure(finished(("guidance_scale=1,2,4,8",), [*pictures]))
+        assert sweep is not None and sweet_spot(sweep) == 2
+        assert oversaturation(sweep) == begins
+
+
+def test_or_where_pictures_change_fast_again() -> None:
+    for last, begins in ((74, None), (76, 16.0)):
+        pictures = [grey(level) for level in (0, 30, 40, 55, last)]
+        sweep = measure(finished(("guidance_scale=1,2,4,8,16",), [*pictures]))
         assert sweep is not None and sweet_spot(sweep) == 2
         assert oversaturation(sweep) == begins

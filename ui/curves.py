@@ -8,7 +8,15 @@ import gradio as gr
 
 from pipelines.runs import Snapshot
 from pipelines.scorers import Scorer
-from pipelines.sweeps import Sweep, measure, oversaturation, sweet_spot
+from pipelines.sweeps import (
+    FASTER,
+    MORE_CLIPPED,
+    MORE_COLOUR,
+    Sweep,
+    measure,
+    oversaturation,
+    sweet_spot,
+)
 from ui.charts import Mark, Series, chart, legend
 
 CURVES = {
@@ -90,7 +98,11 @@ def _verdict(sweep: Sweep, good: float | None, broken: float | None) -> str:
         else "from here to the next scale the pictures change least for each doubling of guidance"
     )
     parts = [f"<b>Sweet spot: {good:g}</b> ({why})."]
-    rule = "5 points more values clipped than there, or 15 % more colourful"
+    rule = (
+        f"{100 * MORE_CLIPPED:g} points more values clipped than at the sweet spot, "
+        f"{100 * (MORE_COLOUR - 1):.0f} % more colourful, or pictures that change more than "
+        f"{FASTER:g} times as fast as where they change least"
+    )
     if broken is None:
         parts.append(f"Over-saturation is not reached ({rule}).")
     else:
