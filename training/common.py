@@ -1,5 +1,6 @@
 """What every stage needs: a saved Config, a clock, checkpoints without pickles, a log."""
 
+import argparse
 import dataclasses
 import json
 import logging
@@ -11,6 +12,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from training.data.sources import cache_dir
 
 log = logging.getLogger("training")
 
@@ -27,6 +30,15 @@ def start_log(folder: Path, stage: str) -> None:
     )
 
 
+def stage_parser(description: str | None, minutes: float) -> argparse.ArgumentParser:
+    """The command line that every stage has: `minutes`, `cache` and `resume`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--minutes", type=float, default=minutes)
+    parser.add_argument("--cache", type=Path, default=cache_dir())
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+    return parser
+
+
 def save_config(config: Any, folder: Path) -> None:
     """Print a frozen Config and write it to `folder/config.json`."""
     text = json.dumps(dataclasses.asdict(config), indent=2, default=str)
@@ -34,30 +46,40 @@ def save_config(config: Any, folder: Path) -> None:
     (folder / "config.json").write_text(text + "\n")
 
 
-def cosine(progress: float, warmup: float, peak: float, final: float = 0.0) -> float:
-    """The learning rate at a share `progress` of the run: linear warm-up, then a cosine to `final`.
+def cosine(progress: float, warmup: float, final: float = 0.01) -> float:
+    """The share of the peak learning rate at a share `progress` of the run.
+
+    Linear warm-up to 1, then a cosine down to `final`.
 
     Args:
         progress: 0..1, the share of the time that is spent.
         warmup: the share that is warm-up.
     """
     if progress < warmup:
-        return peak * progress / warmup
+        return progress / warmup
     phase = min(1.0, (progress - warmup) / (1 - warmup))
-    return final + 0.5 * (peak - final) * (1 + math.cos(math.pi * phase))
+    return final + 0.5 * (1 - final) * (1 + math.cos(math.pi * phase))
 
 
 class Clock:
-    """Seconds of training spent of the minutes given, over all resumed runs together."""
+    """Seconds of training spent of the minutes given, over all resumed runs together.
+
+    A gap between two looks counts for at most `LONGEST_STEP`: a process that was suspended for a
+    while has not trained.
+    """
+
+    LONGEST_STEP = 30.0
 
     def __init__(self, minutes: float, spent: float = 0.0) -> None:
-        self._budget = minutes * 60
-        self._start = time.monotonic() - spent
+        self._budget, self._spent, self._seen = minutes * 60, spent, time.monotonic()
 
     @property
     def spent(self) -> float:
         """Seconds so far."""
-        return time.monotonic() - self._start
+        now = time.monotonic()
+        self._spent += min(now - self._seen, self.LONGEST_STEP)
+        self._seen = now
+        return self._spent
 
     @property
     def progress(self) -> float:
@@ -82,25 +104,44 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return load_file(path), state
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's state as named tensors, for `save_checkpoint`."""
-    return {
-        f"optimizer.{index}.{name}": value
-        for index, entry in optimizer.state_dict()["state"].items()
-        for name, value in entry.items()
-        if isinstance(value, Tensor)
-    }
+class Optimizers:
+    """Several optimizers that step as one, each with its own peak learning rates.
 
+    Args:
+        optimizers: built with the peak rate of each group as its `lr`.
+    """
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` took."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimizer."):
-            _, index, name = key.split(".", 2)
-            state.setdefault(int(index), {})[name] = value
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    def __init__(self, *optimizers: torch.optim.Optimizer) -> None:
+        self._all = optimizers
+        self._peaks = [[group["lr"] for group in o.param_groups] for o in optimizers]
+
+    def step(self, share: float) -> None:
+        """One step of each at `share` of its peak rates; gradients are cleared."""
+        for optimizer, peaks in zip(self._all, self._peaks, strict=True):
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                group["lr"] = peak * share
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Their state as named tensors, for `save_checkpoint`."""
+        return {
+            f"optimizer.{number}.{index}.{name}": value
+            for number, optimizer in enumerate(self._all)
+            for index, entry in optimizer.state_dict()["state"].items()
+            for name, value in entry.items()
+            if isinstance(value, Tensor)
+        }
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Put back what `tensors` gave."""
+        for number, optimizer in enumerate(self._all):
+            state: dict[int, dict[str, Tensor]] = {}
+            for key, value in part(tensors, f"optimizer.{number}").items():
+                index, name = key.split(".", 1)
+                state.setdefault(int(index), {})[name] = value
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
 def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -6,7 +6,6 @@ The latents stay what the UNet has learnt; only how they are turned into pixels 
 this may run at any time. Whole pictures only: the group norms then see what they will meet.
 """
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +13,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
-from torch import Tensor
+from torch import Tensor, nn
 
 from training import common
-from training.data.drawings import Drawings, load_drawings
-from training.data.sources import cache_dir
+from training.muon import Muon, split_parameters
+from training.vae import BY_ELEMENT, build_vae, gradient_loss, load_pictures, psnr_on_white
 from training.vae import Config as VaeConfig
-from training.vae import build_vae, draw_batch, gradient_loss, psnr_on_white, split_rows
 
 CHECKPOINT = Path("vae") / "decoder.safetensors"
 
@@ -30,7 +28,8 @@ class Config:
     """Everything that decides the run, apart from the machine's speed."""
 
     batch: int = 8
-    peak_rate: float = 1e-3
+    matrix_rate: float = 0.01
+    rate: float = 1e-3
     warmup: float = 0.03
     gradient_weight: float = 0.5
     seed: int = 1
@@ -68,52 +67,41 @@ def train(config: Config, cache: Path, resume: bool) -> Path:
     if not resume:
         path.unlink(missing_ok=True)
     vae = load_vae(cache).to(memory_format=torch.channels_last).requires_grad_(False)
-    parts = {"decoder": vae.decoder, "post": vae.post_quant_conv}
-    parameters = [p.requires_grad_(True) for part in parts.values() for p in part.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=0.0, betas=(0.9, 0.99), weight_decay=0.0)
+    trained = nn.ModuleDict({"decoder": vae.decoder, "post": vae.post_quant_conv})
+    matrices, others = split_parameters(trained.requires_grad_(True), BY_ELEMENT)
+    optimizers = common.Optimizers(
+        Muon(matrices, lr=config.matrix_rate),
+        torch.optim.AdamW(others, lr=config.rate, betas=(0.9, 0.99), weight_decay=0.0),
+    )
     if resume and path.exists():
         tensors, state = common.load_checkpoint(path)
-        common.restore_optimizer(optimizer, tensors)
+        optimizers.restore(tensors)
         step, clock = state["step"], common.Clock(config.minutes, state["spent"])
-    drawings = load_drawings(cache)
-    pixels = Drawings(np.array(drawings.pixels), drawings.keys, drawings.names)
-    rows, held_out = split_rows(pixels)
-    settings = VaeConfig(batch=config.batch)
-    rng = np.random.default_rng((config.seed, step))
-    common.log.info("held-out psnr %.2f dB before", psnr_on_white(vae, pixels, held_out[::4]))
+    pictures = load_pictures(cache, np.random.default_rng((config.seed, step)))
+    drawings, held_out = pictures.drawings, pictures.held_out[::4]
+    common.log.info("held-out psnr %.2f dB before", psnr_on_white(vae, drawings, held_out))
     saved = clock.spent
     while clock.progress < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = common.cosine(clock.progress, config.warmup, config.peak_rate, 1e-5)
-        batch = draw_batch(pixels, rows, rng, settings, crops=False)
-        batch = batch.contiguous(memory_format=torch.channels_last)
-        loss = decoder_loss(vae, batch, config.gradient_weight)
+        pixels = pictures.draw(config.batch).contiguous(memory_format=torch.channels_last)
+        loss = decoder_loss(vae, pixels, config.gradient_weight)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        nn.utils.clip_grad_norm_([*matrices, *others], 1.0)
+        optimizers.step(common.cosine(clock.progress, config.warmup))
         step += 1
         if step % 100 == 0:
             common.log.info("step %d loss %.4f, %.0f s", step, loss.item(), clock.spent)
         if clock.spent - saved > config.checkpoint_minutes * 60 or clock.progress >= 1:
             saved = clock.spent
-            tensors = {}
-            for name, part in parts.items():
-                tensors |= common.prefixed(name, part.state_dict())
-            tensors |= common.optimizer_tensors(optimizer)
+            tensors = trained.state_dict() | optimizers.tensors()
             common.save_checkpoint(path, tensors, {"step": step, "spent": clock.spent})
-            score = psnr_on_white(vae, pixels, held_out[::4])
+            score = psnr_on_white(vae, drawings, held_out)
             common.log.info("step %d held-out psnr %.2f dB", step, score)
     return path
 
 
 def main() -> None:
     """The command line of this stage."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=Config.minutes)
-    parser.add_argument("--cache", type=Path, default=cache_dir())
-    parser.add_argument("--resume", action="store_true")
-    args = parser.parse_args()
+    args = common.stage_parser(__doc__, Config.minutes).parse_args()
     train(Config(minutes=args.minutes), args.cache, args.resume)
 
 

@@ -29,15 +29,15 @@ def read_config(folder: Path) -> Config:
 def averaged_pipeline(cache: Path) -> StableDiffusionPipeline:
     """The moving average of the UNet and text encoder with the normalised autoencoder, float32."""
     config = read_config(cache / "unet")
-    latents, _, tokenizer = prepare(config, cache)
+    corpus = prepare(config, cache).corpus
     model = Model(
         build_unet(config),
-        build_text_encoder(len(tokenizer), config.text_hidden, config.text_layers),
+        build_text_encoder(len(corpus.tokenizer), config.text_hidden, config.text_layers),
     )
     tensors, state = common.load_checkpoint(cache / "unet" / "checkpoint.safetensors")
     model.load_state_dict(common.part(tensors, "average"))
     common.log.info("checkpoint of step %d, %.0f s", state["step"], state["spent"])
-    return make_pipeline(model.unet.eval(), model.text.eval(), tokenizer, latents.vae)
+    return make_pipeline(model.unet.eval(), model.text.eval(), corpus.tokenizer, corpus.latents.vae)
 
 
 def export(pipeline: StableDiffusionPipeline, out: Path) -> int:

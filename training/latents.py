@@ -9,10 +9,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -21,6 +23,9 @@ from training.data.captions import BACKGROUND_NAMES
 from training.data.colours import background_rgb
 from training.data.concepts import Concept
 from training.data.drawings import STYLES, Drawings, compose
+from training.data.scenes import Scenes
+
+CHUNK = 32
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,13 @@ class Latents:
     """The training set of the UNet.
 
     Args:
-        values: (concepts, styles, backgrounds, 4, 16, 16) float16, unit variance.
+        values: drawings, (concepts, styles, backgrounds, 4, 16, 16) float16, unit variance.
+        scenes: figures and solids, (N, 4, 16, 16) float16.
         vae: the autoencoder with the normalisation folded in and `scaling_factor` set.
     """
 
     values: Tensor
+    scenes: Tensor
     vae: AutoencoderKL
 
 
@@ -56,8 +63,15 @@ def fold_normalisation(vae: AutoencoderKL, mean: Tensor, std: Tensor) -> None:
 
 
 @torch.no_grad()
-def _encode(vae: AutoencoderKL, drawings: Drawings, concepts: Sequence[Concept]) -> Tensor:
-    """The posterior means of every concept, style and background, (C, S, B, 4, 16, 16)."""
+def encode_pictures(vae: AutoencoderKL, pixels: NDArray[Any]) -> Tensor:
+    """Posterior means of pictures (N, 128, 128, 3) in 0..255, (N, 4, 16, 16)."""
+    scaled = torch.from_numpy(np.asarray(pixels, np.float32)).permute(0, 3, 1, 2) / 127.5 - 1
+    mean: Tensor = vae.encode(scaled).latent_dist.mode()
+    return mean
+
+
+def _encode_drawings(vae: AutoencoderKL, drawings: Drawings, concepts: Sequence[Concept]) -> Tensor:
+    """Every concept, style and background, (C, S, B, 4, 16, 16)."""
     row_of = {key: row for row, key in enumerate(drawings.keys)}
     colours = [background_rgb(name) for name in BACKGROUND_NAMES]
     found = []
@@ -65,16 +79,29 @@ def _encode(vae: AutoencoderKL, drawings: Drawings, concepts: Sequence[Concept])
         for style in STYLES:
             rgba = np.asarray(drawings.pixels[row_of[concept.code, style]])
             pictures = np.stack([compose(rgba, colour) for colour in colours])
-            pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2) / 127.5 - 1
-            found.append(vae.encode(pixels).latent_dist.mode())
-    shape = (len(concepts), len(STYLES), len(colours))
-    return torch.stack(found).unflatten(0, shape[:2])
+            found.append(encode_pictures(vae, pictures))
+    return torch.stack(found).unflatten(0, (len(concepts), len(STYLES)))
+
+
+def _encode_scenes(vae: AutoencoderKL, scenes: Scenes) -> Tensor:
+    """Every scene, (N, 4, 16, 16)."""
+    starts = range(0, len(scenes.captions), CHUNK)
+    return torch.cat([encode_pictures(vae, scenes.pixels[i : i + CHUNK]) for i in starts])
+
+
+def _normalise(raw: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """(..., 4, H, W) less the channels' means, over their deviations, float16."""
+    return ((raw - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)).half().contiguous()
 
 
 def prepare_latents(
-    vae: AutoencoderKL, drawings: Drawings, concepts: Sequence[Concept], folder: Path
+    vae: AutoencoderKL,
+    drawings: Drawings,
+    concepts: Sequence[Concept],
+    scenes: Scenes,
+    folder: Path,
 ) -> Latents:
-    """The normalised training latents and autoencoder, encoded on the first call (a minute or two).
+    """The normalised training latents and autoencoder, encoded on the first call (ten minutes).
 
     Args:
         vae: as trained; it is normalised in place.
@@ -83,13 +110,13 @@ def prepare_latents(
     path, labels = folder / "latents.safetensors", [concept.label for concept in concepts]
     index = folder / "latents.json"
     if not (path.exists() and index.exists() and json.loads(index.read_text()) == labels):
-        raw = _encode(vae, drawings, concepts)
+        raw, more = _encode_drawings(vae, drawings, concepts), _encode_scenes(vae, scenes)
         channels = raw.movedim(3, 0).flatten(1)
         mean, std = channels.mean(1), channels.std(1)
         log.info("latent mean %s std %s", mean.tolist(), std.tolist())
-        flat = (raw - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)
-        save_file({"values": flat.half().contiguous(), "mean": mean, "std": std}, path)
+        tensors = {"values": _normalise(raw, mean, std), "scenes": _normalise(more, mean, std)}
+        save_file({**tensors, "mean": mean, "std": std}, path)
         index.write_text(json.dumps(labels))
     kept = load_file(path)
     fold_normalisation(vae, kept["mean"], kept["std"])
-    return Latents(kept["values"], vae)
+    return Latents(kept["values"], kept["scenes"], vae)

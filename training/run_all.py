@@ -1,4 +1,4 @@
-"""All stages in order: data, autoencoder, UNet, decoder, export, evaluation.
+"""All stages in order: data, autoencoder, UNet, decoder, judge, export, evaluation.
 
     python -m training.run_all [--vae-minutes 25] [--unet-minutes 80] [--decoder-minutes 12]
                                [--resume]
@@ -33,6 +33,7 @@ def commands(
         ["training.vae", "--minutes", str(vae_minutes), *place, *again],
         ["training.unet", "--minutes", str(unet_minutes), *place, *again],
         ["training.decoder", "--minutes", str(decoder_minutes), *place, *again],
+        ["training.classifier", *place, *again],
         ["training.export", "--out", str(out), *place],
         ["training.evaluate", "--model", str(out), *place],
     ]

@@ -1,12 +1,13 @@
 """The tokenizer, learnt from captions and tags, and the small text encoder's shape."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tokenizers import Regex as Pattern
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-MAX_TOKENS = 20
+MAX_TOKENS = 24
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"
 # What CLIP's tokenizer splits at: the merges must be learnt on the same pieces.
@@ -51,6 +52,18 @@ def tokenizer_from_learner(learner: Tokenizer, alphabet: list[str]) -> CLIPToken
     tokens += [left + right for left, right in merges]
     vocab = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
     return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=MAX_TOKENS)
+
+
+def tokenize(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> Tensor:
+    """Captions as (N, MAX_TOKENS) int64, cut or padded."""
+    tokens: Tensor = tokenizer(
+        list(captions),
+        padding="max_length",
+        max_length=MAX_TOKENS,
+        truncation=True,
+        return_tensors="pt",
+    ).input_ids
+    return tokens
 
 
 def build_text_encoder(vocabulary: int, hidden: int, layers: int) -> CLIPTextModel:

@@ -1,98 +1,105 @@
-"""The text encoder's first minutes: to tell from a caption what the drawing looks like.
+"""The text encoder's first minutes: to tell from a caption what the picture looks like.
 
 A few minutes of plain regression and classification spare the UNet hours: it starts with text
-whose meaning is already laid out, instead of learning words through the noise.
+whose meaning is already laid out, instead of learning words through the noise. Beside that it
+learns from a sentence model what usual English words mean, so that words that stand in no caption
+land near those that do.
+Source: Hinton, Vinyals & Dean 2015, arXiv:1503.02531 (a small model taught by a larger one).
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel
 
 from training import common
-from training.data.captions import BACKGROUND_NAMES, Wording, caption
-from training.data.concepts import Concept
+from training.corpus import NOTHING, Batch, Corpus
+from training.data.captions import BACKGROUND_NAMES
 from training.data.drawings import STYLES
-from training.text import MAX_TOKENS
+from training.muon import Muon, split_parameters
+from training.text import tokenize
 
-BATCH = 256
-PEAK_RATE = 1.5e-3
+BATCH = 192
+PHRASES = 192
+MATRIX_RATE = 0.02
+RATE = 2e-3
+BY_ELEMENT = ("embedding",)
 
 
 class Heads(nn.Module):
-    """What is read off a caption's last state: concept, style, background and the clean latents."""
+    """What is read off a text's last state: concept, style, background, latents and meaning."""
 
-    def __init__(self, hidden: int, concepts: int) -> None:
+    def __init__(self, hidden: int, concepts: int, meaning: int) -> None:
         super().__init__()
         self.concept = nn.Linear(hidden, concepts)
         self.style = nn.Linear(hidden, len(STYLES))
         self.background = nn.Linear(hidden, len(BACKGROUND_NAMES))
         self.latents = nn.Linear(hidden, 4 * 16 * 16)
+        self.meaning = nn.Linear(hidden, meaning)
 
-    def losses(self, state: Tensor, picked: Tensor, latents: Tensor) -> Tensor:
+    def losses(self, state: Tensor, batch: Batch) -> Tensor:
         """Cross-entropies of the three choices and the error of the latents, (4,).
 
         Args:
             state: (B, hidden).
-            picked: concept, style and background, (3, B) int64.
-            latents: (B, 4, 16, 16).
         """
+        concept, style, background = batch.picked
         return torch.stack(
             [
-                F.cross_entropy(self.concept(state), picked[0]),
-                F.cross_entropy(self.style(state), picked[1]),
-                F.cross_entropy(self.background(state), picked[2]),
-                F.mse_loss(self.latents(state), latents.flatten(1)),
+                F.cross_entropy(self.concept(state), concept, ignore_index=NOTHING),
+                F.cross_entropy(self.style(state), style, ignore_index=NOTHING),
+                F.cross_entropy(self.background(state), background, ignore_index=NOTHING),
+                F.mse_loss(self.latents(state), batch.latents.flatten(1)),
             ]
         )
 
+    def meaning_loss(self, state: Tensor, vectors: Tensor) -> Tensor:
+        """1 − cosine between what is read off and the sentence model's vectors, (B, meaning)."""
+        return 1 - F.cosine_similarity(self.meaning(state), vectors, dim=1).mean()
 
-def draw_captions(
-    concepts: list[Concept], tokenizer: CLIPTokenizer, rng: np.random.Generator, count: int
-) -> tuple[Tensor, Tensor]:
-    """Random captions as tokens, (count, MAX_TOKENS), and what each asks for, (3, count)."""
-    sizes = (len(concepts), len(STYLES), len(BACKGROUND_NAMES))
-    picked = np.stack([rng.integers(size, size=count) for size in sizes])
-    wording = Wording()
-    captions = [
-        caption(concepts[c], STYLES[s], BACKGROUND_NAMES[b], wording, rng) for c, s, b in picked.T
-    ]
-    tokens = tokenizer(
-        captions, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
-    )
-    return tokens.input_ids, torch.from_numpy(picked)
+
+def centred(vectors: Tensor) -> Tensor:
+    """Vectors less their mean, of length 1: the share that all phrases have says nothing."""
+    return F.normalize(vectors - vectors.mean(0), dim=1)
 
 
 def teach_text(
     text: CLIPTextModel,
-    tokenizer: CLIPTokenizer,
-    values: Tensor,
-    concepts: list[Concept],
+    corpus: Corpus,
+    phrases: Sequence[str],
+    vectors: Tensor,
     minutes: float,
     seed: int,
 ) -> None:
     """Train `text` in place for some minutes; the heads are thrown away.
 
     Args:
-        values: the clean latents, (concepts, styles, backgrounds, 4, 16, 16).
+        phrases: words and names, without a picture.
+        vectors: what the sentence model makes of each phrase, (len(phrases), D).
     """
-    heads = Heads(text.config.hidden_size, len(concepts))
-    parameters = [*text.parameters(), *heads.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=0.0, betas=(0.9, 0.99), weight_decay=0.01)
+    heads = Heads(text.config.hidden_size, len(corpus.concepts), vectors.shape[1])
+    matrices, others = split_parameters(text, BY_ELEMENT)
+    others += list(heads.parameters())
+    optimizers = common.Optimizers(
+        Muon(matrices, lr=MATRIX_RATE, weight_decay=0.01),
+        torch.optim.AdamW(others, lr=RATE, betas=(0.9, 0.99), weight_decay=0.01),
+    )
+    tokens, targets = tokenize(corpus.tokenizer, phrases), centred(vectors)
     rng, clock, step = np.random.default_rng((seed, 1)), common.Clock(minutes), 0
     while clock.progress < 1:
-        rate = common.cosine(clock.progress, 0.05, PEAK_RATE)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        tokens, picked = draw_captions(concepts, tokenizer, rng, BATCH)
-        latents = values[picked[0], picked[1], picked[2]].float()
-        losses = heads.losses(text(tokens).pooler_output, picked, latents)
-        losses.sum().backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        batch = corpus.draw(BATCH)
+        losses = heads.losses(text(batch.tokens).pooler_output, batch)
+        rows = torch.from_numpy(rng.integers(len(phrases), size=PHRASES))
+        meaning = heads.meaning_loss(text(tokens[rows]).pooler_output, targets[rows])
+        (losses.sum() + 3 * meaning).backward()
+        nn.utils.clip_grad_norm_([*matrices, *others], 1.0)
+        optimizers.step(common.cosine(clock.progress, 0.05))
         step += 1
         if step % 50 == 0 or clock.progress >= 1:
-            shown = " ".join(f"{value:.3f}" for value in losses.tolist())
-            common.log.info("text step %d concept, style, background, latents: %s", step, shown)
+            shown = " ".join(f"{value:.3f}" for value in (*losses.tolist(), meaning.item()))
+            common.log.info(
+                "text step %d concept, style, background, latents, meaning: %s", step, shown
+            )

@@ -7,7 +7,6 @@ average and the optimizer; `samples-*.png` are drawn with the average as the run
 Source: Ho et al. 2020, arXiv:2006.11239; Rombach et al. 2022, arXiv:2112.10752.
 """
 
-import argparse
 import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,22 +14,25 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
-from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel
 
 from training import common, ddpm
-from training.data.captions import BACKGROUND_NAMES, Wording, all_phrases, caption
-from training.data.concepts import Concept, load_concepts
-from training.data.drawings import STYLES, load_drawings
-from training.data.sources import cache_dir
+from training.corpus import Corpus, Shares, vocabulary_phrases
+from training.data.concepts import load_concepts
+from training.data.drawings import load_drawings
+from training.data.scenes import load_scenes
+from training.data.words import english_words, sentence_vectors
 from training.decoder import load_vae
-from training.latents import Latents, prepare_latents
+from training.latents import prepare_latents
+from training.muon import Muon, split_parameters
 from training.sampling import sample_grid
-from training.text import MAX_TOKENS, build_text_encoder, learn_tokenizer
+from training.text import build_text_encoder, learn_tokenizer
 from training.text_pretraining import teach_text
 
 LEVELS = 10
+# AdamW's: embeddings, and the layers whose input or output is no hidden state.
+BY_ELEMENT = ("embedding", "conv_in", "conv_out")
 
 
 @dataclass(frozen=True)
@@ -41,25 +43,25 @@ class Config:
     heads: int = 4
     text_hidden: int = 256
     text_layers: int = 2
-    vocabulary: int = 2500
+    vocabulary: int = 6000
+    words: int = 12000
+    concepts: int = 10_000
     batch: int = 64
-    peak_rate: float = 1e-3
+    matrix_rate: float = 0.02
+    rate: float = 1e-3
     text_rate: float = 0.2
-    text_minutes: float = 3.0
-    final_rate: float = 1e-5
+    text_minutes: float = 6.0
     warmup: float = 0.03
     weight_decay: float = 0.01
     caption_dropout: float = 0.1
     gamma: float = 5.0
     noisy_boost: float = 3.0
     ema_power: float = 12.0
-    style_shares: tuple[float, ...] = (0.4, 0.3, 0.3)
-    white_share: float = 0.4
+    scene_share: float = 0.2
     seed: int = 0
     minutes: float = 80.0
     checkpoint_minutes: float = 4.0
     sample_minutes: float = 8.0
-    compile: bool = False
 
 
 class Model(nn.Module):
@@ -98,43 +100,6 @@ def build_unet(config: Config) -> UNet2DConditionModel:
     return unet
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Rows for one training step."""
-
-    latents: Tensor
-    tokens: Tensor
-
-
-def draw_batch(
-    values: Tensor,
-    concepts: list[Concept],
-    tokenizer: CLIPTokenizer,
-    rng: np.random.Generator,
-    config: Config,
-    order: NDArray[np.int64],
-) -> Batch:
-    """Random styles, backgrounds and captions for the concepts in `order`.
-
-    Returns: latents (B, 4, 16, 16) float32 and tokens (B, MAX_TOKENS) int64.
-    """
-    wording = Wording()
-    whites = (config.white_share, *[(1 - config.white_share) / 8] * 8)
-    styles = rng.choice(len(STYLES), len(order), p=config.style_shares)
-    backgrounds = rng.choice(len(BACKGROUND_NAMES), len(order), p=whites)
-    captions = [
-        ""
-        if rng.random() < config.caption_dropout
-        else caption(concepts[c], STYLES[s], BACKGROUND_NAMES[b], wording, rng)
-        for c, s, b in zip(order, styles, backgrounds, strict=True)
-    ]
-    tokens = tokenizer(
-        captions, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
-    )
-    latents = values[torch.from_numpy(order), torch.from_numpy(styles), backgrounds].float()
-    return Batch(latents, tokens.input_ids)
-
-
 def ema_decay(step: int, power: float) -> float:
     """The decay of an average over the last ~1/power of the run, however long it is.
 
@@ -170,13 +135,43 @@ class LevelLoss:
         return " ".join(f"{value:.4f}" for value in means)
 
 
-def prepare(config: Config, cache: Path) -> tuple[Latents, list[Concept], CLIPTokenizer]:
-    """The latents, the concepts and the tokenizer, made or read from the cache."""
-    drawings = load_drawings(cache)
-    concepts = load_concepts(drawings.names)
-    latents = prepare_latents(load_vae(cache), drawings, concepts, cache / "unet")
-    tokenizer = learn_tokenizer(all_phrases(concepts, 10, config.seed), config.vocabulary)
-    return latents, concepts, tokenizer
+@dataclass(frozen=True)
+class Prepared:
+    """What the run starts from, made or read from the cache."""
+
+    corpus: Corpus
+    phrases: list[str]
+    vectors: Tensor
+
+
+def prepare(config: Config, cache: Path) -> Prepared:
+    """Latents and captions, and the phrases whose meaning the text encoder learns."""
+    drawings, scenes = load_drawings(cache), load_scenes(cache)
+    every = load_concepts(drawings.names)
+    concepts = every[: config.concepts]
+    latents = prepare_latents(load_vae(cache), drawings, concepts, scenes, cache / "unet")
+    words = english_words(cache / "words", config.words)
+    captions = vocabulary_phrases(every, scenes.captions, words, config.seed)
+    tokenizer = learn_tokenizer(captions, config.vocabulary)
+    names = [name for c in every for name in (c.label, *c.names, *c.tags)]
+    phrases = list(dict.fromkeys([*words, *names]))
+    rng = np.random.default_rng((config.seed, 2))
+    corpus = Corpus(latents, concepts, scenes.captions, tokenizer, Shares(config.scene_share), rng)
+    return Prepared(corpus, phrases, sentence_vectors(phrases, cache / "words"))
+
+
+def build_optimizers(model: Model, config: Config) -> common.Optimizers:
+    """Muon for matrices, AdamW for the rest; the text encoder learns at a share of the rates."""
+    muon, adam = [], []
+    for part, share in ((model.unet, 1.0), (model.text, config.text_rate)):
+        matrices, others = split_parameters(part, BY_ELEMENT)
+        muon.append({"params": matrices, "lr": config.matrix_rate * share})
+        adam.append({"params": others, "lr": config.rate * share})
+    decay = config.weight_decay
+    return common.Optimizers(
+        Muon(muon, weight_decay=decay),
+        torch.optim.AdamW(adam, betas=(0.9, 0.99), weight_decay=decay, fused=True),
+    )
 
 
 def train(config: Config, cache: Path, resume: bool) -> Path:
@@ -185,28 +180,23 @@ def train(config: Config, cache: Path, resume: bool) -> Path:
     common.start_log(folder, "unet")
     common.save_config(config, folder)
     torch.manual_seed(config.seed)
-    latents, concepts, tokenizer = prepare(config, cache)
-    text = build_text_encoder(len(tokenizer), config.text_hidden, config.text_layers)
+    data = prepare(config, cache)
+    corpus = data.corpus
+    text = build_text_encoder(len(corpus.tokenizer), config.text_hidden, config.text_layers)
     path = folder / "checkpoint.safetensors"
     resume = resume and path.exists()
     if not resume:
-        teach_text(text, tokenizer, latents.values, concepts, config.text_minutes, config.seed)
+        teach_text(text, corpus, data.phrases, data.vectors, config.text_minutes, config.seed)
     model = Model(build_unet(config), text).to(memory_format=torch.channels_last)
     average = copy.deepcopy(model).requires_grad_(False)
     common.log.info("%.2fM parameters", sum(p.numel() for p in model.parameters()) / 1e6)
-    optimizer = torch.optim.AdamW(
-        [{"params": model.unet.parameters()}, {"params": model.text.parameters()}],
-        lr=0.0,
-        betas=(0.9, 0.99),
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
+    optimizers = build_optimizers(model, config)
     step, clock = 0, common.Clock(config.minutes)
     if resume:
         tensors, state = common.load_checkpoint(path)
         model.load_state_dict(common.part(tensors, "model"))
         average.load_state_dict(common.part(tensors, "average"))
-        common.restore_optimizer(optimizer, tensors)
+        optimizers.restore(tensors)
         step, clock = state["step"], common.Clock(config.minutes, state["spent"])
         common.log.info("resumed at step %d, %.0f s spent", step, clock.spent)
     alpha_bar = ddpm.alphas_cumprod()
@@ -218,26 +208,18 @@ def train(config: Config, cache: Path, resume: bool) -> Path:
             lambda x, at: model.unet(x, at, hidden, return_dict=False)[0], x0, noise, t, alpha_bar
         )
 
-    step_fn = torch.compile(row_errors, dynamic=False) if config.compile else row_errors
-    rng = np.random.default_rng((config.seed, step))
     saved = sampled = clock.spent
-    levels, queue = LevelLoss(), np.empty(0, np.int64)
+    levels = LevelLoss()
     begun, first, warm_at = clock.spent, step, step + 5
     while clock.progress < 1:
-        rate = common.cosine(clock.progress, config.warmup, config.peak_rate, config.final_rate)
-        for group, share in zip(optimizer.param_groups, (1.0, config.text_rate), strict=True):
-            group["lr"] = rate * share
-        if len(queue) < config.batch:
-            queue = np.concatenate([queue, rng.permutation(len(concepts))])
-        order, queue = queue[: config.batch], queue[config.batch :]
-        batch = draw_batch(latents.values, concepts, tokenizer, rng, config, order)
+        batch = corpus.draw(config.batch, config.caption_dropout)
         x0 = batch.latents.contiguous(memory_format=torch.channels_last)
         t = ddpm.uniform_timesteps(config.batch, ddpm.STEPS)
-        errors = step_fn(x0, batch.tokens, torch.randn_like(x0), t)
+        errors = row_errors(x0, batch.tokens, torch.randn_like(x0), t)
         (errors * weights[t]).mean().backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        share = common.cosine(clock.progress, config.warmup)
+        optimizers.step(share)
         step += 1
         update_ema(average, model, ema_decay(step, config.ema_power))
         levels.add(t, errors)
@@ -246,32 +228,29 @@ def train(config: Config, cache: Path, resume: bool) -> Path:
         if step % 50 == 0:
             speed = config.batch * (step - first) / (clock.spent - begun)
             common.log.info(
-                "step %d rate %.1e %.1f rows/s loss by level %s",
-                *(step, rate, speed, levels.report()),
+                "step %d rate %.2f %.1f rows/s loss by level %s",
+                *(step, share, speed, levels.report()),
             )
         done = clock.progress >= 1
         if done or clock.spent - saved > config.checkpoint_minutes * 60:
             saved = clock.spent
             tensors = common.prefixed("model", model.state_dict())
             tensors |= common.prefixed("average", average.state_dict())
-            tensors |= common.optimizer_tensors(optimizer)
+            tensors |= optimizers.tensors()
             common.save_checkpoint(path, tensors, {"step": step, "spent": clock.spent})
         if done or clock.spent - sampled > config.sample_minutes * 60:
             sampled = clock.spent
-            grid = sample_grid(average.unet, average.text, tokenizer, latents.vae)
+            grid = sample_grid(average.unet, average.text, corpus.tokenizer, corpus.latents.vae)
             grid.save(folder / f"samples-{step:06d}.png")
     return path
 
 
 def main() -> None:
     """The command line of this stage."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=Config.minutes)
-    parser.add_argument("--cache", type=Path, default=cache_dir())
-    parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--compile", action="store_true", help="torch.compile the step")
+    parser = common.stage_parser(__doc__, Config.minutes)
+    parser.add_argument("--concepts", type=int, default=Config.concepts, help="only the first N")
     args = parser.parse_args()
-    train(Config(minutes=args.minutes, compile=args.compile), args.cache, args.resume)
+    train(Config(minutes=args.minutes, concepts=args.concepts), args.cache, args.resume)
 
 
 if __name__ == "__main__":

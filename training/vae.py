@@ -6,7 +6,6 @@ Loss: L1 + L2 + gradient L1 + a tiny KL term; the schedule follows the clock, no
 Source: Kingma & Welling 2013, arXiv:1312.6114; Rombach et al. 2022, arXiv:2112.10752.
 """
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,67 +14,34 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from training import common
-from training.data.colours import BACKGROUNDS, WHITE
+from training.data.colours import WHITE
 from training.data.drawings import SIZE, Drawings, compose, load_drawings
-from training.data.sources import cache_dir
+from training.data.scenes import load_scenes
+from training.muon import Muon, split_parameters
+from training.pictures import Mixture, Pictures
 
-# Never shown to the autoencoder: its quality is measured on them. None is a UNet concept.
-HELD_OUT = (
-    "abacus",
-    "accordion",
-    "alembic",
-    "amphora",
-    "banjo",
-    "barber pole",
-    "boomerang",
-    "card index dividers",
-    "carp streamer",
-    "clamp",
-    "control knobs",
-    "curling stone",
-    "dango",
-    "diya lamp",
-    "fondue",
-    "goblin",
-    "hamsa",
-    "long drum",
-    "mahjong red dragon",
-    "mate",
-    "mechanical leg",
-    "microbe",
-    "nazar amulet",
-    "ogre",
-    "oil drum",
-    "petri dish",
-    "pine decoration",
-    "safety pin",
-    "tanabata tree",
-    "woman fairy",
-)
+BY_ELEMENT = ("conv_in", "conv_out", "quant_conv")
 
 
 @dataclass(frozen=True)
 class Config:
     """Everything that decides the run, apart from the machine's speed."""
 
-    channels: tuple[int, ...] = (16, 24, 32, 64)
+    channels: tuple[int, ...] = (16, 32, 64, 128)
     latent_channels: int = 4
     norm_groups: int = 8
     batch: int = 8
     crop: int = 64
     crop_batch: int = 16
     crop_share: float = 0.45
-    peak_rate: float = 1.5e-3
+    matrix_rate: float = 0.02
+    rate: float = 2e-3
     warmup: float = 0.02
     gradient_weight: float = 1.0
     kl_weight: float = 1e-6
-    white: float = 0.4
-    named: float = 0.4
-    augment: float = 0.5
     seed: int = 0
     minutes: float = 25.0
     checkpoint_minutes: float = 3.0
@@ -94,54 +60,6 @@ def build_vae(config: Config) -> AutoencoderKL:
         sample_size=SIZE,
         mid_block_add_attention=False,
     )
-
-
-def moved(rgba: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The drawing mirrored at random, scaled by 0.6 to 1.15 and shifted a little."""
-    image = Image.fromarray(rgba).convert("RGBa")
-    if rng.random() < 0.5:
-        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    side = round(SIZE * rng.uniform(0.6, 1.15))
-    x, y = (round((SIZE - side) / 2 + rng.normal() * 8) for _ in range(2))
-    canvas = Image.new("RGBa", (SIZE, SIZE))
-    canvas.paste(image.resize((side, side), Image.Resampling.BICUBIC), (x, y))
-    return np.asarray(canvas.convert("RGBA"), np.uint8)
-
-
-def random_background(rng: np.random.Generator, config: Config) -> NDArray[np.float32]:
-    """White, one of the named colours, or any colour."""
-    kind = rng.random()
-    if kind < config.white:
-        return np.asarray(WHITE, np.float32)
-    if kind < config.white + config.named:
-        return np.asarray(list(BACKGROUNDS.values())[rng.integers(len(BACKGROUNDS))], np.float32)
-    return rng.uniform(0, 255, 3).astype(np.float32)
-
-
-def draw_batch(
-    drawings: Drawings,
-    rows: NDArray[np.int64],
-    rng: np.random.Generator,
-    config: Config,
-    crops: bool,
-) -> Tensor:
-    """Random drawings on random backgrounds, whole or as crops of their inner part.
-
-    Crops cost a quarter of a picture and show more different edges for the same work, so they
-    come first; whole pictures follow, for the statistics that the group norms will meet.
-
-    Returns: (B, 3, 128, 128), or (B, 3, 64, 64) for crops, float32 in −1..1.
-    """
-    pictures = []
-    for row in rng.choice(rows, config.crop_batch if crops else config.batch, replace=False):
-        rgba = np.asarray(drawings.pixels[row])
-        if rng.random() < config.augment:
-            rgba = moved(rgba, rng)
-        if crops:
-            y, x = rng.integers(4, SIZE - config.crop - 3, 2)
-            rgba = rgba[y : y + config.crop, x : x + config.crop]
-        pictures.append(compose(rgba, random_background(rng, config)))
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2) / 127.5 - 1
 
 
 def gradient_loss(a: Tensor, b: Tensor) -> Tensor:
@@ -180,10 +98,11 @@ def psnr_on_white(vae: AutoencoderKL, drawings: Drawings, rows: NDArray[np.int64
     return float(np.mean(values))
 
 
-def split_rows(drawings: Drawings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Row numbers for training, and of the held-out concepts."""
-    out = [drawings.names[code]["label"] in HELD_OUT for code, _ in drawings.keys]
-    return np.flatnonzero(~np.asarray(out)), np.flatnonzero(out)
+def load_pictures(cache: Path, rng: np.random.Generator) -> Pictures:
+    """All domains in memory."""
+    kept = load_drawings(cache)
+    drawings = Drawings(np.array(kept.pixels), kept.keys, kept.names)
+    return Pictures(drawings, load_scenes(cache), rng, Mixture())
 
 
 def train(config: Config, cache: Path, resume: bool) -> Path:
@@ -192,31 +111,32 @@ def train(config: Config, cache: Path, resume: bool) -> Path:
     common.start_log(folder, "vae")
     common.save_config(config, folder)
     torch.manual_seed(config.seed)
-    drawings = load_drawings(cache)
-    pixels = Drawings(np.array(drawings.pixels), drawings.keys, drawings.names)
-    rows, held_out = split_rows(pixels)
     vae = build_vae(config)
-    optimizer = torch.optim.AdamW(
-        vae.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=0.0, fused=True
+    matrices, others = split_parameters(vae, BY_ELEMENT)
+    optimizers = common.Optimizers(
+        Muon(matrices, lr=config.matrix_rate),
+        torch.optim.AdamW(others, lr=config.rate, betas=(0.9, 0.99), weight_decay=0.0),
     )
     path, step, clock = folder / "checkpoint.safetensors", 0, common.Clock(config.minutes)
     if resume and path.exists():
         tensors, state = common.load_checkpoint(path)
         vae.load_state_dict(common.part(tensors, "vae"))
-        common.restore_optimizer(optimizer, tensors)
+        optimizers.restore(tensors)
         step, clock = state["step"], common.Clock(config.minutes, state["spent"])
     common.log.info("%.2fM parameters", sum(p.numel() for p in vae.parameters()) / 1e6)
-    rng = np.random.default_rng((config.seed, step))
+    pictures = load_pictures(cache, np.random.default_rng((config.seed, step)))
     saved, errors = clock.spent, []
     while clock.progress < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = common.cosine(clock.progress, config.warmup, config.peak_rate, 1e-5)
-        crops = clock.progress < config.crop_share
-        loss, l1 = vae_loss(vae, draw_batch(pixels, rows, rng, config, crops), config)
+        # Crops cost a quarter of a picture and show more different edges for the same work, so
+        # they come first; whole pictures follow, for the statistics that the group norms meet.
+        if clock.progress < config.crop_share:
+            pixels = pictures.draw(config.crop_batch, config.crop)
+        else:
+            pixels = pictures.draw(config.batch)
+        loss, l1 = vae_loss(vae, pixels, config)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        optimizers.step(common.cosine(clock.progress, config.warmup))
         step += 1
         errors.append(float(l1))
         if step % 100 == 0:
@@ -227,21 +147,17 @@ def train(config: Config, cache: Path, resume: bool) -> Path:
         if clock.spent - saved > config.checkpoint_minutes * 60 or clock.progress >= 1:
             saved = clock.spent
             tensors = common.prefixed("vae", vae.state_dict())
-            tensors |= common.optimizer_tensors(optimizer)
+            tensors |= optimizers.tensors()
             state = {"step": step, "spent": clock.spent}
             common.save_checkpoint(path, tensors, state)
-            score = psnr_on_white(vae, pixels, held_out[::4])
+            score = psnr_on_white(vae, pictures.drawings, pictures.held_out[::4])
             common.log.info("step %d held-out psnr %.2f dB", step, score)
     return path
 
 
 def main() -> None:
     """The command line of this stage."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=Config.minutes)
-    parser.add_argument("--cache", type=Path, default=cache_dir())
-    parser.add_argument("--resume", action="store_true")
-    args = parser.parse_args()
+    args = common.stage_parser(__doc__, Config.minutes).parse_args()
     train(Config(minutes=args.minutes), args.cache, args.resume)
 
 

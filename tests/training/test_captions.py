@@ -5,6 +5,7 @@ import pytest
 
 from training.data.captions import BACKGROUND_NAMES, Wording, all_phrases, article, caption
 from training.data.concepts import CONCEPT_FILE, Concept, parse_concepts, select_concepts
+from training.data.synonyms import SYNONYMS
 from training.evaluate import make_asks
 
 APPLE = Concept("1f34e", "red apple", ("apple",), ("fruit",))
@@ -92,3 +93,11 @@ def test_evaluation_asks_each_concept_once_and_half_on_white() -> None:
     assert sum(ask.background == "white" for ask in asks) == 45
     assert {ask.background for ask in asks} == set(BACKGROUND_NAMES)
     assert all(("background" in ask.caption) == (ask.background != "white") for ask in asks)
+
+
+def test_no_unseen_word_is_ever_said_of_a_picture() -> None:
+    with CONCEPT_FILE.open(encoding="utf-8") as lines:
+        table = parse_concepts(lines)
+    said = {word for label, names in table.items() for n in (label, *names) for word in n.split()}
+    assert set(SYNONYMS.values()) <= table.keys()
+    assert not said & SYNONYMS.keys()
