@@ -211,7 +211,7 @@ def _table(found: Sequence[Curve], tolerance: float) -> str:
         cells = [
             curve.name,
             " · ".join(str(n) for n in curve.evaluations),
-            " · ".join("kept" if s is None else duration(s) for s in curve.seconds),
+            _times(curve.seconds),
         ]
         if measured:
             cells += [
@@ -220,7 +220,7 @@ def _table(found: Sequence[Curve], tolerance: float) -> str:
                 "not reached" if curve.needed is None else _needed(curve),
             ]
         rows.append("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in cells) + "</tr>")
-    notes = ["Time is a cell's share of the batches it was in; “kept” was made before."]
+    notes = ["Time is a cell's share of the batches it was in."]
     if measured:
         notes.append(
             "The order is fitted to the logarithms of distances above "
@@ -231,6 +231,12 @@ def _table(found: Sequence[Curve], tolerance: float) -> str:
         f'<table class="cs-numbers"><thead><tr>{head}</tr></thead>'
         f'<tbody>{"".join(rows)}</tbody></table><p class="cs-note">{" ".join(notes)}</p>'
     )
+
+
+def _times(seconds: Sequence[float | None]) -> str:
+    if all(one is None for one in seconds):
+        return "made before"
+    return " · ".join("made before" if one is None else duration(one) for one in seconds)
 
 
 def _order(curve: Curve) -> str:
