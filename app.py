@@ -54,6 +54,12 @@ Memory = Annotated[
 Exact = Annotated[
     bool, typer.Option("--exact", help="Bits do not depend on what is made together; slower.")
 ]
+BackendName = Annotated[
+    str, typer.Option("--backend", help="torch, compile, openvino, or auto: whichever is fastest.")
+]
+Batch = Annotated[
+    int | None, typer.Option(help="Denoiser rows in a batch; default: what measures fastest.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 
 
@@ -91,6 +97,8 @@ def serve(
     outputs: Annotated[Path, typer.Option(help="Folder for finished pictures.")] = Path("outputs"),
     memory: Memory = None,
     exact: Exact = False,
+    backend: BackendName = "torch",
+    batch: Batch = None,
 ) -> None:
     """Serve the page."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -99,7 +107,8 @@ def serve(
     with bad_input_ends_here():
         from ui.server import serve as serve_page
 
-        serve_page(studio(models, device, memory, outputs, exact), host=host, port=port)
+        door = studio(models, device, memory, outputs, exact, backend, batch)
+        serve_page(door, host=host, port=port)
 
 
 @app.command()
@@ -120,13 +129,15 @@ def generate(
     device: Device = "auto",
     memory: Memory = None,
     exact: Exact = False,
+    backend: BackendName = "torch",
+    batch: Batch = None,
 ) -> None:
     """Make one picture and write it as PNG, with its settings inside."""
     quiet_libraries()
     with bad_input_ends_here():
         request = base_request(locals())
         check_writable(out)
-        door = studio(models, device, memory, exact=exact)
+        door = studio(models, device, memory, None, exact, backend, batch)
         run = door.submit(Sheet(base=request), previews=False)
         outcomes = follow(run)
         if not outcomes:
@@ -169,6 +180,8 @@ def make_sheet(
         Path, typer.Option(help="Folder of finished pictures: what is there is not made again.")
     ] = Path("outputs"),
     exact: Exact = False,
+    backend: BackendName = "torch",
+    batch: Batch = None,
 ) -> None:
     """Make a sheet: every value of every axis, denoised together."""
     quiet_libraries()
@@ -176,11 +189,12 @@ def make_sheet(
         sheet = Sheet(base=base_request(locals()), axes=tuple(parse_axis(text) for text in axis))
         check_folder(out)
         # Checked without a store first: bad input must leave no folder behind.
-        checker = studio(models, device, memory)
+        checker = studio(models, device, memory, None, exact, backend, batch)
         for cell in sheet.expand():
             checker.resolve(cell)
         folder = SheetFolder(out, sheet)
-        run = studio(models, device, memory, outputs, exact).submit(sheet, previews=False)
+        door = studio(models, device, memory, outputs, exact, backend, batch)
+        run = door.submit(sheet, previews=False)
         outcomes = follow(run, folder.add)
         end = run.snapshot()
         folder.finish(end.stats)
@@ -252,6 +266,8 @@ def studio(
     memory: float | None = None,
     outputs: Path | None = None,
     exact: bool = False,
+    backend: str = "torch",
+    batch: int | None = None,
 ) -> Studio:
     """A studio with the command line's defaults: the models that ship lie beside this file."""
     if memory is not None and memory <= 0:
@@ -265,6 +281,8 @@ def studio(
         device=device,
         budget=None if memory is None else int(memory * 1e9),
         exact=exact,
+        backend=backend,
+        batch=batch,
     )
 
 

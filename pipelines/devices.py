@@ -51,3 +51,27 @@ def device_dtype(device: str) -> Any:
     import torch
 
     return torch.float16 if device.startswith("cuda") else torch.float32
+
+
+def device_label(device: str) -> str:
+    """The device as far as speed goes: its kind and name, and the threads of a CPU."""
+    import platform
+
+    import torch
+
+    if device.startswith("cuda"):
+        return f"cuda {torch.cuda.get_device_name(device)}"
+    if device == "cpu":
+        instructions = torch.backends.cpu.get_cpu_capability()
+        return f"cpu {platform.machine()} {instructions} {torch.get_num_threads()} threads"
+    return device
+
+
+def wait_for(device: str) -> None:
+    """Return when the device has done what it was asked to, so that clocks tell the truth."""
+    import torch
+
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    elif device == "mps":
+        torch.mps.synchronize()

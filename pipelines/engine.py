@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -26,6 +27,23 @@ log = logging.getLogger(__name__)
 
 Evaluate = Callable[[Sequence[Row]], Tensor]
 """Rows to model outputs, (rows, C, h, w)."""
+
+
+class Batches(Protocol):
+    """Decides how many rows a batch has; `pipelines.pace` has the ways to."""
+
+    @property
+    def most(self) -> int:
+        """Rows in a batch at most. Cells for four such batches are in work at a time."""
+
+    def take(self, rows: int) -> int:
+        """How many of so many rows go into the next batch, from 1 to `rows`."""
+
+    def took(self, rows: int, seconds: float) -> None:
+        """A batch of so many rows took so long."""
+
+    def shrink(self, rows: int) -> None:
+        """So many rows do not fit in memory: `most` becomes less than that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +102,7 @@ def denoise(
     cells: Iterable[tuple[int, Callable[[], GuidedTrajectory]]],
     evaluate: Evaluate,
     *,
-    batch_rows: int,
+    batches: Batches,
     stop: Callable[[], bool] = lambda: False,
     free_memory: Callable[[], bool] = lambda: False,
     tally: Tally | None = None,
@@ -98,12 +116,12 @@ def denoise(
 
     Args:
         cells: number and maker of each cell's trajectory; a maker is called when its cell joins.
-        evaluate: computes the outputs of up to `batch_rows` rows.
-        batch_rows: rows in one call of `evaluate` at most. Halved when memory runs out.
+        evaluate: computes the outputs of a batch of rows.
+        batches: says how many rows go into one call of `evaluate`, and is told what it took.
         stop: asked before every batch; when true the engine ends without another event.
         free_memory: called when memory ran out; true if it freed something worth a retry.
         tally: counts rows and batches.
-        exact: fill every batch up to `batch_rows` with copies of its first row. Kernels choose
+        exact: fill every batch up to `batches.most` with copies of its first row. Kernels choose
             their order of summation by the batch's size, so a row's last bits depend on it;
             filled up, they depend on the row alone.
     Yields: what happened, in order. A cell ends with Finished or Failed unless stopped.
@@ -111,41 +129,33 @@ def denoise(
     tally = tally if tally is not None else Tally()
     waiting = deque(cells)
     live: list[_Live] = []
-    limit = _Limit(batch_rows, fixed=exact)
+    computing = _Computing(evaluate, batches, free_memory, tally, exact)
     while waiting or live:
-        yield from _admit(waiting, live, limit.rows)
+        yield from _admit(waiting, live, 4 * batches.most)
         unique = _merge(live)
         tally.rows_naive += sum(len(one.rows) for one in live)
         outputs: list[Tensor | Exception] = []
-        for chunk in split(unique, limit.rows):
+        while len(outputs) < len(unique):
             if stop():
                 return
             started = time.perf_counter()
-            outputs += _evaluate_safely(chunk, evaluate, limit, free_memory, tally)
-            _charge(live, len(outputs) - len(chunk), len(outputs), time.perf_counter() - started)
+            done = len(outputs)
+            outputs += computing.some(unique[done:])
+            _charge(live, done, len(outputs), time.perf_counter() - started)
         for one in live:
             yield from _advance(one, outputs)
         live = [one for one in live if not one.ended]
 
 
-def split(rows: Sequence[Row], most: int) -> list[Sequence[Row]]:
-    """Rows in as few chunks as `most` allows, of equal size give or take one.
-
-    Equal chunks waste least: 18 rows at most 16 go as 9 + 9, not as 16 + 2.
-    """
-    count = -(-len(rows) // most)
-    return [rows[len(rows) * i // count : len(rows) * (i + 1) // count] for i in range(count)]
-
-
 def _admit(
-    waiting: deque[tuple[int, Callable[[], GuidedTrajectory]]], live: list[_Live], most: int
+    waiting: deque[tuple[int, Callable[[], GuidedTrajectory]]], live: list[_Live], room: int
 ) -> Iterator[Failed]:
-    """Let cells join while a round still fits in four batches.
+    """Let cells join while there is room for their rows.
 
     Fewer live cells would leave batches half empty and miss equal rows; more would only delay
     the first finished picture.
     """
-    while waiting and sum(len(one.rows) for one in live) < 4 * most:
+    while waiting and sum(len(one.rows) for one in live) < room:
         cell, make = waiting.popleft()
         try:
             with torch.inference_mode():
@@ -180,51 +190,49 @@ def _bits(x: Tensor) -> bytes:
     return flat
 
 
-@dataclass(slots=True)
-class _Limit:
-    """Rows in a batch: at most so many, or exactly so many where that is fixed."""
+@dataclass(frozen=True, slots=True)
+class _Computing:
+    """The way from rows to outputs, memory permitting."""
 
-    rows: int
-    fixed: bool = False
+    evaluate: Evaluate
+    batches: Batches
+    free_memory: Callable[[], bool]
+    tally: Tally
+    exact: bool
 
+    def some(self, rows: Sequence[Row]) -> list[Tensor | Exception]:
+        """Outputs of the first of these rows, (1, C, h, w) each; an error where there is none.
 
-def _evaluate_safely(
-    chunk: Sequence[Row],
-    evaluate: Evaluate,
-    limit: _Limit,
-    free_memory: Callable[[], bool],
-    tally: Tally,
-) -> list[Tensor | Exception]:
-    """Outputs of a chunk, (1, C, h, w) each; the error in its place where a row has none.
+        Out of memory: free what is idle, then take smaller batches, then give up on the row.
+        """
+        chunk = rows[: self.batches.take(len(rows))]
+        try:
+            return self._batch(chunk)
+        except torch.OutOfMemoryError as error:
+            if self.free_memory():
+                return self.some(rows)
+            if self.exact:
+                most = self.batches.most
+                message = f"exact mode needs batches of {most} rows, which do not fit: {error}"
+                return [OutOfMemory(message)] * len(chunk)
+            if len(chunk) == 1:
+                return [OutOfMemory(f"one row does not fit in the device's memory: {error}")]
+            self.batches.shrink(len(chunk))
+            log.warning("out of memory at %d rows; taking fewer from now on", len(chunk))
+            return self.some(rows)
+        except Exception as error:  # one bad batch must not lose the others
+            log.exception("a batch of %d rows failed", len(chunk))
+            return [error] * len(chunk)
 
-    Out of memory: free what is idle, then halve the batch, then give up on the row.
-    """
-    try:
-        tally.batches += 1
-        tally.rows_computed += len(chunk)
-        filling = [chunk[0]] * (limit.rows - len(chunk) if limit.fixed else 0)
+    def _batch(self, chunk: Sequence[Row]) -> list[Tensor | Exception]:
+        filling = [chunk[0]] * (self.batches.most - len(chunk) if self.exact else 0)
+        started = time.perf_counter()
         with torch.inference_mode():
-            return [*torch.split(evaluate([*chunk, *filling])[: len(chunk)], 1)]
-    except torch.OutOfMemoryError as error:
-        tally.batches -= 1
-        tally.rows_computed -= len(chunk)
-        if free_memory():
-            return _evaluate_safely(chunk, evaluate, limit, free_memory, tally)
-        if limit.fixed:
-            message = f"exact mode needs batches of {limit.rows} rows, which do not fit: {error}"
-            return [OutOfMemory(message)] * len(chunk)
-        if len(chunk) == 1:
-            return [OutOfMemory(f"one row does not fit in the device's memory: {error}")]
-        limit.rows = max(1, len(chunk) // 2)
-        log.warning("out of memory at %d rows; batches of %d from now on", len(chunk), limit.rows)
-        return [
-            output
-            for part in split(chunk, limit.rows)
-            for output in _evaluate_safely(part, evaluate, limit, free_memory, tally)
-        ]
-    except Exception as error:  # one bad batch must not lose the others
-        log.exception("a batch of %d rows failed", len(chunk))
-        return [error] * len(chunk)
+            outputs = self.evaluate([*chunk, *filling])[: len(chunk)]
+        self.batches.took(len(chunk), time.perf_counter() - started)
+        self.tally.batches += 1
+        self.tally.rows_computed += len(chunk)
+        return [*torch.split(outputs, 1)]
 
 
 def _charge(live: Sequence[_Live], first: int, end: int, seconds: float) -> None:

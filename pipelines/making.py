@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.computing import Computing
 from pipelines.errors import ContactSheetError
 from pipelines.events import CellDone, CellFailed, Event, RunFinished, RunStarted, Stats
 from pipelines.manager import PipelineManager
+from pipelines.pace import Paces
 from pipelines.runs import Run
 from pipelines.samplers import SAMPLERS
 from pipelines.store import Store
@@ -42,13 +44,14 @@ class Maker:
 
     Args:
         store: None keeps nothing.
-        exact: as for `Studio`.
+        how: by which backend and in which batches rows are computed.
     """
 
-    def __init__(self, manager: PipelineManager, store: Store | None, exact: bool) -> None:
+    def __init__(self, manager: PipelineManager, store: Store | None, how: Computing) -> None:
         self.manager = manager
         self.store = store
-        self.exact = exact
+        self.how = how
+        self.paces = Paces(None if how.cache is None else how.cache / "batches.json")
         self._pace: dict[tuple[str, int | None, int | None], float] = {}
         """Seconds a row took, by model, width and height."""
 
@@ -107,7 +110,8 @@ class Maker:
                 lambda: run.stop_asked,
                 publish,
                 save,
-                self.exact,
+                self.how,
+                self.paces,
                 run.filmed,
             ),
             self.manager,
@@ -164,8 +168,8 @@ class Maker:
 
         manager = self.manager
         device = "" if manager.device == "cpu" else manager.device
-        mode = " exact" if self.exact else ""
-        return request.address(f"{manager.fingerprint(request.model)} {VERSION} {device}{mode}")
+        mark = self.how.mark
+        return request.address(f"{manager.fingerprint(request.model)} {VERSION} {device}{mark}")
 
     def _record(
         self, run: Run, cell: int, address: str | None, seconds: float, *,

@@ -34,6 +34,7 @@ class _Entry:
     bytes: int
     name: str
     users: int = 0
+    prepared: dict[Any, Any] = field(default_factory=dict)
     last_used: float = field(default_factory=time.monotonic)
 
 
@@ -149,6 +150,7 @@ class PipelineManager:
                 fingerprint=self.fingerprint(name),
                 device=self.device,
                 dtype=device_dtype(self.device),
+                prepared=held[family.components.index(family.denoiser)].prepared,
             )
         finally:
             with self._lock:

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pipelines import engine, samplers
+from pipelines.computing import Computer, Computing
+from pipelines.devices import device_memory
 from pipelines.errors import ContactSheetError, OutOfMemory
 from pipelines.events import CellDone, CellFailed, CellPreview, CellProgress, Event
 from pipelines.families.base import Family, Model
 from pipelines.guidance import Guidance, GuidedTrajectory
 from pipelines.manager import PipelineManager
+from pipelines.pace import Paces
 from pipelines.trajectory import initial_noise, trajectory
 from pipelines.types import Request
 
@@ -27,9 +30,6 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
     from torch import Tensor
-
-BATCH_ROWS = 16
-"""Rows in a batch. On two CPU cores the shipped model's rows cost least from here on."""
 
 PREVIEW_SHARE = 0.1
 """Previews may take this share of the time at most."""
@@ -44,7 +44,8 @@ class Job:
     Attributes:
         cells: complete Requests; those in `skip` are there already.
         save: keeps a finished picture; returns its file, or None if nothing is kept.
-        exact: make every cell's bits independent of its company.
+        how: by which backend, in which batches.
+        paces: what is known of batch sizes; grows.
         filmed: cells that show a preview after every evaluation, whatever that costs.
     """
 
@@ -55,7 +56,8 @@ class Job:
     stop: Callable[[], bool]
     publish: Callable[[Event], None]
     save: Callable[[int, Image], Path | None]
-    exact: bool = False
+    how: Computing
+    paces: Paces
     filmed: frozenset[int] = frozenset()
 
 
@@ -94,19 +96,20 @@ def _render_group(
     manager: PipelineManager,
     tally: engine.Tally,
 ) -> None:
-    conditions = _encode(family, model, [job.cells[cell] for cell in cells], job.exact)
+    computer = _computer(job, cells[0], family, model)
+    conditions = _encode(family, model, [job.cells[cell] for cell in cells], job.how.exact)
 
     def maker(request: Request) -> Callable[[], GuidedTrajectory]:
         return lambda: start(family, model, request, conditions)
 
     events = engine.denoise(
         [(cell, maker(job.cells[cell])) for cell in cells],
-        lambda rows: family.evaluate(model, rows),
-        batch_rows=BATCH_ROWS,
+        computer.evaluate,
+        batches=computer,
         stop=job.stop,
         free_memory=manager.free_idle,
         tally=tally,
-        exact=job.exact,
+        exact=job.how.exact,
     )
     clock = PreviewClock()
     for event in events:
@@ -124,6 +127,15 @@ def _render_group(
             case engine.Failed(cell, error):
                 clock.forget(cell)
                 job.publish(CellFailed(job.run, cell, job.cells[cell], explain(error)))
+    computer.remember()
+
+
+def _computer(job: Job, cell: int, family: Family, model: Model) -> Computer:
+    """What computes the rows of cells of one size, of which this is one."""
+    request = job.cells[cell]
+    assert request.width and request.height, "a cell's size is resolved before it is made"
+    latent = family.latent_shape(model, request.width, request.height)
+    return Computer(job.how, job.paces, family, model, latent, device_memory(model.device))
 
 
 def start(

@@ -19,13 +19,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines import samplers
+from pipelines import backends, samplers
 from pipelines.catalog import ModelInfo
+from pipelines.computing import Computing
 from pipelines.errors import Cancelled, ContactSheetError, InvalidRequest
 from pipelines.events import CellDone, CellFailed, Event, RunFinished, Stats
 from pipelines.families.base import check_sampler
 from pipelines.making import Maker, Plan
 from pipelines.manager import PipelineManager
+from pipelines.pace import cache_folder
 from pipelines.runs import Run, restored
 from pipelines.store import RunSummary, Store
 from pipelines.types import Request, Sheet
@@ -48,6 +50,10 @@ class Studio:
         device: `auto`, `cpu`, `cuda`, …
         budget: bytes that loaded models may take; None = from the device.
         exact: a cell's bits do not depend on what it is made together with; slower.
+        backend: what computes rows: `torch`, `compile`, `openvino`, or `auto` for the fastest.
+        batch: rows in a batch; None measures what is fastest, and remembers it in the user's
+            cache folder (CONTACT_SHEET_CACHE names another).
+    Raises: InvalidRequest, UnknownName: for a backend that is not here or a batch out of range.
     """
 
     def __init__(
@@ -58,7 +64,11 @@ class Studio:
         device: str = "auto",
         budget: int | None = None,
         exact: bool = False,
+        backend: str = "torch",
+        batch: int | None = None,
     ) -> None:
+        how = Computing(backend, batch, exact, cache_folder())
+        how.check()
         folders = [models] if isinstance(models, str | Path) else list(models)
         self.manager = PipelineManager(
             [Path(folder) for folder in folders], device=device, budget=budget
@@ -69,7 +79,7 @@ class Studio:
         self._queue: queue.Queue[tuple[Run, bool] | None] = queue.Queue()
         self._worker: threading.Thread | None = None
         self._closed = False
-        self._maker = Maker(self.manager, self.store, exact)
+        self._maker = Maker(self.manager, self.store, how)
 
     def models(self) -> list[ModelInfo]:
         """All models found, also those that cannot be used (they say why)."""
@@ -141,7 +151,8 @@ class Studio:
         if self._closed:
             raise InvalidRequest("this studio is closed")
         cells = [self.resolve(request) for request in sheet.expand()]
-        _ = self.manager.device  # its errors belong here, not in every cell
+        # Their errors belong here, not in every cell.
+        backends.fitting(self._maker.how.backend, self.manager.device)
         run = Run(sheet, cells, filmed=frozenset(filmed))
         if self.store is not None and listed:
             self.store.begin(run.id, sheet, cells)

@@ -15,6 +15,15 @@ AddModel = Callable[..., Path]
 """Copies a model: (name, like="tiny") to its new folder, which the test may damage."""
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache folder of the tests' own, for this process and those it starts."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONTACT_SHEET_CACHE", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A models folder. No test may change it: take `shelf` for that.

@@ -7,9 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.engine import Failed, Finished, Stepped, Tally, denoise, split
+from pipelines.engine import Failed, Finished, Stepped, Tally, denoise
 from pipelines.errors import ContactSheetError, OutOfMemory
 from pipelines.guidance import Guidance, GuidedTrajectory
+from pipelines.pace import Even
 from pipelines.samplers import SAMPLERS, build
 from pipelines.trajectory import initial_noise, trajectory
 from tests.analytic import BETAS
@@ -37,11 +38,11 @@ CONDITION = {value: torch.tensor(value) for value in (0.3, 0.7, 0.9)}
 EMPTY = torch.tensor(0.0)
 
 
-def run(makers, evaluate=network, **options):
+def run(makers, evaluate=network, batch_rows=5, **options):
     """Latents and failures by cell, and the tally."""
     tally = Tally()
-    options = {"batch_rows": 5, **options}
-    events = list(denoise(enumerate(makers), evaluate, tally=tally, **options))
+    batches = Even(batch_rows)
+    events = list(denoise(enumerate(makers), evaluate, tally=tally, batches=batches, **options))
     latents = {e.cell: e.latents for e in events if isinstance(e, Finished)}
     failed = {e.cell: e.error for e in events if isinstance(e, Failed)}
     return latents, failed, tally
@@ -104,16 +105,6 @@ def test_a_guidance_stop_sweep_shares_its_whole_prefix():
     assert tally.rows_computed == 8 * 2 + (5 + 3 + 1)
 
 
-@given(st.integers(0, 200), st.integers(1, 40))
-def test_split_is_even_and_complete(count, most):
-    rows = list(range(count))
-    chunks = split(rows, most)
-    assert [row for chunk in chunks for row in chunk] == rows
-    sizes = [len(chunk) for chunk in chunks]
-    assert len(sizes) == -(-count // most)
-    assert not sizes or max(sizes) - min(sizes) <= 1
-
-
 def test_batches_are_no_larger_than_asked():
     seen = []
 
@@ -131,7 +122,7 @@ def test_new_cells_join_as_others_finish():
     order = [
         (type(e).__name__, e.cell)
         for e in denoise(
-            enumerate([cell(seed=i, steps=3) for i in range(12)]), network, batch_rows=2
+            enumerate([cell(seed=i, steps=3) for i in range(12)]), network, batches=Even(2)
         )
     ]
     assert order.index(("Finished", 0)) < order.index(("Stepped", 11))
@@ -145,7 +136,7 @@ def test_stop_ends_before_the_next_batch():
         return network(rows)
 
     events = list(
-        denoise(enumerate([cell(steps=8)]), evaluate, batch_rows=4, stop=lambda: len(calls) >= 3)
+        denoise(enumerate([cell(steps=8)]), evaluate, batches=Even(4), stop=lambda: len(calls) >= 3)
     )
     assert len(calls) == 3
     assert [type(e) for e in events] == [Stepped] * 3
@@ -227,6 +218,6 @@ def test_seconds_are_shared_out_completely():
         spent.append(time.perf_counter() - started)
         return network(rows)
 
-    events = denoise(enumerate([cell(seed=i) for i in range(5)]), evaluate, batch_rows=3)
+    events = denoise(enumerate([cell(seed=i) for i in range(5)]), evaluate, batches=Even(3))
     shares = [e.seconds for e in events if isinstance(e, Finished)]
     assert sum(spent) <= sum(shares) < 1.5 * sum(spent) + 0.05

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from pipelines import OutOfMemory, Request, Sheet, Studio, engine, rendering
 from pipelines.axes import parse_axis
 from pipelines.events import CellDone
+from pipelines.families.base import evaluate
 from pipelines.manager import PipelineManager
+from pipelines.pace import USUAL, Even
 from tests.test_engine import cell, network, run
 from tests.tiny import save_sd
 
@@ -51,8 +53,8 @@ def latents(manager: PipelineManager, requests: list[Request]) -> list[torch.Ten
                 (i, lambda r=r: rendering.start(family, model, r, conditions))
                 for i, r in enumerate(requests)
             ],
-            lambda rows: family.evaluate(model, rows),
-            batch_rows=rendering.BATCH_ROWS,
+            lambda rows: evaluate(family, model, rows),
+            batches=Even(USUAL),
             exact=True,
         )
         made = {e.cell: e.latents for e in events if isinstance(e, engine.Finished)}

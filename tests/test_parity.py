@@ -14,7 +14,9 @@ from PIL import Image
 
 from bench.peer import Peer
 from pipelines import Request, Studio, engine, rendering
+from pipelines.families.base import evaluate
 from pipelines.manager import PipelineManager
+from pipelines.pace import Even
 from pipelines.samplers import SAMPLERS
 from presets import model_preset
 
@@ -48,7 +50,7 @@ def together(models: Path, requests: list[Request]) -> list[torch.Tensor]:
         ]
         latents: dict[int, torch.Tensor] = {}
         for event in engine.denoise(
-            cells, lambda rows: family.evaluate(model, rows), batch_rows=16
+            cells, lambda rows: evaluate(family, model, rows), batches=Even(16)
         ):
             assert not isinstance(event, engine.Failed), event
             if isinstance(event, engine.Finished):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines.errors import InvalidRequest
 from pipelines.samplers import SAMPLERS, Kind
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from pipelines.guidance import Row
     from pipelines.types import Request
@@ -24,6 +24,7 @@ class Model:
         components: by their names in `model_index.json`, without the scheduler.
         scheduler_config: the checkpoint's own, pristine.
         fingerprint: hash of all weights and configs.
+        prepared: what backends made of the denoiser, by their own keys; goes when it goes.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Model:
     fingerprint: str
     device: str
     dtype: Any
+    prepared: MutableMapping[Any, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class Family(Protocol):
     label: str
     components: tuple[str, ...]
     """Components to load, in loading order; others in the index are left alone."""
+    denoiser: str
+    """The component that evaluates rows."""
     sampler_kind: Kind
 
     def sizes(self, configs: Mapping[str, Mapping[str, Any]]) -> Sizes:
@@ -77,14 +81,23 @@ class Family(Protocol):
     def encode(self, model: Model, texts: Sequence[str]) -> list[Any]:
         """One condition a text, to stand in rows."""
 
-    def evaluate(self, model: Model, rows: Sequence[Row]) -> Tensor:
-        """Model outputs of rows, (rows, C, h, w)."""
+    def network(self, model: Model) -> nn.Module:
+        """The denoiser as a function of what `inputs` gives, which backends can trace."""
+
+    def inputs(self, model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:
+        """Rows as tensors, the first dimension of each being the row."""
 
     def denoised(self, model: Model, x: Tensor, t: Tensor, model_output: Tensor) -> Tensor:
         """The predicted clean latents, (1, C, h, w), from network input and output."""
 
     def decode(self, model: Model, latents: Tensor) -> Tensor:
         """Pictures, (B, 3, H, W) uint8 on the CPU, from latents (B, C, h, w)."""
+
+
+def evaluate(family: Family, model: Model, rows: Sequence[Row]) -> Tensor:
+    """Model outputs of rows, (rows, C, h, w), by torch as it is."""
+    output: Tensor = family.network(model)(*family.inputs(model, rows))
+    return output
 
 
 def check_sampler(family: Family, request: Request, config: Mapping[str, Any]) -> None:

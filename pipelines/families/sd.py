@@ -7,11 +7,24 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipelines.families.base import Model, Sizes
 from pipelines.guidance import Row
 from pipelines.samplers import Kind
+
+
+class _Network(nn.Module):
+    """The UNet as a function of three tensors."""
+
+    def __init__(self, unet: nn.Module) -> None:
+        super().__init__()
+        self.unet = unet
+        self.eval()
+
+    def forward(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+        output: Tensor = self.unet(x, t, encoder_hidden_states=condition, return_dict=False)[0]
+        return output
 
 
 class StableDiffusion:
@@ -20,6 +33,7 @@ class StableDiffusion:
     id = "sd"
     label = "Stable Diffusion 1.x / 2.x"
     components = ("tokenizer", "text_encoder", "unet", "vae")
+    denoiser = "unet"
     sampler_kind: Kind = "diffusion"
 
     def sizes(self, configs: Mapping[str, Mapping[str, Any]]) -> Sizes:
@@ -52,14 +66,14 @@ class StableDiffusion:
             states = encoder(tokens.input_ids.to(model.device), attention_mask=mask)[0]
         return list(states.to(model.dtype).split(1))
 
-    def evaluate(self, model: Model, rows: Sequence[Row]) -> Tensor:
+    def network(self, model: Model) -> nn.Module:
+        return _Network(model.components["unet"])
+
+    def inputs(self, model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:
+        """x (rows, C, h, w), t (rows,) float32, text embeddings (rows, tokens, D)."""
         x = torch.cat([row.x for row in rows])
         t = torch.stack([row.t.to(torch.float32) for row in rows]).to(model.device)
-        condition = torch.cat([row.condition for row in rows])
-        output: Tensor = model.components["unet"](
-            x, t, encoder_hidden_states=condition, return_dict=False
-        )[0]
-        return output
+        return x, t, torch.cat([row.condition for row in rows])
 
     def denoised(self, model: Model, x: Tensor, t: Tensor, model_output: Tensor) -> Tensor:
         """The clean latents the network sees behind its input.

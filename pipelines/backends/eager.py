@@ -1,0 +1,27 @@
+"""torch as it is: any batch size, nothing to prepare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from pipelines.backends.base import Place
+from pipelines.pace import SIZES
+
+
+class Eager:
+    """The network itself."""
+
+    static = False
+
+    def __init__(self, network: nn.Module, place: Place, sizes: Sequence[int]) -> None:
+        self._network = network
+
+    def __call__(self, inputs: Sequence[Tensor]) -> Tensor:
+        output: Tensor = self._network(*inputs)
+        return output
+
+    @classmethod
+    def sizes(cls, network: nn.Module, memory: int) -> tuple[int, ...]:
+        return SIZES
