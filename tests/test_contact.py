@@ -10,7 +10,7 @@ from PIL import Image
 
 from pipelines import InvalidRequest, Request, Sheet
 from pipelines.axes import parse_axis
-from pipelines.contact import SheetFolder, check_folder
+from pipelines.contact import SheetFolder, SheetRecord, check_folder
 from pipelines.events import CellDone, CellFailed, Stats
 from pipelines.grid import FAILED, GAP, draw_grid
 from pipelines.labels import axis_title, column_texts, file_stem, row_texts
@@ -116,3 +116,9 @@ def test_a_place_that_cannot_be_written_is_refused_beforehand(tmp_path: Path) ->
         with pytest.raises(InvalidRequest, match="is a file"):
             check_folder(bad)
     check_folder(tmp_path / "to" / "be" / "made")
+
+
+def test_the_winner_is_named_by_its_place() -> None:
+    record = SheetRecord(sheet("seed=1,2", "steps=5,6,7"))
+    assert json.loads(record.text(Stats(), winner=4))["winner"] == [1, 1]
+    assert json.loads(record.text(Stats()))["winner"] is None

@@ -39,7 +39,7 @@ def test_what_is_needed_lies_between_two_points() -> None:
     assert needed(counts, distances, 32 / 2**1.5) == pytest.approx(4 * 2**1.5)
     assert needed(counts, distances, 40.0) == 4
     assert needed(counts, distances, 7.0) is None
-    assert needed((4, 8, 16), (5.0, 20.0, 5.0), 10.0) == pytest.approx(8 * 2**0.5), (
+    assert needed((2, 4, 8, 16), (20.0, 5.0, 20.0, 5.0), 10.0) == pytest.approx(8 * 2**0.5), (
         "coming within it once is not enough"
     )
 
