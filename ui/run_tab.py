@@ -74,7 +74,8 @@ class RunTab:
                 "Stop", variant="stop", interactive=False, elem_id=f"{self.id}-stop", min_width=90
             )
         self.problem = gr.HTML(elem_id=f"{self.id}-problem", visible=False)
-        self.waiting = gr.State(None)
+        # Not a gr.State: with one, Gradio holds a stream to every page open.
+        self.waiting = gr.JSON(None, visible=False)
         with gr.Group(visible=False, elem_id=f"{self.id}-confirm") as self.confirm:
             self.question = gr.HTML(elem_classes="cs-question")
             with gr.Row():
@@ -229,7 +230,7 @@ class RunTab:
     def _ask(self, fields: Mapping[str, Any] | None, question: str) -> Update:
         """The question before a large run, and what it is about; None takes it away."""
         return {
-            self.waiting: fields,
+            self.waiting: None if fields is None else dict(fields),
             self.confirm: gr.Group(visible=fields is not None),
             self.question: f'<p class="cs-question-text" role="alert">{question}</p>',
         }
