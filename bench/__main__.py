@@ -1,9 +1,11 @@
 """Measures Contact Sheet against diffusers' own pipeline on this machine.
 
-    python -m bench [--pairs 5] [--only "one picture"] [--json bench/results/latest.json]
+    python -m bench [--pairs 5] [--only "8 guidance scales"] [--backend openvino] [--sd15]
 
 Close everything else first. Every ratio is ours by theirs, so less is better, and has the
-largest pixel difference beside it: a fast wrong picture would show there.
+largest pixel difference beside it: a fast wrong picture would show there. "of naive" is the share
+of a cell-by-cell loop's denoiser rows that were computed; "of limit" the denoiser's FLOPs over
+what this machine's float32 matrix products would reach in the same time, all else included.
 """
 
 from __future__ import annotations
@@ -23,15 +25,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from bench.timing import Comparison, compare
+from bench.timing import compare
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from bench.peer import Peer
     from pipelines import Request, Sheet, Studio
+    from pipelines.events import Stats
 
 HERE = Path(__file__).parents[1]
 
@@ -44,44 +46,90 @@ def main(
     only: Annotated[
         list[str] | None, typer.Option(help="Comparisons to make; may be given several times.")
     ] = None,
+    backend: Annotated[str, typer.Option(help="What computes our rows.")] = "torch",
+    sd15: Annotated[
+        bool, typer.Option(help="A random UNet of SD 1.5's size at 256 px: many minutes.")
+    ] = False,
     json_file: Annotated[Path, typer.Option("--json", help="Where the figures go.")] = (
         HERE / "bench" / "results" / "latest.json"
     ),
 ) -> None:
     """Measure, print a table, write JSON."""
+    with tempfile.TemporaryDirectory() as folder:
+        shelf = HERE / "models"
+        if sd15:
+            from bench import random_sd15
+
+            shelf, model, size = Path(folder), random_sd15.ID, 256
+            random_sd15.build(HERE / "models" / "emoji", shelf)
+        else:
+            size = None
+        cold = None if sd15 else cold_start(model, prompt)
+        figures = measure(shelf, model, prompt, steps, size, pairs, only, backend)
+    if cold is not None:
+        Console().print(f"cold start, fresh process to file on disk: {cold:.1f} s")
+        figures["cold_start_seconds"] = round(cold, 2)
+    json_file.parent.mkdir(parents=True, exist_ok=True)
+    json_file.write_text(json.dumps(figures, indent=2) + "\n")
+    Console().print(f"written to {json_file}")
+
+
+def measure(
+    shelf: Path,
+    model: str,
+    prompt: str,
+    steps: int,
+    size: int | None,
+    pairs: int,
+    only: Sequence[str] | None,
+    backend: str,
+) -> dict[str, Any]:
+    """All comparisons, each printed as it comes."""
+    from bench.limit import matmul_rate, row_flops
     from bench.peer import Peer
     from pipelines import InvalidRequest, Request, Studio
 
-    cold = cold_start(model, prompt)
-    studio = Studio(HERE / "models", device="cpu")
+    studio = Studio(shelf, device="cpu", backend=backend)
     request = studio.resolve(
-        Request(model=model, prompt=prompt, sampler="ddim", steps=steps, guidance_scale=5.0)
-    )
+        Request(
+            model=model, prompt=prompt, sampler="ddim", steps=steps, guidance_scale=5.0,
+            width=size, height=size,
+        )
+    )  # fmt: skip
     sheets = all_sheets(request)
     unknown = [name for name in only or [] if name not in sheets]
     if unknown:
         raise InvalidRequest(f"no comparison {unknown[0]!r}; there are {', '.join(sheets)}")
     peer = Peer.load(studio.manager.locate(request.model).path)
-    comparisons = []
+    assert request.width is not None and request.height is not None
+    flops, rate = row_flops(peer.pipe, request.width, request.height), matmul_rate()
+    print(f"{backend}: {flops / 1e9:.2f} GFLOP a row, matrix products at {rate / 1e9:.0f} GFLOP/s")
+    print(HEADER)
+    found = []
     for name in only or sheets:
-        sheet = sheets[name]
-        cells = [studio.resolve(cell) for cell in sheet.expand()]
-        comparisons.append(
-            compare(name, partial(ours, studio, sheet), partial(theirs, peer, cells), pairs)
-        )
+        costs: list[Stats] = []
+        cells = [studio.resolve(cell) for cell in sheets[name].expand()]
+        work = partial(ours, studio, sheets[name], costs)
+        one = compare(name, work, partial(theirs, peer, cells), pairs)
+        cost = costs[-1]
+        summary: dict[str, Any] = {
+            **one.summary(),
+            "rows": cost.rows_computed,
+            "rows_naive": cost.rows_naive,
+            "batches": cost.batches,
+        }
+        summary["of_limit"] = round(cost.rows_computed * flops / rate / summary["ours_seconds"], 3)
+        print(line(summary), flush=True)
+        found.append({**summary, "ours_all": one.ours, "peer_all": one.peer})
     studio.close()
-    report(comparisons, cold)
-    figures = {
+    return {
         "settings": json.loads(request.to_json()),
+        "backend": backend,
         "machine": machine(),
-        "cold_start_seconds": round(cold, 2),
-        "comparisons": [
-            {**one.summary(), "ours_all": one.ours, "peer_all": one.peer} for one in comparisons
-        ],
+        "matmul_gflops": round(rate / 1e9, 1),
+        "row_gflop": round(flops / 1e9, 3),
+        "comparisons": found,
     }
-    json_file.parent.mkdir(parents=True, exist_ok=True)
-    json_file.write_text(json.dumps(figures, indent=2) + "\n")
-    Console().print(f"written to {json_file}")
 
 
 def cold_start(model: str, prompt: str) -> float:
@@ -118,11 +166,16 @@ def all_sheets(request: Request) -> dict[str, Sheet]:
     }
 
 
-def ours(studio: Studio, sheet: Sheet) -> list[Image]:
-    """All cells in one run."""
-    from pipelines.events import CellDone
+def ours(studio: Studio, sheet: Sheet, costs: list[Stats]) -> list[Image]:
+    """All cells in one run; what it cost is added to `costs`."""
+    from pipelines.events import CellDone, RunFinished
 
-    done = {event.cell: event.image for event in studio.run(sheet) if isinstance(event, CellDone)}
+    done = {}
+    for event in studio.run(sheet):
+        if isinstance(event, CellDone):
+            done[event.cell] = event.image
+        elif isinstance(event, RunFinished):
+            costs.append(event.stats)
     return [done[cell] for cell in range(len(sheet.indices()))]
 
 
@@ -141,24 +194,20 @@ def machine() -> dict[str, Any]:
     }
 
 
-def report(comparisons: list[Comparison], cold: float) -> None:
-    """Print the figures as a table."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("what", "ours, s", "diffusers, s", "ratio", "from – to", "pixels apart"):
-        table.add_column(name, justify="left" if name == "what" else "right")
-    for one in comparisons:
-        s = one.summary()
-        table.add_row(
-            str(s["name"]),
-            f"{s['ours_seconds']:.2f}",
-            f"{s['peer_seconds']:.2f}",
-            f"{s['ratio']:.2f}×",
-            f"{s['ratio_min']:.2f} – {s['ratio_max']:.2f}",
-            f"{s['pixels_apart']}/255",
-        )
-    console = Console()
-    console.print(table)
-    console.print(f"cold start, fresh process to file on disk: {cold:.1f} s")
+HEADER = (
+    f"{'what':22}{'ours':>8}{'diffusers':>11}{'ratio':>8}{'from – to':>15}{'faster':>8}"
+    f"{'apart':>8}{'rows':>7}{'of naive':>10}{'batches':>9}{'of limit':>10}"
+)
+
+
+def line(s: dict[str, Any]) -> str:
+    """One comparison as a row below `HEADER`."""
+    spread = f"{s['ratio_min']:.2f} – {s['ratio_max']:.2f}"
+    return (
+        f"{s['name']:22}{s['ours_seconds']:>7.2f}s{s['peer_seconds']:>10.2f}s{s['ratio']:>7.2f}×"
+        f"{spread:>15}{1 / s['ratio']:>7.2f}×{s['pixels_apart']:>4}/255{s['rows']:>7}"
+        f"{s['rows'] / s['rows_naive']:>10.0%}{s['batches']:>9}{s['of_limit']:>10.0%}"
+    )
 
 
 if __name__ == "__main__":

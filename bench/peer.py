@@ -21,7 +21,7 @@ class Peer:
     """
 
     def __init__(self, pipe: Any) -> None:
-        self._pipe = pipe
+        self.pipe = pipe
         self._config = pipe.scheduler.config
         pipe.set_progress_bar_config(disable=True)
 
@@ -46,8 +46,8 @@ class Peer:
             options[row.seed_option] = request.seed
         # Each from the pristine config: overrides stick to a config derived from another.
         scheduler = getattr(diffusers, row.scheduler).from_config(self._config, **options)
-        self._pipe.scheduler = scheduler
-        return self._pipe(
+        self.pipe.scheduler = scheduler
+        return self.pipe(
             request.prompt,
             negative_prompt=request.negative_prompt,
             num_inference_steps=request.steps,
