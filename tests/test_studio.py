@@ -127,6 +127,47 @@ def test_a_new_seed_computes_that_one_only(studio):
     assert {e.cell for e in events if isinstance(e, CellProgress)} == {1}
 
 
+def test_a_finished_sheet_comes_back_within_a_second(models, tmp_path):
+    sheet = Sheet(base=BASE, axes=(axis("seed", *range(5)), axis("guidance_scale", 1, 2, 3, 4, 5)))
+    for _ in range(2):
+        studio = Studio(models, tmp_path / "outputs", device="cpu")
+        started = time.perf_counter()
+        events, cells = make(studio, sheet)
+        seconds = time.perf_counter() - started
+        studio.close()
+    assert all(cells[i].cached for i in range(25)), "a fresh process finds them on disk"
+    assert events[-1].stats.rows_computed == 0
+    assert seconds < 1
+
+
+def test_a_sheet_of_5_by_5_grown_to_5_by_6_computes_the_new_column(studio):
+    def grid(*scales):
+        return Sheet(base=BASE, axes=(axis("seed", *range(5)), axis("guidance_scale", *scales)))
+
+    events, _ = make(studio, grid(2, 3, 4, 5, 6))
+    assert events[-1].stats.rows_naive == 25 * 8
+    events, cells = make(studio, grid(2, 3, 4, 5, 6, 7))
+    assert [i for i in range(30) if not cells[i].cached] == [5, 11, 17, 23, 29]
+    assert events[-1].stats.rows_naive == events[-1].stats.rows_computed == 5 * 8
+
+
+def test_eight_guidance_stops_need_far_fewer_rows(studio):
+    """The cells alone would compute 1.6 times as many rows, or more, and look the same."""
+    base = BASE.replace(steps=16, sampler="dpmpp_2m")
+    stops = tuple(k / 8 for k in range(1, 9))
+    sheet = Sheet(base=base, axes=(axis("guidance_stop", *stops),))
+    events, cells = make(studio, sheet)
+    stats = events[-1].stats
+    assert stats.rows_naive == 8 * 16 + sum(2 * k for k in range(1, 9))
+    assert stats.rows_naive >= 1.6 * stats.rows_computed
+    alone = Studio(studio.manager.folders[0], device="cpu")
+    for number in (0, 3, 7):
+        picture = alone.image(base.replace(guidance_stop=stops[number]))
+        difference = ImageChops.difference(cells[number].image, picture)
+        assert max(high for _, high in difference.getextrema()) <= 2
+    alone.close()
+
+
 def test_a_damaged_picture_is_made_again(studio):
     _, first = make(studio, Sheet(base=BASE))
     first[0].file.write_bytes(first[0].file.read_bytes()[:50])
