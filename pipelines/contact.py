@@ -93,9 +93,14 @@ class SheetFolder:
             raise InvalidRequest(f"{self.folder} cannot be written: {error.strerror}") from None
 
 
+def nearest_existing(path: Path) -> Path | None:
+    """The path itself, or the first of its parents that is there."""
+    return next((p for p in (path.absolute(), *path.absolute().parents) if p.exists()), None)
+
+
 def check_folder(folder: Path) -> None:
     """Raises: InvalidRequest: before any work, if the folder could not be written after it."""
-    place = next((p for p in (folder.absolute(), *folder.absolute().parents) if p.exists()), None)
+    place = nearest_existing(folder)
     if place is not None and not place.is_dir():
         raise InvalidRequest(f"{place} is a file; name a folder with --out")
     if place is None or not os.access(place, os.W_OK):

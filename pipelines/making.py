@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,7 +60,13 @@ class Maker:
         """What these complete Requests would cost."""
         from pipelines.guidance import Guidance
 
-        new = [cell for cell in cells if not self._is_kept(cell)]
+        context = cache(self._context)
+        new = [
+            cell
+            for cell in cells
+            if self.store is None
+            or not self.store.path(cell.address(context(cell.model))).is_file()
+        ]
         rows = 0
         seconds: float | None = 0.0
         for cell in new:
@@ -69,9 +76,6 @@ class Maker:
             rows += cost
             seconds = None if pace is None or seconds is None else seconds + pace * cost
         return Plan(len(cells), len(cells) - len(new), rows, seconds)
-
-    def _is_kept(self, request: Request) -> bool:
-        return self.store is not None and self.store.path(self.address(request)).is_file()
 
     def make(self, run: Run, previews: bool) -> None:
         """Make a run to its end, and publish and record what happens."""
@@ -139,10 +143,11 @@ class Maker:
     def _addresses(self, run: Run) -> dict[int, str]:
         """Where each cell's picture belongs in the store; without one, nowhere."""
         addresses: dict[int, str] = {}
+        context = cache(self._context)
         for cell, request in enumerate(run.requests if self.store is not None else ()):
             # A model may have gone since `submit`; `render` tells its cells why they fail.
             with suppress(ContactSheetError):
-                addresses[cell] = self.address(request)
+                addresses[cell] = request.address(context(request.model))
         return addresses
 
     def _publish_cached(self, run: Run, addresses: Mapping[int, str]) -> frozenset[int]:
@@ -164,12 +169,15 @@ class Maker:
 
     def address(self, request: Request) -> str:
         """Where the picture of a complete Request lies in the store."""
+        return request.address(self._context(request.model))
+
+    def _context(self, model: str) -> str:
+        """What decides a picture beside its Request. Looks at every file of the model."""
         from pipelines.engine import VERSION
 
         manager = self.manager
         device = "" if manager.device == "cpu" else manager.device
-        mark = self.how.mark
-        return request.address(f"{manager.fingerprint(request.model)} {VERSION} {device}{mark}")
+        return f"{manager.fingerprint(model)} {VERSION} {device}{self.how.mark}"
 
     def _record(
         self, run: Run, cell: int, address: str | None, seconds: float, *,

@@ -23,6 +23,7 @@ from rich.progress import (
 from rich.table import Table
 
 from pipelines import ContactSheetError, InvalidRequest
+from pipelines.contact import nearest_existing
 from pipelines.events import CellDone, CellFailed, CellProgress
 from pipelines.runs import Run
 
@@ -86,11 +87,11 @@ def check_writable(out: Path) -> None:
     try:
         if out.is_dir():
             raise InvalidRequest(f"{out} is a folder; name a file in it")
-        place = next((p for p in out.absolute().parents if p.exists()), None)
-        target = out if out.exists() else place
+        place = nearest_existing(out)
     except OSError as error:
         raise InvalidRequest(f"{out} cannot be written: {error.strerror}") from None
-    if target is None or not os.access(target, os.W_OK) or (place and not place.is_dir()):
+    usable = place is not None and (place.is_dir() or place == out.absolute())
+    if place is None or not usable or not os.access(place, os.W_OK):
         raise InvalidRequest(f"{out} cannot be written; choose another place with --out")
 
 
