@@ -111,6 +111,8 @@ def test_ctrl_c_ends_it_quietly_and_an_open_page_survives_the_restart(
     pages.fill(page, Prompt="a boat", Steps=1000)
     pages.generate(page)
     pages.wait_status(page, "running")
+    # Before the first step the run still imports torch, which no signal can hurry.
+    page.locator(".cs-cell img").first.wait_for(timeout=60_000)
     server.send_signal(signal.SIGINT)
     _, errors = server.communicate(timeout=15)
     assert server.returncode == 0
