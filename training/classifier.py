@@ -35,7 +35,7 @@ class Config:
     """Everything that decides the run, apart from the machine's speed."""
 
     channels: tuple[int, ...] = (32, 64, 128, 256)
-    batch: int = 96
+    batch: int = 64
     matrix_rate: float = 0.02
     rate: float = 2e-3
     warmup: float = 0.05

@@ -20,6 +20,7 @@ from training.muon import Muon, split_parameters
 from training.vae import BY_ELEMENT, build_vae, gradient_loss, load_pictures, psnr_on_white
 from training.vae import Config as VaeConfig
 
+FROZEN = Path(__file__).with_name("frozen") / "autoencoder.safetensors"
 CHECKPOINT = Path("vae") / "decoder.safetensors"
 
 
@@ -38,10 +39,16 @@ class Config:
 
 
 def load_vae(cache: Path) -> AutoencoderKL:
-    """The trained autoencoder, with the further trained decoder where there is one."""
+    """The trained autoencoder, with the further trained decoder where there is one.
+
+    Where the cache has none, it is the frozen one: the UNet, its siblings and the ControlNets all
+    need the same latents, however far apart they are trained.
+    """
     vae = build_vae(VaeConfig()).eval()
-    tensors, _ = common.load_checkpoint(cache / "vae" / "checkpoint.safetensors")
-    vae.load_state_dict(common.part(tensors, "vae"))
+    path = cache / "vae" / "checkpoint.safetensors"
+    tensors, state = common.load_checkpoint(path if path.exists() else FROZEN)
+    common.log.info("autoencoder of step %s", state.get("step"))
+    vae.load_state_dict({name: t.float() for name, t in common.part(tensors, "vae").items()})
     if (cache / CHECKPOINT).exists():
         tensors, _ = common.load_checkpoint(cache / CHECKPOINT)
         vae.decoder.load_state_dict(common.part(tensors, "decoder"))

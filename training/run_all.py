@@ -1,8 +1,9 @@
 """All stages in order: data, autoencoder, UNet, decoder, judge, export, evaluation.
 
-    python -m training.run_all [--vae-minutes 25] [--unet-minutes 80] [--decoder-minutes 12]
+    python -m training.run_all [--vae-minutes 45] [--unet-minutes 80] [--decoder-minutes 12]
                                [--resume]
 
+With `--vae-minutes 0` the autoencoder of `training/frozen` is used, unless the cache has one.
 Each stage is a process of its own, so that each starts with fresh memory and keeps its own log.
 """
 
@@ -29,8 +30,9 @@ def commands(
     """The arguments of `python -m` for each stage after the data, in order."""
     again = ["--resume"] if resume else []
     place = ["--cache", str(cache)]
+    first = [["training.vae", "--minutes", str(vae_minutes), *place, *again]]
     return [
-        ["training.vae", "--minutes", str(vae_minutes), *place, *again],
+        *(first if vae_minutes else []),
         ["training.unet", "--minutes", str(unet_minutes), *place, *again],
         ["training.decoder", "--minutes", str(decoder_minutes), *place, *again],
         ["training.classifier", *place, *again],

@@ -50,7 +50,7 @@ class Config:
     matrix_rate: float = 0.02
     rate: float = 1e-3
     text_rate: float = 0.2
-    text_minutes: float = 6.0
+    text_minutes: float = 5.0
     warmup: float = 0.03
     weight_decay: float = 0.01
     caption_dropout: float = 0.1

@@ -1,6 +1,6 @@
 """Stage 1: the autoencoder, 128×128×3 pixels to 16×16×4 latents and back.
 
-    python -m training.vae --minutes 30 [--resume]
+    python -m training.vae --minutes 45 [--resume]
 
 Loss: L1 + L2 + gradient L1 + a tiny KL term; the schedule follows the clock, not a step count.
 Source: Kingma & Welling 2013, arXiv:1312.6114; Rombach et al. 2022, arXiv:2112.10752.
@@ -43,7 +43,7 @@ class Config:
     gradient_weight: float = 1.0
     kl_weight: float = 1e-6
     seed: int = 0
-    minutes: float = 25.0
+    minutes: float = 45.0
     checkpoint_minutes: float = 3.0
 
 

@@ -16,7 +16,7 @@ from training.data.captions import BACKGROUND_NAMES, all_phrases
 from training.data.colours import BACKGROUNDS, background_rgb, nearest_background
 from training.data.concepts import Concept
 from training.data.drawings import STYLES, compose
-from training.decoder import CHECKPOINT, decoder_loss, load_vae
+from training.decoder import CHECKPOINT, FROZEN, decoder_loss, load_vae
 from training.evaluate import corner_colour
 from training.export import export, read_config
 from training.latents import Latents, fold_normalisation
@@ -178,6 +178,19 @@ def test_stages_run_in_order_with_their_minutes() -> None:
     assert stages[1][1:3] == ["--minutes", "7.0"]
     assert stages[2][1:3] == ["--minutes", "3.0"]
     assert ["--resume" in stage for stage in stages] == [True] * 4 + [False] * 2
+
+
+def test_without_minutes_the_autoencoder_is_the_frozen_one(tmp_path: Path) -> None:
+    stages = commands(Path("c"), Path("o"), 0, 7.0, 3.0, False)
+    assert stages[0][0] == "training.unet"
+    frozen, _ = common.load_checkpoint(FROZEN)
+    weights = load_vae(tmp_path).state_dict()
+    assert all(t.float().equal(weights[name]) for name, t in common.part(frozen, "vae").items())
+    pixels = torch.zeros(1, 3, 64, 64)
+    pixels[..., 16:48, 16:48] = 1
+    with torch.no_grad():
+        again = load_vae(tmp_path)(pixels).sample
+    assert float((again - pixels).abs().mean()) < 0.05, "it is trained"
 
 
 def test_the_decoder_learns_and_the_encoder_stays(vae: AutoencoderKL) -> None:
