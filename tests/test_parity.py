@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from bench.peer import Peer
@@ -35,6 +37,13 @@ BASE = Request(
 @lru_cache(maxsize=4)
 def peer_of(folder: Path) -> Peer:
     return Peer.load(folder)
+
+
+def diffusers_latents(models: Path, request: Request) -> Any:
+    """diffusers takes no guidance below 1: 0 is the negative prompt alone."""
+    if request.guidance_scale == 0:
+        request = request.replace(prompt=request.negative_prompt, guidance_scale=1.0)
+    return peer_of(models / request.model).make(request, output_type="latent")
 
 
 def together(models: Path, requests: list[Request]) -> list[torch.Tensor]:
@@ -71,6 +80,35 @@ def test_every_sampler_and_schedule_in_one_sheet(models: Path, name: str) -> Non
         theirs = peer_of(models / name).make(request, output_type="latent")
         apart = float((ours - theirs).abs().max())
         assert apart <= 1e-4, f"{request.sampler} {request.schedule}: latents {apart:.1e} apart"
+
+
+CELLS = st.builds(
+    lambda pair, **fields: BASE.replace(
+        sampler=pair[0], schedule=pair[1], width=32, height=32, **fields
+    ),
+    st.sampled_from(PAIRS),
+    prompt=st.sampled_from(["", "an apple", "two pears on a plate"]),
+    negative_prompt=st.sampled_from(["", "a pear"]),
+    guidance_scale=st.sampled_from([0.0, 1.0, 2.5, 4.5, 8.0]),
+    guidance_rescale=st.sampled_from([0.0, 0.5]),
+    steps=st.integers(1, 6),
+    seed=st.integers(0, 3),
+)
+
+
+@pytest.mark.usefixtures("one_thread")
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(name=st.sampled_from(["tiny", "tinyv"]), cells=st.lists(CELLS, min_size=2, max_size=6))
+def test_a_random_sheet_is_its_cells(models: Path, name: str, cells: list[Request]) -> None:
+    usable = [c for c in cells if name == "tiny" or SAMPLERS[c.sampler].v_prediction]
+    assume(usable)
+    requests = [cell.replace(model=name) for cell in usable]
+    for request, ours in zip(requests, together(models, requests), strict=True):
+        apart = float((ours - diffusers_latents(models, request)).abs().max())
+        assert apart <= 1e-4, f"{request}: latents {apart:.1e} apart"
+    backwards = together(models, requests[::-1])[::-1]
+    for ours, again in zip(together(models, requests), backwards, strict=True):
+        assert float((ours - again).abs().max()) <= 1e-4
 
 
 @pytest.mark.usefixtures("one_thread")
