@@ -27,7 +27,7 @@ def shoot(page: Page, path: Path) -> None:
 
 
 def take(folder: Path) -> None:
-    """One file a tab and colour scheme: `text-to-image-light.png`, `sheet-dark.png`, …"""
+    """One file a tab and colour scheme: `text-to-image-light.png`, `samplers-dark.png`, …"""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as outputs, sync_playwright() as playwright:
         studio = Studio(MODELS, outputs)
@@ -55,9 +55,10 @@ def take(folder: Path) -> None:
             page.wait_for_timeout(500)
             shoot(page, folder / f"sheet-{scheme}.png")
             page.get_by_role("tab", name="Samplers", exact=True).click()
+            tab.get_by_label("Prompt", exact=True).fill("a red apple")
             pages.generate(page)
-            page.locator('.cs-tab:visible .cs-run[data-status="done"]').wait_for(timeout=240_000)
-            page.get_by_text("Distance to the converged picture").wait_for(timeout=240_000)
+            page.get_by_role("button", name="Measure the distance").click(timeout=240_000)
+            page.get_by_text("Measured order").wait_for(timeout=240_000)
             page.wait_for_timeout(1000)
             page.mouse.move(0, 0)
             page.screenshot(path=folder / f"samplers-{scheme}.png", full_page=True)
