@@ -111,6 +111,7 @@ class Computer:
         names = backends.fitting(chosen, model.device)
         if chosen == backends.AUTO:
             names = [name for name in names if self._worth_trying(name)]
+        self._sizes = {name: self._sizes_of(name) for name in names}
         self._batches = {name: self._batches_of(name) for name in names}
         self._turn = names[0]
 
@@ -172,7 +173,7 @@ class Computer:
             return Even(self._how.batch or USUAL)
         return Measured(
             self._paces.get(self._key_of(name)),
-            self._sizes(name),
+            self._sizes[name],
             static=backends.denoiser_class(name).static,
         )
 
@@ -182,7 +183,7 @@ class Computer:
         library = backends.BACKENDS[name].library
         return f"{self._key} {name} {library} {version(library)}"
 
-    def _sizes(self, name: str) -> tuple[int, ...]:
+    def _sizes_of(self, name: str) -> tuple[int, ...]:
         if self._how.batch is not None or self._how.exact:
             return (self._how.batch or USUAL,)
         network = self._family.network(self._model)
@@ -191,7 +192,7 @@ class Computer:
     def _denoiser(self, name: str) -> Denoiser:
         from pipelines.backends.base import Place
 
-        sizes = self._sizes(name)
+        sizes = self._sizes[name]
         prepared = self._model.prepared
         if (name, sizes) not in prepared:
             place = Place(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -68,6 +68,11 @@ def reference(request: Request) -> Request:
     return request.replace(sampler=sampler, schedule=schedule, steps=REFERENCE_STEPS)
 
 
+def longest(cells: Iterable[CellView]) -> Request:
+    """The Request with the most steps."""
+    return max((cell.request for cell in cells), key=lambda request: request.steps)
+
+
 def curves(snapshot: Snapshot, converged: Image | None, tolerance: float) -> list[Curve]:
     """One curve a row of a comparison that has finished cells.
 
@@ -76,10 +81,8 @@ def curves(snapshot: Snapshot, converged: Image | None, tolerance: float) -> lis
         tolerance: the distance that `needed` is asked for.
     """
     target = None if converged is None else as_array(converged)
-    width = len(snapshot.sheet.axes[-1].values)
     found = []
-    for number, name in enumerate(row_texts(snapshot.sheet)):
-        row = snapshot.cells[number * width : (number + 1) * width]
+    for name, row in zip(row_texts(snapshot.sheet), snapshot.rows, strict=True):
         cells = sorted((cell for cell in row if cell.status == "done"), key=_evaluations)
         if not cells:
             continue

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -77,6 +77,12 @@ class Snapshot:
     rate: float
     seconds_left: float | None
     winner: int | None = None
+
+    @property
+    def rows(self) -> list[Sequence[CellView]]:
+        """The cells as a table has them: one row for each of `labels.row_texts`."""
+        width = len(self.sheet.axes[-1].values) if self.sheet.axes else 1
+        return [self.cells[i : i + width] for i in range(0, len(self.cells), width)]
 
     @property
     def finished(self) -> bool:

@@ -55,13 +55,10 @@ def measure(snapshot: Snapshot, scorer: Scorer | None = None) -> Sweep | None:
     if sum(cell.status == "done" for cell in snapshot.cells) < 2:
         return None
     scales = tuple(float(value) for value in axes[-1].values)
-    cells = snapshot.cells
-    starts = range(0, len(cells), len(scales))
     rows = [
-        [cell.image if cell.status == "done" else None for cell in cells[i : i + len(scales)]]
-        for i in starts
+        [cell.image if cell.status == "done" else None for cell in row] for row in snapshot.rows
     ]
-    prompts = [cells[i].request.prompt for i in starts]
+    prompts = [row[0].request.prompt for row in snapshot.rows]
     seeds = len(axes) == 2 and axes[0].field == "seed" and not axes[0].zipped
     return Sweep(
         scales,

@@ -9,7 +9,15 @@ from typing import Any
 import gradio as gr
 
 from pipelines import ContactSheetError, Request, Sheet, Studio
-from pipelines.convergence import FLOOR, REFERENCE_STEPS, Curve, curves, is_comparison, reference
+from pipelines.convergence import (
+    FLOOR,
+    REFERENCE_STEPS,
+    Curve,
+    curves,
+    is_comparison,
+    longest,
+    reference,
+)
 from pipelines.labels import row_texts, value_text
 from pipelines.noise_levels import noise_levels
 from pipelines.runs import Run, Snapshot
@@ -17,12 +25,10 @@ from pipelines.samplers import SAMPLERS
 from ui.charts import Mark, Series, chart, legend
 from ui.errors import shown
 from ui.grid import run_view
+from ui.run_tab import DIRECT
 from ui.view import duration
 
 TOLERANCE = 8.0
-DIRECT: dict[str, Any] = {
-    "show_progress": "hidden", "api_visibility": "private", "queue": False,
-}  # fmt: skip
 
 
 class Convergence:
@@ -136,11 +142,9 @@ class Convergence:
 
 def noise_series(snapshot: Snapshot, config: Any) -> list[Series]:
     """The noise level before every step of the longest cell of each row; equal rows are one."""
-    width = len(snapshot.sheet.axes[-1].values)
     rows: dict[tuple[float, ...], list[str]] = {}
-    for number, name in enumerate(row_texts(snapshot.sheet)):
-        cells = snapshot.cells[number * width : (number + 1) * width]
-        request = max((cell.request for cell in cells), key=lambda request: request.steps)
+    for name, cells in zip(row_texts(snapshot.sheet), snapshot.rows, strict=True):
+        request = longest(cells)
         levels = noise_levels(request.sampler, request.schedule, config, request.steps)
         rows.setdefault(tuple(round(level, 3) for level in levels), []).append(name)
     return [

@@ -9,14 +9,14 @@ from typing import Any
 import gradio as gr
 
 from pipelines import Axis, ContactSheetError, Request, Sheet, Studio
-from pipelines.convergence import is_comparison
+from pipelines.convergence import is_comparison, longest
 from pipelines.labels import row_texts
 from pipelines.runs import Run, Snapshot
 from pipelines.samplers import SAMPLERS
 from pipelines.types import EVALUATIONS
-from ui.convergence import DIRECT
 from ui.errors import shown
 from ui.grid import run_view
+from ui.run_tab import DIRECT
 from ui.view import picture_url
 
 FRAMES = 8
@@ -58,13 +58,10 @@ class Filmstrip:
         with shown():
             if snapshot is None or not is_comparison(snapshot.sheet):
                 raise ContactSheetError("there is no finished comparison to take a filmstrip of")
-            width = len(snapshot.sheet.axes[-1].values)
-            number = int(row or 0)
-            cells = snapshot.cells[number * width : (number + 1) * width]
-            if not cells:
+            rows, number = snapshot.rows, int(row or 0)
+            if not 0 <= number < len(rows):
                 raise ContactSheetError("choose one of the samplers of this comparison")
-            longest = max((cell.request for cell in cells), key=lambda request: request.steps)
-            sheet = film_sheet(longest)
+            sheet = film_sheet(longest(rows[number]))
             last = len(sheet.axes[0].values) - 1
             return self.studio.submit(sheet, previews=False, filmed=[last], listed=False).id
 

@@ -144,22 +144,22 @@ function download(data) {
   return link;
 }
 
-function use(data) {
-  const node = button("Use settings", () => {
+// A button that hands a picture's settings to the page by an event.
+function handing(text, title, event, data) {
+  const node = button(text, () => {
     lightbox.close();
-    trigger("use_settings", { request: data.request });
+    trigger(event, { request: data.request });
   });
-  node.title = "Put these settings into the form";
+  node.title = title;
   return node;
 }
 
+function use(data) {
+  return handing("Use settings", "Put these settings into the form", "use_settings", data);
+}
+
 function send(data) {
-  const node = button("To text to image", () => {
-    lightbox.close();
-    trigger("send_to", { request: data.request });
-  });
-  node.title = "Open the text-to-image tab with these settings";
-  return node;
+  return handing("To text to image", "Open the text-to-image tab with these settings", "send_to", data);
 }
 
 function copy(data) {
