@@ -75,6 +75,13 @@ class Muon(torch.optim.Optimizer):
 
 
 def split_parameters(model: nn.Module, by_element: tuple[str, ...]) -> tuple[list[Tensor], ...]:
+    """`split_named` for all parameters of a model."""
+    return split_named(model.named_parameters(), by_element)
+
+
+def split_named(
+    parameters: Iterable[tuple[str, Tensor]], by_element: tuple[str, ...]
+) -> tuple[list[Tensor], ...]:
     """The parameters for Muon, then those for AdamW.
 
     Args:
@@ -83,7 +90,7 @@ def split_parameters(model: nn.Module, by_element: tuple[str, ...]) -> tuple[lis
     """
     matrices: list[Tensor] = []
     others: list[Tensor] = []
-    for name, p in model.named_parameters():
+    for name, p in parameters:
         fits = p.ndim >= 2 and not any(part in name for part in by_element)
         (matrices if fits else others).append(p)
     return matrices, others

@@ -7,8 +7,6 @@ land near those that do.
 Source: Hinton, Vinyals & Dean 2015, arXiv:1503.02531 (a small model taught by a larger one).
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -19,6 +17,7 @@ from training import common
 from training.corpus import NOTHING, Batch, Corpus
 from training.data.captions import BACKGROUND_NAMES
 from training.data.drawings import STYLES
+from training.lexicon import Lexicon
 from training.muon import Muon, split_parameters
 from training.text import tokenize
 
@@ -56,50 +55,44 @@ class Heads(nn.Module):
             ]
         )
 
-    def meaning_loss(self, state: Tensor, vectors: Tensor) -> Tensor:
-        """1 − cosine between what is read off and the sentence model's vectors, (B, meaning)."""
-        return 1 - F.cosine_similarity(self.meaning(state), vectors, dim=1).mean()
+    def word_losses(self, state: Tensor, lexicon: Lexicon, rows: Tensor) -> Tensor:
+        """How far phrases are from what they mean, and from the concepts that mean it, (2,).
 
-
-def centred(vectors: Tensor) -> Tensor:
-    """Vectors less their mean, of length 1: the share that all phrases have says nothing."""
-    return F.normalize(vectors - vectors.mean(0), dim=1)
+        Math: mean(1 − cos(m, v)); mean(w · KL(p ‖ q)) with p, w of `Lexicon.kin`
+        Args:
+            state: of the phrases `rows` of the lexicon, (rows, hidden).
+        """
+        cosine = F.cosine_similarity(self.meaning(state), lexicon.vectors[rows], dim=1)
+        kin, sure = lexicon.kin(rows)
+        logs = F.log_softmax(self.concept(state), dim=1)
+        apart = F.kl_div(logs, kin, reduction="none").sum(1)
+        return torch.stack([1 - cosine.mean(), (sure * apart).mean()])
 
 
 def teach_text(
-    text: CLIPTextModel,
-    corpus: Corpus,
-    phrases: Sequence[str],
-    vectors: Tensor,
-    minutes: float,
-    seed: int,
+    text: CLIPTextModel, corpus: Corpus, lexicon: Lexicon, minutes: float, seed: int
 ) -> None:
-    """Train `text` in place for some minutes; the heads are thrown away.
-
-    Args:
-        phrases: words and names, without a picture.
-        vectors: what the sentence model makes of each phrase, (len(phrases), D).
-    """
-    heads = Heads(text.config.hidden_size, len(corpus.concepts), vectors.shape[1])
+    """Train `text` in place for some minutes; the heads are thrown away."""
+    heads = Heads(text.config.hidden_size, len(corpus.concepts), lexicon.vectors.shape[1])
     matrices, others = split_parameters(text, BY_ELEMENT)
     others += list(heads.parameters())
     optimizers = common.Optimizers(
         Muon(matrices, lr=MATRIX_RATE, weight_decay=0.01),
         torch.optim.AdamW(others, lr=RATE, betas=(0.9, 0.99), weight_decay=0.01),
     )
-    tokens, targets = tokenize(corpus.tokenizer, phrases), centred(vectors)
+    tokens, odds = tokenize(corpus.tokenizer, lexicon.phrases), lexicon.odds()
     rng, clock, step = np.random.default_rng((seed, 1)), common.Clock(minutes), 0
     while clock.progress < 1:
         batch = corpus.draw(BATCH)
         losses = heads.losses(text(batch.tokens).pooler_output, batch)
-        rows = torch.from_numpy(rng.integers(len(phrases), size=PHRASES))
-        meaning = heads.meaning_loss(text(tokens[rows]).pooler_output, targets[rows])
-        (losses.sum() + 3 * meaning).backward()
+        rows = torch.from_numpy(rng.choice(len(odds), PHRASES, p=odds))
+        words = heads.word_losses(text(tokens[rows]).pooler_output, lexicon, rows)
+        (losses.sum() + 3 * words[0] + words[1]).backward()
         nn.utils.clip_grad_norm_([*matrices, *others], 1.0)
         optimizers.step(common.cosine(clock.progress, 0.05))
         step += 1
         if step % 50 == 0 or clock.progress >= 1:
-            shown = " ".join(f"{value:.3f}" for value in (*losses.tolist(), meaning.item()))
+            shown = " ".join(f"{value:.3f}" for value in (*losses.tolist(), *words.tolist()))
             common.log.info(
-                "text step %d concept, style, background, latents, meaning: %s", step, shown
+                "text step %d concept, style, background, latents, meaning, kin: %s", step, shown
             )

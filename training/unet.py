@@ -7,9 +7,9 @@ average and the optimizer; `samples-*.png` are drawn with the average as the run
 Source: Ho et al. 2020, arXiv:2006.11239; Rombach et al. 2022, arXiv:2112.10752.
 """
 
-import copy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,8 +25,10 @@ from training.data.scenes import load_scenes
 from training.data.words import english_words, sentence_vectors
 from training.decoder import load_vae
 from training.latents import prepare_latents
-from training.muon import Muon, split_parameters
+from training.lexicon import Lexicon, with_near_words
+from training.muon import Muon, split_named
 from training.sampling import sample_grid
+from training.team import WORKERS, Memory, Worker, views
 from training.text import build_text_encoder, learn_tokenizer
 from training.text_pretraining import teach_text
 
@@ -43,14 +45,14 @@ class Config:
     heads: int = 4
     text_hidden: int = 256
     text_layers: int = 2
-    vocabulary: int = 6000
-    words: int = 12000
+    vocabulary: int = 10000
+    words: int = 45000
     concepts: int = 10_000
-    batch: int = 64
+    batch: int = 128
     matrix_rate: float = 0.02
     rate: float = 1e-3
-    text_rate: float = 0.2
-    text_minutes: float = 5.0
+    text_rate: float = 0.02
+    text_minutes: float = 6.0
     warmup: float = 0.03
     weight_decay: float = 0.01
     caption_dropout: float = 0.1
@@ -60,8 +62,7 @@ class Config:
     scene_share: float = 0.2
     seed: int = 0
     minutes: float = 80.0
-    checkpoint_minutes: float = 4.0
-    sample_minutes: float = 8.0
+    checkpoint_minutes: float = 6.0
 
 
 class Model(nn.Module):
@@ -109,12 +110,6 @@ def ema_decay(step: int, power: float) -> float:
     return float((1 - 1 / max(step, 2)) ** (power + 1))
 
 
-@torch.no_grad()
-def update_ema(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """average ← decay·average + (1 − decay)·model"""
-    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
-
-
 class LevelLoss:
     """Mean ε-error in ten equal ranges of t, since the last report."""
 
@@ -140,38 +135,69 @@ class Prepared:
     """What the run starts from, made or read from the cache."""
 
     corpus: Corpus
-    phrases: list[str]
-    vectors: Tensor
+    lexicon: Lexicon
 
 
-def prepare(config: Config, cache: Path) -> Prepared:
-    """Latents and captions, and the phrases whose meaning the text encoder learns."""
+def prepare(config: Config, cache: Path, stream: tuple[int, ...] = ()) -> Prepared:
+    """Latents and captions, and the phrases whose meaning the text encoder learns.
+
+    Args:
+        stream: rows drawn under one stream are not those of another.
+    """
     drawings, scenes = load_drawings(cache), load_scenes(cache)
     every = load_concepts(drawings.names)
     concepts = every[: config.concepts]
     latents = prepare_latents(load_vae(cache), drawings, concepts, scenes, cache / "unet")
-    words = english_words(cache / "words", config.words)
+    words = english_words(config.words)
     captions = vocabulary_phrases(every, scenes.captions, words, config.seed)
     tokenizer = learn_tokenizer(captions, config.vocabulary)
-    names = [name for c in every for name in (c.label, *c.names, *c.tags)]
+    names = [name for c in concepts for name in (c.label, *c.names, *c.tags)]
     phrases = list(dict.fromkeys([*words, *names]))
-    rng = np.random.default_rng((config.seed, 2))
+    lexicon = Lexicon.of(phrases, sentence_vectors(phrases, cache / "words"), concepts)
+    concepts = with_near_words(concepts, lexicon)
+    rng = np.random.default_rng((config.seed, 2, *stream))
     corpus = Corpus(latents, concepts, scenes.captions, tokenizer, Shares(config.scene_share), rng)
-    return Prepared(corpus, phrases, sentence_vectors(phrases, cache / "words"))
+    return Prepared(corpus, lexicon)
 
 
-def build_optimizers(model: Model, config: Config) -> common.Optimizers:
-    """Muon for matrices, AdamW for the rest; the text encoder learns at a share of the rates."""
+def make_optimizers(masters: dict[str, Tensor], config: Config) -> common.Optimizers:
+    """Muon for matrices, AdamW for the rest; the text encoder learns at a share of the rates.
+
+    Args:
+        masters: parameters by their names in `Model`.
+    """
     muon, adam = [], []
-    for part, share in ((model.unet, 1.0), (model.text, config.text_rate)):
-        matrices, others = split_parameters(part, BY_ELEMENT)
+    for part, share in (("unet", 1.0), ("text", config.text_rate)):
+        own = {name: p for name, p in masters.items() if name.startswith(part + ".")}
+        matrices, others = split_named(own.items(), BY_ELEMENT)
         muon.append({"params": matrices, "lr": config.matrix_rate * share})
         adam.append({"params": others, "lr": config.rate * share})
     decay = config.weight_decay
     return common.Optimizers(
-        Muon(muon, weight_decay=decay),
-        torch.optim.AdamW(adam, betas=(0.9, 0.99), weight_decay=decay, fused=True),
-    )
+        Muon([group for group in muon if group["params"]], weight_decay=decay),
+        torch.optim.AdamW(
+            [group for group in adam if group["params"]],
+            betas=(0.9, 0.99), weight_decay=decay, fused=True,
+        ),
+    )  # fmt: skip
+
+
+def build_model(config: Config, vocabulary: int) -> Model:
+    """The UNet and the text encoder, untrained."""
+    text = build_text_encoder(vocabulary, config.text_hidden, config.text_layers)
+    return Model(build_unet(config), text)
+
+
+def taught_text(config: Config, data: Prepared, folder: Path, resume: bool) -> dict[str, Tensor]:
+    """The text encoder's weights after its first minutes, kept in `folder`."""
+    path = folder / "text.safetensors"
+    if not (resume and path.exists()):
+        text = build_text_encoder(
+            len(data.corpus.tokenizer), config.text_hidden, config.text_layers
+        )
+        teach_text(text, data.corpus, data.lexicon, config.text_minutes, config.seed)
+        common.save_checkpoint(path, text.state_dict(), {})
+    return common.load_checkpoint(path)[0]
 
 
 def train(config: Config, cache: Path, resume: bool) -> Path:
@@ -181,68 +207,127 @@ def train(config: Config, cache: Path, resume: bool) -> Path:
     common.save_config(config, folder)
     torch.manual_seed(config.seed)
     data = prepare(config, cache)
-    corpus = data.corpus
-    text = build_text_encoder(len(corpus.tokenizer), config.text_hidden, config.text_layers)
+    model = build_model(config, len(data.corpus.tokenizer))
     path = folder / "checkpoint.safetensors"
-    resume = resume and path.exists()
-    if not resume:
-        teach_text(text, corpus, data.phrases, data.vectors, config.text_minutes, config.seed)
-    model = Model(build_unet(config), text).to(memory_format=torch.channels_last)
-    average = copy.deepcopy(model).requires_grad_(False)
-    common.log.info("%.2fM parameters", sum(p.numel() for p in model.parameters()) / 1e6)
-    optimizers = build_optimizers(model, config)
-    step, clock = 0, common.Clock(config.minutes)
-    if resume:
+    state = {"step": 0, "spent": 0.0}
+    tensors: dict[str, Tensor] = {}
+    if resume and path.exists():
         tensors, state = common.load_checkpoint(path)
         model.load_state_dict(common.part(tensors, "model"))
-        average.load_state_dict(common.part(tensors, "average"))
-        optimizers.restore(tensors)
-        step, clock = state["step"], common.Clock(config.minutes, state["spent"])
-        common.log.info("resumed at step %d, %.0f s spent", step, clock.spent)
+        common.log.info("resumed at step %d, %.0f s spent", state["step"], state["spent"])
+    else:
+        model.text.load_state_dict(taught_text(config, data, folder, resume))
+    common.log.info("%.2fM parameters", sum(p.numel() for p in model.parameters()) / 1e6)
+    context = torch.multiprocessing.get_context("spawn")
+    memory = Memory.of(model, context)
+    for name, value in views(memory.average, model).items():
+        if tensors:
+            value.copy_(tensors[f"average.{name}"])
+    others = [
+        context.Process(target=work, args=(rank, memory, config, cache, state), daemon=True)
+        for rank in range(1, WORKERS)
+    ]
+    for other in others:
+        other.start()
+    work(0, memory, config, cache, state)
+    for other in others:
+        other.join()
+    return path
+
+
+def work(rank: int, memory: Memory, config: Config, cache: Path, state: dict[str, Any]) -> None:
+    """What each of the processes does, until worker 0's clock has run out."""
+    torch.set_num_threads(1)
+    folder = cache / "unet"
+    if rank > 0:
+        common.start_log(folder / f"worker-{rank}", "unet")
+    step = int(state["step"])
+    torch.manual_seed((config.seed << 8) + rank + 1000 * step)
+    data = prepare(config, cache, stream=(rank, step))
+    corpus = data.corpus
+    model = build_model(config, len(corpus.tokenizer))
+    worker = Worker(rank, memory, model, lambda masters: make_optimizers(masters, config))
+    kept = folder / f"optimizer-{rank}.safetensors"
+    if step and kept.exists():
+        worker.optimizers.restore(common.load_checkpoint(kept)[0])
     alpha_bar = ddpm.alphas_cumprod()
     weights = ddpm.noise_weight(alpha_bar, config.gamma, config.noisy_boost)
+    rows = config.batch // WORKERS
 
     def row_errors(x0: Tensor, tokens: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         hidden = model.text(tokens).last_hidden_state
         return ddpm.ddpm_step(
-            lambda x, at: model.unet(x, at, hidden, return_dict=False)[0], x0, noise, t, alpha_bar
+            lambda x, at: model.unet(x.bfloat16(), at, hidden, return_dict=False)[0].float(),
+            *(x0, noise, t, alpha_bar),
         )
 
-    saved = sampled = clock.spent
-    levels = LevelLoss()
-    begun, first, warm_at = clock.spent, step, step + 5
-    while clock.progress < 1:
-        batch = corpus.draw(config.batch, config.caption_dropout)
-        x0 = batch.latents.contiguous(memory_format=torch.channels_last)
-        t = ddpm.uniform_timesteps(config.batch, ddpm.STEPS)
-        errors = row_errors(x0, batch.tokens, torch.randn_like(x0), t)
+    clock = common.Clock(config.minutes, float(state["spent"]))
+    keeper = Keeper(config, folder, memory, corpus, clock)
+    done = False
+    while not done:
+        batch = corpus.draw(rows, config.caption_dropout)
+        t = ddpm.uniform_timesteps(rows, ddpm.STEPS)
+        errors = row_errors(batch.latents, batch.tokens, torch.randn_like(batch.latents), t)
         (errors * weights[t]).mean().backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        share = common.cosine(clock.progress, config.warmup)
-        optimizers.step(share)
+        if rank == 0:
+            progress = clock.progress
+            share = common.cosine(progress, config.warmup)
+            memory.signals.copy_(torch.tensor([share, keeper.due(progress), progress >= 1]))
+            keeper.levels.add(t, errors)
+        worker.wait()
+        share, saving, last = memory.signals.tolist()
+        done = bool(last)
         step += 1
-        update_ema(average, model, ema_decay(step, config.ema_power))
-        levels.add(t, errors)
-        if step == warm_at:
-            begun, first = clock.spent, step
+        worker.step(share, ema_decay(step, config.ema_power))
+        if rank == 0:
+            keeper.report(step, share)
+        if saving or done:
+            if rank == 0:
+                keeper.save(step, model, sampling=True)
+            common.save_checkpoint(kept, worker.optimizers.tensors(), {"step": step})
+            worker.wait()
+
+
+class Keeper:
+    """Worker 0's books: the log, checkpoints, samples."""
+
+    def __init__(
+        self, config: Config, folder: Path, memory: Memory, corpus: Corpus, clock: common.Clock
+    ) -> None:
+        self.levels = LevelLoss()
+        self._config, self._folder, self._memory = config, folder, memory
+        self._corpus, self._clock = corpus, clock
+        self._saved = self._seen = clock.spent
+        self._first = 0
+
+    def due(self, progress: float) -> bool:
+        """Whether it is time for a checkpoint."""
+        return self._clock.spent - self._saved > self._config.checkpoint_minutes * 60
+
+    def report(self, step: int, share: float) -> None:
+        """Every 50 steps, a line on the errors and the speed since the last one."""
         if step % 50 == 0:
-            speed = config.batch * (step - first) / (clock.spent - begun)
+            now = self._clock.spent
+            speed = self._config.batch * (step - self._first) / max(now - self._seen, 1e-9)
+            self._first, self._seen = step, now
             common.log.info(
                 "step %d rate %.2f %.1f rows/s loss by level %s",
-                *(step, share, speed, levels.report()),
+                *(step, share, speed, self.levels.report()),
             )
-        done = clock.progress >= 1
-        if done or clock.spent - saved > config.checkpoint_minutes * 60:
-            saved = clock.spent
-            tensors = common.prefixed("model", model.state_dict())
-            tensors |= common.prefixed("average", average.state_dict())
-            tensors |= optimizers.tensors()
-            common.save_checkpoint(path, tensors, {"step": step, "spent": clock.spent})
-        if done or clock.spent - sampled > config.sample_minutes * 60:
-            sampled = clock.spent
-            grid = sample_grid(average.unet, average.text, corpus.tokenizer, corpus.latents.vae)
-            grid.save(folder / f"samples-{step:06d}.png")
-    return path
+
+    def save(self, step: int, model: Model, sampling: bool) -> None:
+        """Masters and averages to disk, and what the average draws."""
+        self._saved = self._clock.spent
+        masters = views(self._memory.masters, model)
+        average = views(self._memory.average, model)
+        tensors = common.prefixed("model", masters) | common.prefixed("average", average)
+        state = {"step": step, "spent": self._clock.spent}
+        common.save_checkpoint(self._folder / "checkpoint.safetensors", tensors, state)
+        if sampling:
+            drawn = build_model(self._config, len(self._corpus.tokenizer))
+            drawn.load_state_dict(average)
+            parts = (drawn.unet, drawn.text, self._corpus.tokenizer, self._corpus.latents.vae)
+            sample_grid(*parts).save(self._folder / f"samples-{step:06d}.png")
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ class Wording:
     Args:
         name: share of captions that use a further name, where the concept has one.
         tag: share that use a tag, where the concept has one of its own.
+        near: share that use a word of nearly the same meaning, where the concept has one.
         article: share with "a", "an" or "the".
         prefix: share that start with "a picture of" or the like.
         unnamed_style: share of drawings in the default style whose style is not said.
@@ -35,6 +36,7 @@ class Wording:
 
     name: float = 0.4
     tag: float = 0.06
+    near: float = 0.08
     article: float = 0.7
     prefix: float = 0.06
     unnamed_style: float = 0.5
@@ -56,6 +58,8 @@ def say_name(concept: Concept, wording: Wording, rng: np.random.Generator) -> st
         name = concept.names[rng.integers(len(concept.names))]
     elif kind > 1 - wording.tag and concept.tags:
         name = concept.tags[rng.integers(len(concept.tags))]
+    elif kind > 1 - wording.tag - wording.near and concept.near:
+        name = concept.near[rng.integers(len(concept.near))]
     if rng.random() < wording.article:
         name = f"{article(name) if rng.random() < 0.85 else 'the'} {name}"
     if rng.random() < wording.prefix:

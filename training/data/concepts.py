@@ -18,12 +18,14 @@ class Concept:
         label: the emojibase label.
         names: further names from `concepts.txt`.
         tags: emojibase tags that no other concept has as label, name or tag.
+        near: English words that mean nearly this, by a sentence model (`training.lexicon`).
     """
 
     code: str
     label: str
     names: tuple[str, ...]
     tags: tuple[str, ...]
+    near: tuple[str, ...] = ()
 
 
 def parse_concepts(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:

