@@ -45,10 +45,10 @@ HELD_OUT_SEED = 10**6
 class Config(StageConfig):
     """Everything that decides the run, apart from the machine's speed."""
 
-    batch: int = 384
+    batch: int = 320
     ema_power: float = 12.0
     hidden: int = 192
-    layers: int = 6
+    layers: int = 4
     heads: int = 3
     patch: int = 8
     projection: int = 256
@@ -193,7 +193,9 @@ class Task:
         clip = build_clip(self._config, text).eval()
         clip.load_state_dict(average, strict=False)
         maker = PairMaker(*self._data, seed=HELD_OUT_SEED, held_out=True)
-        common.log.info("step %d held-out %s", step, measure(clip, tokenizer, maker, self._concepts))
+        common.log.info(
+            "step %d held-out %s", step, measure(clip, tokenizer, maker, self._concepts)
+        )
 
 
 def load_text(model: Path) -> tuple[CLIPTokenizer, CLIPTextModel]:
@@ -212,7 +214,9 @@ def export(config: Config, average: dict[str, Tensor], out: Path) -> int:
     clip.half().save_pretrained(out, safe_serialization=True)
     # Half precision is for the disk; on a CPU float32 is what everything can compute with.
     path = out / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"dtype": "float32"}, indent=2) + "\n")
+    path.write_text(
+        json.dumps(json.loads(path.read_text()) | {"dtype": "float32"}, indent=2) + "\n"
+    )
     tokenizer.save_pretrained(out)
     CLIPImageProcessor(
         size={"shortest_edge": SIDE},
