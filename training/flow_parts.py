@@ -1,12 +1,12 @@
 """What `StableDiffusion3Pipeline` needs around a small transformer, made of the shipped model.
 
-That pipeline reads the last but one state of two CLIP towers and puts them side by side, then
-appends 256 zeros of a third encoder (T5) where there is none. So here
+That pipeline reads the last but one state of two CLIP towers, puts them side by side, and appends
+256 states of a third encoder (T5), without any of which `from_pretrained` refuses a folder. So here
 - the first tower is the shipped one with a layer more that changes nothing: its last but one state
   is the shipped tower's last, before the closing norm;
-- the second tower is silent: four channels, always zero;
-- the 256 zeros stay. They are equal at every layer, so that in training one of them, counted 256
-  times, stands for all (`EmptyTokens`).
+- the second tower and the T5 are silent: a few channels and tokens, always zero;
+- the 256 zeros are equal at every layer, so that in training one of them, counted 256 times, stands
+  for all (`EmptyTokens`).
 """
 
 import copy
@@ -24,7 +24,14 @@ from diffusers import (
     StableDiffusionPipeline,
 )
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+)
 
 SILENT = 4
 # What the pipeline's `max_sequence_length` is where nobody says otherwise.
@@ -59,6 +66,20 @@ def silent_tower(text: CLIPTextModel) -> CLIPTextModelWithProjection:
     for p in tower.parameters():
         p.zero_()
     return tower.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def silent_t5(width: int) -> tuple[T5EncoderModel, T5Tokenizer]:
+    """A T5 encoder of three tokens whose every output is zero, and its tokenizer."""
+    words = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    config = T5Config(
+        vocab_size=len(words), d_model=width, d_kv=SILENT, d_ff=SILENT, num_layers=1, num_heads=1
+    )
+    encoder = T5EncoderModel(config)
+    for p in encoder.parameters():
+        p.zero_()
+    tokenizer = T5Tokenizer(vocab=words, extra_ids=0, model_max_length=EMPTY)
+    return encoder.eval().requires_grad_(False), tokenizer
 
 
 class FlowText(nn.Module):
@@ -158,6 +179,7 @@ def flow_pipeline(
     """The transformer with the shipped model's autoencoder, tokenizer and text tower."""
     vae = copy.deepcopy(shipped.vae)
     vae.register_to_config(shift_factor=0.0)
+    third, third_tokenizer = silent_t5(transformer.config.joint_attention_dim)
     pipeline = StableDiffusion3Pipeline(
         transformer=transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=shift),
@@ -166,8 +188,8 @@ def flow_pipeline(
         tokenizer=shipped.tokenizer,
         text_encoder_2=silent_tower(shipped.text_encoder),
         tokenizer_2=shipped.tokenizer,
-        text_encoder_3=None,
-        tokenizer_3=None,
+        text_encoder_3=third,
+        tokenizer_3=third_tokenizer,
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
@@ -175,9 +197,9 @@ def flow_pipeline(
 
 def export_flow(pipeline: StableDiffusion3Pipeline, out: Path) -> int:
     """Write the pipeline in float16 and return the bytes of its weights; its modules change too."""
-    towers = {"text_encoder": pipeline.text_encoder, "text_encoder_2": pipeline.text_encoder_2}
-    for module in (pipeline.transformer, pipeline.vae, *towers.values()):
-        module.half()
+    towers = ("text_encoder", "text_encoder_2", "text_encoder_3")
+    for name in ("transformer", "vae", *towers):
+        getattr(pipeline, name).half()
     pipeline.save_pretrained(out, safe_serialization=True)
     for name in towers:
         # See `training.export`: without it, half-precision text would meet a float32 transformer.

@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from diffusers import LCMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from diffusers.utils import convert_state_dict_to_diffusers
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from torch import Tensor, nn
@@ -194,7 +193,7 @@ class Task:
 
 def lora_state(unet: UNet2DConditionModel) -> dict[str, Any]:
     """The LoRA of a UNet under the names that `load_lora_weights` reads, float16."""
-    found = convert_state_dict_to_diffusers(get_peft_model_state_dict(unet))
+    found = get_peft_model_state_dict(unet)
     return {name: value.half().contiguous() for name, value in found.items()}
 
 
