@@ -19,7 +19,6 @@ from pipelines.convergence import (
     reference,
 )
 from pipelines.labels import row_texts, value_text
-from pipelines.noise_levels import noise_levels
 from pipelines.runs import Run, Snapshot
 from pipelines.samplers import SAMPLERS
 from ui.charts import Mark, Series, chart, legend
@@ -119,8 +118,7 @@ class Convergence:
         converged = self.studio.finished(reference(request))
         limit = tolerance or TOLERANCE
         found = curves(snapshot, converged, limit)
-        config = self.studio.manager.scheduler_config(request.model)
-        return numbers(found, noise_series(snapshot, config), limit, request)
+        return numbers(found, noise_series(snapshot, self.studio), limit, request)
 
     # ----
 
@@ -140,12 +138,12 @@ class Convergence:
         return f"Measure the distance to the converged picture ({REFERENCE_STEPS} steps{cost})"
 
 
-def noise_series(snapshot: Snapshot, config: Any) -> list[Series]:
+def noise_series(snapshot: Snapshot, studio: Studio) -> list[Series]:
     """The noise level before every step of the longest cell of each row; equal rows are one."""
     rows: dict[tuple[float, ...], list[str]] = {}
     for name, cells in zip(row_texts(snapshot.sheet), snapshot.rows, strict=True):
         request = longest(cells)
-        levels = noise_levels(request.sampler, request.schedule, config, request.steps)
+        levels = studio.noise_levels(request)
         rows.setdefault(tuple(round(level, 3) for level in levels), []).append(name)
     return [
         Series(", ".join(names), [(i + 1.0, level) for i, level in enumerate(levels)])
