@@ -111,8 +111,8 @@ def denoise(
     """Denoise cells in as few, as full batches as possible.
 
     Every round takes one evaluation of every live cell. Rows that are equal (bits of x, t,
-    condition and guidance) are computed once. New cells join as others finish, so that a batch stays full
-    while finished pictures come out early.
+    condition and guidance) are computed once. New cells join as others finish, so that a batch
+    stays full while finished pictures come out early.
 
     Args:
         cells: number and maker of each cell's trajectory; a maker is called when its cell joins.

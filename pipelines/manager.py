@@ -190,10 +190,9 @@ class PipelineManager:
         parts = []
         for name in family.components:
             entry = index.get(name)
-            absent = not isinstance(entry, list) or not any(entry)
-            if absent and name in family.optional:
-                continue
-            if absent:
+            if not isinstance(entry, list) or not any(entry):
+                if name in family.optional:
+                    continue
                 raise ModelUnavailable(f"{info.path}: model_index.json has no {name!r}")
             library, cls = entry
             files = catalog.weight_files(info.path, name)

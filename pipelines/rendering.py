@@ -168,9 +168,7 @@ def encode(
 ) -> dict[str | None, Any]:
     """The condition of every text in use, each encoded once; one by one if `alone`."""
     supports = family.supports(model.configs)
-    negatives = {
-        r.negative_prompt for r in requests if Guidance.of(r, supports).needs_negative
-    }
+    negatives = {r.negative_prompt for r in requests if Guidance.of(r, supports).needs_negative}
     texts = sorted({r.prompt for r in requests} | negatives)
     conditions: dict[str | None, Any]
     if alone:

@@ -14,10 +14,10 @@ import logging
 import queue
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines import backends
 from pipelines.catalog import ModelInfo
@@ -94,6 +94,13 @@ class Studio:
     def supports(self, model: str) -> Supports:
         """What a model can do. Raises: UnknownName, ModelUnavailable."""
         return self.manager.supports(model)
+
+    def suggested(self, model: str) -> Mapping[str, Any]:
+        """Settings for a model without a preset; none for one that cannot be used."""
+        try:
+            return self.supports(model).suggested
+        except ContactSheetError:
+            return {}
 
     def noise_levels(self, request: Request) -> tuple[float, ...]:
         """σ at the start of every step of a complete Request; see `pipelines.noise_levels`."""

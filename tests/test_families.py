@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +24,7 @@ from pipelines.manager import PipelineManager
 from pipelines.metadata import read_settings
 from pipelines.pace import Even
 from pipelines.samplers import SAMPLERS, SCHEDULES
+from pipelines.store import write_png
 from tests.tiny_families import save_all
 
 TOLERANCE = 1e-4
@@ -47,7 +50,9 @@ def quick(one_thread: None) -> None:
 
 @lru_cache(maxsize=16)
 def pipe_of(folder: Path) -> Any:
-    pipe = diffusers.DiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    index = json.loads((folder / "model_index.json").read_text())
+    absent = {name: None for name, entry in index.items() if entry == [None, None]}
+    pipe = diffusers.DiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32, **absent)
     pipe.set_progress_bar_config(disable=True)
     return pipe, pipe.scheduler.config
 
@@ -221,8 +226,6 @@ def test_guidance_0_of_sdxl_is_no_prompt_at_all(zoo: Path) -> None:
 @pytest.mark.parametrize("model", ["sdxl", "lcm", "sd3-no-t5", "flux-dev"])
 def test_pictures_and_their_settings(studio: Studio, zoo: Path, tmp_path: Path, model: str) -> None:
     """Through the studio: found, loaded, decoded; the settings come back from the file."""
-    from pipelines.store import write_png
-
     request = studio.resolve(mixed(model, SHEETS[model][0])[0])
     picture = studio.image(request)
     pipe, _ = pipe_of(zoo / model)
@@ -346,9 +349,6 @@ def test_packing_turns_back() -> None:
 
 def test_sdxl_with_zeros_for_no_text_is_another_model(zoo: Path, tmp_path: Path) -> None:
     """The index decides pixels, so it is part of the fingerprint."""
-    import json
-    import shutil
-
     shutil.copytree(zoo / "sdxl", tmp_path / "sdxl")
     index = tmp_path / "sdxl" / "model_index.json"
     text = json.loads(index.read_text())
@@ -358,9 +358,6 @@ def test_sdxl_with_zeros_for_no_text_is_another_model(zoo: Path, tmp_path: Path)
 
 
 def test_only_optional_parts_may_be_left_out(zoo: Path, tmp_path: Path) -> None:
-    import json
-    import shutil
-
     shutil.copytree(zoo / "sd3-no-t5", tmp_path / "sd3")
     index = tmp_path / "sd3" / "model_index.json"
     text = json.loads(index.read_text())

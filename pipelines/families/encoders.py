@@ -61,7 +61,7 @@ def _tokens(model: Model, suffix: str, texts: Sequence[str], max_length: int | N
 
 def pairs(states: Tensor, pooled: Tensor) -> list[tuple[Tensor, Tensor]]:
     """One condition a text: its states, (1, tokens, D), and its pooled embedding, (1, P)."""
-    return list(zip(states.split(1), pooled.split(1), strict=True))
+    return list(zip(torch.split(states, 1), torch.split(pooled, 1), strict=True))
 
 
 def stacked(conditions: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

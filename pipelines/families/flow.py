@@ -37,7 +37,8 @@ def shift_of_size(tokens: int, scheduler: Mapping[str, Any], most: float) -> flo
 def denoised(model: Model, x: Tensor, t: Tensor, model_output: Tensor) -> Tensor:
     """x_0 = x − σ·v."""
     sigma = float(t) / model.scheduler_config.get("num_train_timesteps", 1000)
-    return x - sigma * model_output
+    clean: Tensor = x - sigma * model_output
+    return clean
 
 
 def decode(model: Model, latents: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ class StableDiffusion:
 
     id = "sd"
     label = "Stable Diffusion 1.x / 2.x"
-    components = ("tokenizer", "text_encoder", "unet", "vae")
+    components: tuple[str, ...] = ("tokenizer", "text_encoder", "unet", "vae")
     optional: tuple[str, ...] = ()
     denoiser = "unet"
     index_options: tuple[str, ...] = ()
