@@ -16,13 +16,14 @@ import torch
 
 from pipelines import InvalidRequest, ModelUnavailable, Request, Sheet, Studio, engine, rendering
 from pipelines.axes import parse_axis
+from pipelines.computing import Computer, Computing
 from pipelines.events import CellDone
 from pipelines.families.base import evaluate
 from pipelines.families.flux import pack, unpack
 from pipelines.guidance import Guidance
 from pipelines.manager import PipelineManager
 from pipelines.metadata import read_settings
-from pipelines.pace import Even
+from pipelines.pace import Even, Paces
 from pipelines.samplers import SAMPLERS, SCHEDULES
 from pipelines.store import write_png
 from tests.tiny_families import save_all
@@ -238,6 +239,28 @@ def test_pictures_and_their_settings(studio: Studio, zoo: Path, tmp_path: Path, 
     assert apart <= 2, f"pixels {apart}/255 apart"
     write_png(tmp_path / "one.png", picture, request)
     assert Request(**read_settings(tmp_path / "one.png")) == request
+
+
+@pytest.mark.parametrize("model", ["sdxl-lcm", "flux-dev"])
+def test_openvino_computes_the_same(zoo: Path, model: str) -> None:
+    """Networks with more inputs than one condition are traced and computed in batches too."""
+    pytest.importorskip("openvino")
+    requests = mixed(model, *SHEETS[model][:3])
+    manager = PipelineManager([zoo], device="cpu")
+    with manager.use(model) as loaded:
+        family = manager.family(model)
+        how = Computing("openvino", 4)
+        shape = family.latent_shape(loaded, 32, 32)
+        computer = Computer(how, Paces(None), family, loaded, shape, 2**33)
+        conditions = rendering.encode(family, loaded, requests)
+        cells = [
+            (i, lambda r=r: rendering.start(family, loaded, r, conditions))
+            for i, r in enumerate(requests)
+        ]
+        events = engine.denoise(cells, computer.evaluate, batches=computer)
+        made = {e.cell: e.latents for e in events if isinstance(e, engine.Finished)}
+    for i, request in enumerate(requests):
+        assert float((made[i] - theirs(zoo / model, request)).abs().max()) <= TOLERANCE
 
 
 def test_distilled_guidance_is_an_axis(studio: Studio) -> None:

@@ -190,7 +190,6 @@ class SettingsForm:
         self["model"].input(self.recommend, self["model"], self.outputs, preprocess=False, **quiet)
         self["sampler"].input(
             fitting_schedule,
-            guidance_info,
             [self["sampler"], self["schedule"]],
             self["schedule"],
             preprocess=False,
