@@ -24,6 +24,7 @@ from pipelines.samplers import SAMPLERS
 from ui.charts import Mark, Series, chart, legend
 from ui.errors import shown
 from ui.grid import run_view
+from ui.menus import supports_of
 from ui.run_tab import DIRECT
 from ui.view import duration
 
@@ -130,7 +131,13 @@ class Convergence:
         snapshot = None if run is None else run.snapshot()
         if snapshot is None or not snapshot.finished or not is_comparison(snapshot.sheet):
             return None
-        return snapshot if any(cell.status == "done" for cell in snapshot.cells) else None
+        if not any(cell.status == "done" for cell in snapshot.cells):
+            return None
+        # A model that cannot make the converged picture has nothing to be compared with.
+        request = snapshot.cells[0].request
+        supports = supports_of(self.studio, request.model)
+        usable = supports is not None and reference(request).sampler in supports.samplers
+        return snapshot if usable else None
 
     def _offer(self, wanted: Request) -> str:
         plan = self.studio.plan(Sheet(base=wanted))
