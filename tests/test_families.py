@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -362,6 +364,23 @@ def test_denoised_of_the_last_step_is_the_picture(zoo: Path) -> None:
                 asked, output = walk.last
                 shown = family.denoised(model, asked.x, asked.t, output)
             assert float((shown - walk.result).abs().max()) <= 1e-5
+
+
+def test_a_half_precision_vae_that_overflows_decodes_in_float32(zoo: Path) -> None:
+    """What CUDA does by default, run on the CPU; the VAE is as it was afterwards."""
+    manager = PipelineManager([zoo], device="cpu")
+    latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    with manager.use("sdxl") as model:
+        family = manager.family("sdxl")
+        vae = copy.deepcopy(model.components["vae"]).half()
+        half = replace(model, components={**model.components, "vae": vae}, dtype=torch.float16)
+        single = replace(half, components={**half.components, "vae": copy.deepcopy(vae).float()})
+        assert vae.config.force_upcast
+        pixels = family.decode(half, latents.half())
+        assert vae.dtype == torch.float16
+        assert torch.equal(pixels, family.decode(single, latents.half().float()))
+        vae.register_to_config(force_upcast=False)
+        assert not torch.equal(pixels, family.decode(half, latents.half()))
 
 
 def test_packing_turns_back() -> None:
