@@ -150,9 +150,9 @@ class GuidedTrajectory:
         self._eval = asked
         scale = self._scale(asked)
         if self._guidance.embedded:
-            return (Row(asked.x, asked.t, self._cond, scale),)
+            return (Row(asked.x, asked.t, self._cond, guidance=scale),)
         conditions = {1.0: (self._cond,), 0.0: (self._uncond,)}.get(
             scale, (self._cond, self._uncond)
         )
         told = self._guidance.distilled
-        return tuple(Row(asked.x, asked.t, condition, told) for condition in conditions)
+        return tuple(Row(asked.x, asked.t, condition, guidance=told) for condition in conditions)

@@ -26,7 +26,7 @@ XL: dict[str, Any] = {
     "projection_class_embeddings_input_dim": 16 + 6 * 8,
 }
 FLOW_VAE: dict[str, Any] = {
-    "use_quant_conv": False, "use_post_quant_conv": False, "shift_factor": 0.06,
+    "use_quant_conv": False, "use_post_quant_conv": False, "shift_factor": 0.9,
 }  # fmt: skip
 
 

@@ -22,18 +22,20 @@ LCM_PIPELINE = "LatentConsistencyModelPipeline"
 
 
 class _Network(nn.Module):
-    """The UNet as a function of three tensors, or four where it is told the guidance."""
+    """The UNet as a function of tensors: three, then what `named_inputs` makes of the rest."""
 
     def __init__(self, unet: nn.Module) -> None:
         super().__init__()
         self.unet = unet
         self.eval()
 
-    def forward(
-        self, x: Tensor, t: Tensor, condition: Tensor, guidance: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, condition: Tensor, *more: Tensor) -> Tensor:
         output: Tensor = self.unet(
-            x, t, encoder_hidden_states=condition, timestep_cond=guidance, return_dict=False
+            x,
+            t,
+            encoder_hidden_states=condition,
+            return_dict=False,
+            **named_inputs(self.unet, more),
         )[0]
         return output
 
@@ -154,6 +156,12 @@ def stacked_inputs(model: Model, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
     """x (rows, C, h, w) and t (rows,) float32."""
     x = torch.cat([row.x for row in rows])
     return x, torch.stack([row.t.to(torch.float32) for row in rows]).to(model.device)
+
+
+def named_inputs(unet: Any, more: Sequence[Tensor]) -> dict[str, Any]:
+    """The tensors that only some UNets are given, as they take them: told guidance."""
+    told = unet.config.time_cond_proj_dim is not None
+    return {"timestep_cond": more[0]} if told else {}
 
 
 def told_guidance(model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from pipelines.families import encoders
 from pipelines.families.base import Model, to_pixels
-from pipelines.families.sd import StableDiffusion, stacked_inputs, told_guidance
+from pipelines.families.sd import StableDiffusion, named_inputs, stacked_inputs, told_guidance
 from pipelines.guidance import Row
 
 EMPTY_IS_ZEROS = "force_zeros_for_empty_prompt"
 
 
 class _Network(nn.Module):
-    """The UNet as a function of tensors."""
+    """The UNet as a function of tensors: five, then what `named_inputs` makes of the rest."""
 
     def __init__(self, unet: nn.Module) -> None:
         super().__init__()
@@ -32,15 +32,15 @@ class _Network(nn.Module):
         states: Tensor,
         pooled: Tensor,
         time_ids: Tensor,
-        guidance: Tensor | None = None,
+        *more: Tensor,
     ) -> Tensor:
         output: Tensor = self.unet(
             x,
             t,
             encoder_hidden_states=states,
-            timestep_cond=guidance,
             added_cond_kwargs={"text_embeds": pooled, "time_ids": time_ids},
             return_dict=False,
+            **named_inputs(self.unet, more),
         )[0]
         return output
 
