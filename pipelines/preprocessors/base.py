@@ -63,7 +63,11 @@ class Parameter:
             raise InvalidRequest(f"{self.name} is {value!r}; {self.allowed}")
         number = _number(value)
         whole = number is not None and number.is_integer()
-        if number is None or not self.low <= number <= self.high or not (whole or self.kind != "int"):
+        if (
+            number is None
+            or not self.low <= number <= self.high
+            or not (whole or self.kind != "int")
+        ):
             raise InvalidRequest(f"{self.name} is {value!r}; {self.allowed}")
         # Adding 0 turns −0.0 into 0.0: the two are equal, so their JSON must be too.
         return int(number) if self.kind == "int" else number + 0.0
@@ -131,7 +135,9 @@ class Preprocessor:
     @property
     def all_parameters(self) -> tuple[Parameter, ...]:
         """Its own parameters and the common ones."""
-        return (*self.parameters, RESIZE) if self.own_size else (*self.parameters, RESIZE, RESOLUTION)
+        return (
+            (*self.parameters, RESIZE) if self.own_size else (*self.parameters, RESIZE, RESOLUTION)
+        )
 
     def canonical(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Every parameter with its value, defaults filled in, in a fixed order.
