@@ -25,6 +25,7 @@ from pipelines.events import CellDone, CellFailed
 from pipelines.samplers import SAMPLERS
 from pipelines.store import write_png
 from presets import model_preset, recommended
+from ui.annotators import add_commands
 from ui.terminal import (
     Group,
     bad_input_ends_here,
@@ -42,6 +43,7 @@ app = typer.Typer(
     help="See choices of a prompt, a guidance scale or a sampler side by side.",
 )
 HERE = Path(__file__).parent
+add_commands(app)
 
 Models = Annotated[
     list[Path] | None,

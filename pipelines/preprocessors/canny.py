@@ -44,12 +44,12 @@ PREPROCESSOR = Preprocessor(
     source="Canny 1986, doi:10.1109/TPAMI.1986.4767851",
     parameters=(
         Parameter(
-            "low", "Low threshold", "int", 100, "Edges this strong count if joined to stronger ones.",
+            "low", "Low threshold", "int", 100, "Edges this strong count if joined to others.",
             low=0, high=1000,
         ),
-        Parameter("high", "High threshold", "int", 200, "Edges this strong count.", low=0, high=1000),
+        Parameter("high", "High threshold", "int", 200, "Edges this strong count.", 0, 1000),
         Parameter(
-            "blur", "Blur", "float", 0.0, "Smooths the picture first, in pixels: fewer, longer edges.",
+            "blur", "Blur", "float", 0.0, "Smooths the picture first, in pixels: fewer edges.",
             low=0.0, high=10.0,
         ),
     ),

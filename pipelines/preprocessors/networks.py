@@ -1,4 +1,4 @@
-"""transformers' networks for pictures, from a local folder with safetensors; nothing else is run."""
+"""transformers' networks that look at pictures, from a local folder with safetensors."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ PREPROCESSOR = Preprocessor(
     own_size=True,
     weights=WEIGHTS,
     parameters=(
-        Parameter("strength", "Strength", "float", 1.0, "How steep things look.", low=0.1, high=10.0),
+        Parameter("strength", "Strength", "float", 1.0, "How steep things look.", 0.1, 10.0),
         Parameter(
             "background", "Background", "float", 0.1, "What is farther than this counts as flat.",
             low=0.0, high=1.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -70,7 +71,10 @@ def detect(picture: Image, parameters: Mapping[str, Any]) -> Image:
 def _network(path: Path) -> Any:
     """controlnet-aux's HED network with these weights."""
     try:
-        from controlnet_aux.hed import ControlNetHED_Apache2
+        with warnings.catch_warnings():
+            # It imports all its detectors, and warns of what each would like to have.
+            warnings.simplefilter("ignore")
+            from controlnet_aux.hed import ControlNetHED_Apache2
     except (ImportError, AttributeError) as error:
         raise ModelUnavailable(
             f"controlnet-aux cannot be imported: {error}; it does not work beside mediapipe "
