@@ -85,7 +85,7 @@ class BlazePose:
         side = float(max(height, width))
         whole = Region(width / 2, height / 2, side, 0.0)
         raw, scores = self._detector(_cut(picture, whole, DETECTOR_SIDE) * 2 - 1)
-        sure = 1 / (1 + np.exp(-np.clip(scores[:, 0], -100, 100)))
+        sure = _sigmoid(scores[:, 0])
         kept = sure >= SCORE_MIN
         values = (raw[kept] / DETECTOR_SIDE).reshape(-1, 6, 2)
         anchors = _anchors()[kept]
@@ -111,11 +111,16 @@ class BlazePose:
         cosine, sine = np.cos(region.turn), np.sin(region.turn)
         turned = place @ np.asarray([[cosine, sine], [-sine, cosine]], np.float32)
         at = turned * region.side + np.asarray([region.x, region.y])
-        seen = 1 / (1 + np.exp(-points[:, 3:4]))
+        seen = _sigmoid(points[:, 3:4])
         # Behind the 33 stand two that say where the person is and how it is turned.
         frame = _around(at[LANDMARKS], at[LANDMARKS + 1])
         found = np.concatenate([at, seen], axis=1)[:LANDMARKS].astype(np.float32)
         return float(presence[0]), found, frame
+
+
+def _sigmoid(values: Array) -> Array:
+    """1 / (1 + e^−v), without overflow."""
+    return np.asarray(0.5 + 0.5 * np.tanh(values / 2), np.float32)
 
 
 @cache
@@ -126,7 +131,7 @@ def _anchors() -> Array:
         middles = (np.arange(cells, dtype=np.float32) + 0.5) / cells
         y, x = np.meshgrid(middles, middles, indexing="ij")
         rows.append(np.repeat(np.stack([x.ravel(), y.ravel()], axis=1), count, axis=0))
-    return np.concatenate(rows)
+    return np.concatenate(rows).astype(np.float32)
 
 
 def _around(middle: NDArray[Any], end: NDArray[Any]) -> Region:
@@ -152,7 +157,7 @@ def _cut(picture: NDArray[np.uint8], region: Region, side: int) -> Array:
         # Bilinear reading skips pixels when the picture is far larger than what is read.
         picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), shrink / 3), np.uint8)
     cut = cv2.warpAffine(picture, warp, (side, side), flags=cv2.INTER_LINEAR)
-    return np.asarray(cut, np.float32) / 255
+    return np.asarray(cut / np.float32(255), np.float32)
 
 
 def _apart(boxes: Array, scores: Array) -> list[int]:
@@ -187,7 +192,7 @@ def _refine(points: Array, heat: Array) -> Array:
             continue
         left, upper = max(0, column - reach), max(0, row - reach)
         window = heat[upper : row + reach + 1, left : column + reach + 1, k]
-        warmth = 1 / (1 + np.exp(-window))
+        warmth = _sigmoid(window)
         if warmth.max() < HEAT_MIN:
             continue
         rows, columns = np.indices(warmth.shape)

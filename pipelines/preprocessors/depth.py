@@ -30,6 +30,7 @@ def nearness(picture: Image) -> NDArray[np.float32]:
     Any transformers model for depth may lie in the folder.
     Raises: ModelUnavailable: if there is none.
     """
+    import numpy as np
     import torch
 
     network = load(WEIGHTS.find()[0].parent, "AutoModelForDepthEstimation")
@@ -38,7 +39,7 @@ def nearness(picture: Image) -> NDArray[np.float32]:
     grown = torch.nn.functional.interpolate(answer, (height, width), mode="bicubic")
     found: NDArray[np.float32] = grown[0, 0].numpy()
     if _is_metric(network):
-        found = 1 / found.clip(1e-3)
+        found = np.reciprocal(found.clip(1e-3))
     low, high = float(found.min()), float(found.max())
     return (found - low) / max(high - low, 1e-6)
 

@@ -29,7 +29,8 @@ def detect(picture: Image, parameters: Mapping[str, Any]) -> Image:
     drawn = np.where(2 * darker > parameters["threshold"], 255, 0).astype(np.uint8)
     broad = round(parameters["thickness"] * min(picture.size) / 512)
     if broad > 1:
-        drawn = cv2.dilate(drawn, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (broad, broad)))
+        brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (broad, broad))
+        drawn = np.asarray(cv2.dilate(drawn, brush), np.uint8)
     return Image.fromarray(drawn)
 
 

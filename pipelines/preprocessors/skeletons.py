@@ -158,7 +158,7 @@ def draw_skeletons(skeletons: Sequence[Skeleton], size: tuple[int, int]) -> Imag
             middle = (int((one[0] + other[0]) / 2), int((one[1] + other[1]) / 2))
             angle = int(math.degrees(math.atan2(one[1] - other[1], one[0] - other[0])))
             axes = (int(math.dist(one, other) / 2), half)
-            outline = cv2.ellipse2Poly(middle, axes, angle, 0, 360, 1)
+            outline = np.asarray(cv2.ellipse2Poly(middle, axes, angle, 0, 360, 1))
             cv2.fillConvexPoly(canvas, outline, [int(value * LIMB_SHADE) for value in colour])
         for place, colour in zip(points, COLOURS, strict=True):
             if place is not None:
