@@ -18,7 +18,7 @@ from pipelines.errors import InvalidRequest, ModelUnavailable, UnknownName
 from pipelines.preprocessors.base import Parameter, Preprocessor
 from pipelines.preprocessors.caching import CacheStats, MapCache, key_of
 from pipelines.preprocessors.pose import find_skeletons
-from pipelines.preprocessors.resizing import Size, place, put, resample, working_size
+from pipelines.preprocessors.resizing import Size, own_size, place, put, resample, working_size
 from pipelines.preprocessors.skeletons import Skeleton, draw_skeletons
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ _MODULES = (
 )
 """The files, in the order of menus; a file's name is its preprocessor's."""
 SIDE_MAX = 8192
+OWN_SIDE_MAX = 1024
+"""Networks are shown pictures no larger than this; they look at less."""
 CACHE_BYTES = 128 * 2**20
 _WHERE = "python app.py preprocessors lists them"
 _cache = MapCache(CACHE_BYTES)
@@ -117,7 +119,10 @@ def cache_stats() -> CacheStats:
 def _make(row: Preprocessor, picture: Image, settings: Mapping[str, Any], size: Size) -> Image:
     placement = place(picture.size, size, settings["resize"])
     # Detectors look at the picture alone: padding would have edges of its own.
-    looked_at = working_size(placement.size, settings.get("resolution", 0))
+    if row.sized_by == "picture":
+        looked_at = own_size(placement.source, OWN_SIDE_MAX)
+    else:
+        looked_at = working_size(placement.size, settings.get("resolution", 0))
     seen = resample(picture, looked_at, box=placement.source)
-    found = resample(row.detect(seen, settings), placement.size, row.blends)
-    return put(found, placement, size, row.background)
+    found = row.detect(seen, settings, placement.size)
+    return put(resample(found, placement.size, row.blends), placement, size, row.background)

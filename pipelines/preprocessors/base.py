@@ -15,15 +15,17 @@ from pipelines.errors import InvalidRequest, UnknownName
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from pipelines.preprocessors.resizing import Size
     from pipelines.preprocessors.weights import Weights
 
 Value = int | float | str
 Kind = Literal["int", "float", "choice"]
-Detect = Callable[["Image", Mapping[str, Any]], "Image"]
-"""From an RGB picture at the working size, and canonical parameters, to its map.
+Detect = Callable[["Image", Mapping[str, Any], "Size"], "Image"]
+"""From an RGB picture, canonical parameters and the size of the result, to its map, RGB or L.
 
-The map has the picture's size, in RGB or L.
+A map of another size, such as the picture's, is brought to that of the result.
 """
+SizedBy = Literal["resolution", "result", "picture"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,9 @@ class Preprocessor:
         source: the paper or project it follows.
         background: the map's colour where there is no picture (resize = pad).
         blends: whether colours may mix when the map is resized; labels must not.
-        own_size: whether it looks at the picture at a size of its own, whatever the result's.
+        sized_by: at which size it looks: that of the result unless the parameter `resolution`
+            says another; always that of the result; or, for networks, which bring a picture to
+            their own size, the picture's.
         weights: what it cannot run without.
         check: what must hold between its parameters; raises InvalidRequest.
     """
@@ -128,16 +132,15 @@ class Preprocessor:
     source: str = ""
     background: tuple[int, int, int] = (0, 0, 0)
     blends: bool = True
-    own_size: bool = False
+    sized_by: SizedBy = "resolution"
     weights: Weights | None = None
     check: Callable[[Mapping[str, Any]], None] | None = None
 
     @property
     def all_parameters(self) -> tuple[Parameter, ...]:
         """Its own parameters and the common ones."""
-        return (
-            (*self.parameters, RESIZE) if self.own_size else (*self.parameters, RESIZE, RESOLUTION)
-        )
+        common = (RESIZE, RESOLUTION) if self.sized_by == "resolution" else (RESIZE,)
+        return (*self.parameters, *common)
 
     def canonical(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Every parameter with its value, defaults filled in, in a fixed order.

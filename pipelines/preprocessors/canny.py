@@ -11,8 +11,10 @@ from pipelines.preprocessors.base import Parameter, Preprocessor
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from pipelines.preprocessors.resizing import Size
 
-def detect(picture: Image, parameters: Mapping[str, Any]) -> Image:
+
+def detect(picture: Image, parameters: Mapping[str, Any], size: Size) -> Image:
     """White where an edge is: above `high`, or above `low` and joined to one above `high`.
 
     Math: |∂x| + |∂y| of Sobel filters, of the colour channel in which it is largest.

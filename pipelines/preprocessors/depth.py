@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+    from pipelines.preprocessors.resizing import Size
+
 WEIGHTS = Weights(
     name="depth",
     files=("config.json", "model.safetensors", "preprocessor_config.json"),
@@ -41,7 +43,7 @@ def nearness(picture: Image) -> NDArray[np.float32]:
     if _is_metric(network):
         found = np.reciprocal(found.clip(1e-3))
     low, high = float(found.min()), float(found.max())
-    return (found - low) / max(high - low, 1e-6)
+    return np.asarray((found - low) / ((high - low) or 1.0), np.float32)
 
 
 def _is_metric(network: Network) -> bool:
@@ -50,7 +52,7 @@ def _is_metric(network: Network) -> bool:
     return kind == "metric" or config.model_type in METRIC_KINDS
 
 
-def detect(picture: Image, parameters: Mapping[str, Any]) -> Image:
+def detect(picture: Image, parameters: Mapping[str, Any], size: Size) -> Image:
     """Nearness as grey, near = white."""
     import numpy as np
     from PIL import Image
@@ -65,6 +67,6 @@ PREPROCESSOR = Preprocessor(
     detect=detect,
     cost="about 2 s, 100 MB of weights",
     source="Yang et al. 2024, arXiv:2406.09414",
-    own_size=True,
+    sized_by="picture",
     weights=WEIGHTS,
 )

@@ -10,8 +10,10 @@ from pipelines.preprocessors.base import Parameter, Preprocessor
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from pipelines.preprocessors.resizing import Size
 
-def detect(picture: Image, parameters: Mapping[str, Any]) -> Image:
+
+def detect(picture: Image, parameters: Mapping[str, Any], size: Size) -> Image:
     """How much darker each pixel is than its surroundings.
 
     Math: d = min over channels of (G_σ * x − x); map = 127·d / max(16, median of d > threshold).

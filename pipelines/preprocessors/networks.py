@@ -38,11 +38,12 @@ def load(folder: Path, kind: str) -> Network:
     Raises: ModelUnavailable: if it cannot be loaded.
     """
     import transformers
+    from safetensors import SafetensorError
 
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         model = getattr(transformers, kind).from_pretrained(folder, use_safetensors=True, **options)
         processor = transformers.AutoImageProcessor.from_pretrained(folder, **options)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelUnavailable(f"{folder} cannot be loaded: {error}") from None
     return Network(model.float().eval(), processor)

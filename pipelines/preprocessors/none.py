@@ -10,8 +10,10 @@ from pipelines.preprocessors.base import Preprocessor
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from pipelines.preprocessors.resizing import Size
 
-def detect(picture: Image, parameters: Mapping[str, Any]) -> Image:
+
+def detect(picture: Image, parameters: Mapping[str, Any], size: Size) -> Image:
     """The picture itself."""
     return picture
 
@@ -22,5 +24,5 @@ PREPROCESSOR = Preprocessor(
     help="Takes the picture as it is; only its size changes.",
     detect=detect,
     cost="nothing",
-    own_size=True,
+    sized_by="result",
 )

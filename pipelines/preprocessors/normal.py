@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+    from pipelines.preprocessors.resizing import Size
+
 FRONT = (128, 128, 255)
 """The colour of a surface that faces the viewer."""
 
@@ -36,7 +38,7 @@ def normals(near: NDArray[np.float32], strength: float) -> NDArray[np.float32]:
     return np.asarray(facing / np.linalg.norm(facing, axis=2, keepdims=True), np.float32)
 
 
-def detect(picture: Image, parameters: Mapping[str, Any]) -> Image:
+def detect(picture: Image, parameters: Mapping[str, Any], size: Size) -> Image:
     """Red = left, green = up, blue = to the viewer, as ControlNet 1.1's normal maps have it."""
     import numpy as np
     from PIL import Image
@@ -56,7 +58,7 @@ PREPROCESSOR = Preprocessor(
     cost="as depth, from which it is computed",
     source="computed from depth, in the colours of ControlNet 1.1's normal maps",
     background=FRONT,
-    own_size=True,
+    sized_by="picture",
     weights=WEIGHTS,
     parameters=(
         Parameter("strength", "Strength", "float", 1.0, "How steep things look.", 0.1, 10.0),

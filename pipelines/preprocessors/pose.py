@@ -15,6 +15,8 @@ from pipelines.preprocessors.weights import Weights, Wheel
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from pipelines.preprocessors.resizing import Size
+
 WEIGHTS = Weights(
     name="pose",
     files=("pose_detection.tflite", "pose_landmark_full.tflite"),
@@ -86,10 +88,10 @@ def _blazepose(detector: Path, landmarks: Path) -> Any:
         ) from None
 
 
-def detect(picture: Image, parameters: Mapping[str, Any]) -> Image:
-    """The skeletons found, drawn at the picture's size."""
+def detect(picture: Image, parameters: Mapping[str, Any], size: Size) -> Image:
+    """The skeletons found, drawn at the size of the map."""
     skeletons = find_skeletons(picture, parameters["people"], parameters["visibility"])
-    return draw_skeletons(skeletons, picture.size)
+    return draw_skeletons(skeletons, size)
 
 
 PREPROCESSOR = Preprocessor(
@@ -99,7 +101,7 @@ PREPROCESSOR = Preprocessor(
     detect=detect,
     cost="about 0.1 s a person, 10 MB of weights",
     source="Bazarevsky et al. 2020, arXiv:2006.10204; drawn as Cao et al. 2019, arXiv:1812.08008",
-    own_size=True,
+    sized_by="picture",
     weights=WEIGHTS,
     parameters=(
         Parameter("people", "People", "int", PEOPLE, "At most so many are found.", low=1, high=16),

