@@ -5,6 +5,7 @@ Source: Bazarevsky et al. 2020, arXiv:2006.10204; decoding as in MediaPipe's pos
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,6 +59,7 @@ class BlazePose:
 
     def __init__(self, detector: Path, landmarks: Path) -> None:
         self._detector, self._landmarks = Network(detector), Network(landmarks)
+        self._lock = threading.Lock()
 
     def find(self, picture: NDArray[np.uint8], people: int) -> list[Array]:
         """Landmarks of the people in a picture, the surest first.
@@ -67,17 +69,20 @@ class BlazePose:
             people: at most so many.
         Returns: for each, (33, 3): x and y in pixels, and how sure it is seen, 0..1.
         """
-        found = []
-        for region in self._regions(picture)[:people]:
-            # The detector's region is rough; what is found in it frames the person better.
-            for _ in range(2):
-                presence, points, frame = self._look(picture, region)
-                if presence < PRESENCE_MIN:
-                    break
-                region = frame
-            else:
-                found.append(points)
-        return found
+        with self._lock:
+            regions = self._regions(picture)[:people]
+            found = [self._person(picture, region) for region in regions]
+        return [points for points in found if points is not None]
+
+    def _person(self, picture: NDArray[np.uint8], region: Region) -> Array | None:
+        """The landmarks of the person in a region; None if there is none."""
+        points: Array | None = None
+        # The detector's region is rough; what is found in it frames the person better.
+        for _ in range(2):
+            presence, points, region = self._look(picture, region)
+            if presence < PRESENCE_MIN:
+                return None
+        return points
 
     def _regions(self, picture: NDArray[np.uint8]) -> list[Region]:
         """Where people may be, the surest first."""

@@ -37,7 +37,7 @@ PREPROCESSOR = Preprocessor(
     label="Line art",
     help="A pencil drawing of the picture: soft lines where it is darker than around.",
     detect=detect,
-    cost="about 10 ms",
+    cost="about 20 ms",
     source="the standard line art of Zhang's ControlNet annotators",
     parameters=(
         Parameter(

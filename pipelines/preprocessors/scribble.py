@@ -41,7 +41,7 @@ PREPROCESSOR = Preprocessor(
     label="Scribble",
     help="A rough sketch: only the main lines, broad. Leaves the model the most freedom.",
     detect=detect,
-    cost="about 10 ms",
+    cost="about 20 ms",
     source="Winnemöller 2011, doi:10.1145/2024676.2024700",
     parameters=(
         Parameter(

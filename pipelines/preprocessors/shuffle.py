@@ -50,7 +50,7 @@ PREPROCESSOR = Preprocessor(
     label="Shuffle",
     help="Keeps colours and textures and scatters the layout: a picture in the same mood.",
     detect=detect,
-    cost="about 10 ms",
+    cost="about 20 ms",
     source="Zhang's ControlNet 1.1, shuffle",
     parameters=(
         Parameter("seed", "Seed", "int", 0, "Which way things flow.", low=0, high=2**32 - 1),
