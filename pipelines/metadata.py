@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InvalidRequest
+from pipelines.pictures import PIXELS_MAX
 from pipelines.samplers import SAMPLERS
 from pipelines.types import Request
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 OURS = "contact_sheet"
 COMMON = "parameters"
-PIXELS_MAX = 64 * 2**20
-"""Pictures with more pixels are refused before they are decoded."""
 
 
 def settings_text(request: Request) -> str:
