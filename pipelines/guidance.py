@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from pipelines.steering import Pull, Steer, inside
 from pipelines.trajectory import Eval
 from pipelines.types import Request
 
@@ -21,11 +22,13 @@ class Row:
         t: 0-d tensor.
         condition: what the family encoded; equal conditions are one object, so rows can be
             compared by its identity.
+        pulls: what ControlNets add to it.
     """
 
     x: Tensor
     t: Tensor
     condition: Any
+    pulls: tuple[Pull, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +50,8 @@ class Guidance:
         )
 
     def scale_at(self, index: int, total: int) -> float:
-        """The scale of one evaluation: `scale` inside the window, 1 outside.
-
-        An evaluation is inside when all of it is, as diffusers counts ControlNet windows.
-        """
-        inside = index / total >= self.start and (index + 1) / total <= self.stop
-        return self.scale if inside else 1.0
+        """The scale of one evaluation: `scale` inside the window, 1 outside."""
+        return self.scale if inside(self.start, self.stop, index, total) else 1.0
 
     def rows(self, total: int) -> int:
         """Rows a whole trajectory of `total` evaluations asks for."""
@@ -82,6 +81,8 @@ def combine(cond: Tensor, uncond: Tensor, scale: float, rescale: float) -> Tenso
 class GuidedTrajectory:
     """A trajectory under guidance: a small machine that asks for rows and takes their outputs.
 
+    Args:
+        steers: its controls, ready to act.
     Attributes:
         last: the newest evaluation and its guided output, for previews; None before the first.
         result: the latents, once there are no more rows to ask for.
@@ -93,11 +94,13 @@ class GuidedTrajectory:
         guidance: Guidance,
         cond: Any,
         uncond: Any,
+        steers: Sequence[Steer] = (),
     ) -> None:
         self._walk = walk
         self._guidance = guidance
         self._cond = cond
         self._uncond = uncond
+        self._steers = tuple(steers)
         self._eval: Eval | None = None
         self.last: tuple[Eval, Tensor] | None = None
         self.result: Tensor | None = None
@@ -128,7 +131,14 @@ class GuidedTrajectory:
     def _ask(self, asked: Eval) -> tuple[Row, ...]:
         self._eval = asked
         scale = self._scale(asked)
-        conditions = {1.0: (self._cond,), 0.0: (self._uncond,)}.get(
-            scale, (self._cond, self._uncond)
+        sides = {1.0: (True,), 0.0: (False,)}.get(scale, (True, False))
+        return tuple(self._row(asked, cond) for cond in sides)
+
+    def _row(self, asked: Eval, cond: bool) -> Row:
+        pulls = [steer.at(asked.index, asked.total, cond) for steer in self._steers]
+        return Row(
+            asked.x,
+            asked.t,
+            self._cond if cond else self._uncond,
+            tuple(pull for pull in pulls if pull is not None),
         )
-        return tuple(Row(asked.x, asked.t, condition) for condition in conditions)

@@ -217,7 +217,7 @@ class SettingsForm:
         """The form filled with a Request's settings, its seed fixed."""
         preset = model_preset(request.model)
         values = request.model_dump()
-        updates: Update = {self[name]: value for name, value in values.items()}
+        updates: Update = {self[name]: values[name] for name in values if name in self.parts}
         updates[self["seed_mode"]] = FIXED
         updates[self["schedule"]] = gr.Dropdown(
             schedule_choices(request.sampler), value=request.schedule

@@ -24,6 +24,7 @@ class Model:
         components: by their names in `model_index.json`, without the scheduler.
         scheduler_config: the checkpoint's own, pristine.
         fingerprint: hash of all weights and configs.
+        controlnets: loaded ones, by the names they were asked for.
         prepared: what backends made of the denoiser, by their own keys; goes when it goes.
     """
 
@@ -34,6 +35,7 @@ class Model:
     device: str
     dtype: Any
     prepared: MutableMapping[Any, Any] = field(default_factory=dict)
+    controlnets: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

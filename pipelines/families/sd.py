@@ -15,15 +15,21 @@ from pipelines.samplers import Kind
 
 
 class _Network(nn.Module):
-    """The UNet as a function of three tensors."""
+    """The UNet as a function of tensors: three, then what ControlNets add, innermost last."""
 
     def __init__(self, unet: nn.Module) -> None:
         super().__init__()
         self.unet = unet
         self.eval()
 
-    def forward(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
-        output: Tensor = self.unet(x, t, encoder_hidden_states=condition, return_dict=False)[0]
+    def forward(self, x: Tensor, t: Tensor, condition: Tensor, *residuals: Tensor) -> Tensor:
+        added: dict[str, Any] = {}
+        if residuals:
+            added["down_block_additional_residuals"] = residuals[:-1]
+            added["mid_block_additional_residual"] = residuals[-1]
+        output: Tensor = self.unet(
+            x, t, encoder_hidden_states=condition, return_dict=False, **added
+        )[0]
         return output
 
 
