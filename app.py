@@ -25,6 +25,7 @@ from pipelines.events import CellDone, CellFailed
 from pipelines.samplers import SAMPLERS
 from pipelines.store import write_png
 from presets import model_preset, recommended
+from ui.control_option import ControlTexts, read_controls
 from ui.terminal import (
     Group,
     bad_input_ends_here,
@@ -125,6 +126,7 @@ def generate(
     seed: Seed = 0,
     width: Side = None,
     height: Side = None,
+    control: ControlTexts = None,
     models: Models = None,
     device: Device = "auto",
     memory: Memory = None,
@@ -135,9 +137,11 @@ def generate(
     """Make one picture and write it as PNG, with its settings inside."""
     quiet_libraries()
     with bad_input_ends_here():
-        request = base_request(locals())
+        steered = read_controls(control)
+        request = steered.steer(base_request(locals()))
         check_writable(out)
         door = studio(models, device, memory, None, exact, backend, batch)
+        steered.bring_to(door)
         run = door.submit(Sheet(base=request), previews=False)
         outcomes = follow(run)
         if not outcomes:
@@ -173,6 +177,7 @@ def make_sheet(
     seed: Seed = 0,
     width: Side = None,
     height: Side = None,
+    control: ControlTexts = None,
     models: Models = None,
     device: Device = "auto",
     memory: Memory = None,
@@ -186,14 +191,17 @@ def make_sheet(
     """Make a sheet: every value of every axis, denoised together."""
     quiet_libraries()
     with bad_input_ends_here():
-        sheet = Sheet(base=base_request(locals()), axes=tuple(parse_axis(text) for text in axis))
+        steered = read_controls(control, [parse_axis(text) for text in axis])
+        sheet = Sheet(base=steered.steer(base_request(locals())), axes=steered.axes)
         check_folder(out)
         # Checked without a store first: bad input must leave no folder behind.
         checker = studio(models, device, memory, None, exact, backend, batch)
+        steered.bring_to(checker)
         for cell in sheet.expand():
             checker.resolve(cell)
         folder = SheetFolder(out, sheet)
         door = studio(models, device, memory, outputs, exact, backend, batch)
+        steered.bring_to(door)
         run = door.submit(sheet, previews=False)
         outcomes = follow(run, folder.add)
         end = run.snapshot()
@@ -213,13 +221,15 @@ def make_sheet(
 
 @app.command("models")
 def list_models(models: Models = None, as_json: AsJson = False) -> None:
-    """List the models that are here."""
+    """List the models and ControlNets that are here."""
     with bad_input_ends_here():
-        found = studio(models).models()
+        door = studio(models)
+        found = [*door.models(), *door.controlnets()]
     rows = [
         {
             "id": info.id,
             "title": model_preset(info.id).title,
+            "kind": info.kind,
             "family": info.family,
             "megabytes": round(info.bytes / 1e6, 1),
             "folder": str(info.path),
