@@ -84,7 +84,7 @@ class Control(Frozen):
     spoken: ClassVar[str] = "control "
 
     image: str = Field(
-        pattern=r"^[0-9a-f]{64}$", description="it must be a picture's hash (studio.add_picture)"
+        pattern=r"^[0-9a-f]{32}$", description="it must be a picture's hash (studio.add_picture)"
     )
     preprocessor: str = Field(NONE, min_length=1, description="it must name a preprocessor")
     parameters: Parameters = Field(

@@ -113,7 +113,7 @@ def test_what_does_not_fit_is_refused_with_what_does(
 
 def test_other_refusals(studio: Studio) -> None:
     request = steered(studio, model="canny")
-    unknown = request.controls[0].replace(image="0" * 64)
+    unknown = request.controls[0].replace(image="0" * 32)
     with pytest.raises(UnknownName, match="picture 000000000000… is not here; add it first"):
         studio.resolve(request.replace(controls=[unknown]))
     with pytest.raises(UnknownName, match="unknown preprocessor 'kany'"):

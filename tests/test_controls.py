@@ -11,7 +11,7 @@ from pipelines.axes import parse_axis
 from pipelines.labels import axis_title, column_texts
 from pipelines.metadata import settings_text
 
-ONE, TWO = "1" * 64, "2" * 64
+ONE, TWO = "1" * 32, "2" * 32
 CANNY = Control(image=ONE, preprocessor="canny", model="c", parameters={"low": 100, "high": 200})
 
 

@@ -36,7 +36,7 @@ PARAMETERS = st.dictionaries(
 def controls(draw):
     start, stop = sorted([draw(FRACTIONS), draw(FRACTIONS)])
     return Control(
-        image=draw(st.text("0123456789abcdef", min_size=64, max_size=64)),
+        image=draw(st.text("0123456789abcdef", min_size=32, max_size=32)),
         preprocessor=draw(st.sampled_from(["none", "canny"])),
         parameters=draw(PARAMETERS),
         model=draw(st.none() | st.sampled_from(["canny", "depth"])),
@@ -240,7 +240,7 @@ CHANGED = {
     "seed": 1,
     "width": 64,
     "height": 64,
-    "controls": (Control(image="0" * 64),),
+    "controls": (Control(image="0" * 32),),
 }
 
 
