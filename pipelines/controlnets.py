@@ -84,12 +84,12 @@ def check_fits(
     model: str,
     family: str,
     configs: Mapping[str, Mapping[str, Any]],
-    others: Sequence[ModelInfo],
+    folders: Sequence[Path],
 ) -> None:
     """Raises: InvalidRequest: if a ControlNet cannot steer a model, with those that can."""
     why = misfit(info, family, configs)
     if why is not None:
-        fit = ", ".join(other.id for other in fitting(others, family, configs))
+        fit = ", ".join(other.id for other in fitting(find(folders), family, configs))
         raise InvalidRequest(
             f"ControlNet {info.id!r} does not fit {model!r}: {why}; these here fit: {fit or 'none'}"
         )

@@ -110,8 +110,7 @@ class PipelineManager:
         """A ControlNet that fits a model. Raises: UnknownName, ModelUnavailable, InvalidRequest."""
         info = controlnets.locate(name, self.folders)
         family, configs = self.family(model).id, self.configs(model)
-        found = controlnets.find(self.folders)
-        controlnets.check_fits(info, model, family, configs, found)
+        controlnets.check_fits(info, model, family, configs, self.folders)
         return info
 
     def sizes(self, name: str) -> Sizes:

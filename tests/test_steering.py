@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from bench.controls import controlled_call
 from bench.peer import Peer
 from pipelines import Control, Request, Sheet, Studio, engine, rendering
 from pipelines.axes import parse_axis
@@ -104,33 +105,8 @@ def theirs(manager: PipelineManager, request: Request) -> torch.Tensor:
             feature_extractor=None,
             requires_safety_checker=False,
         )
-    several: dict[str, Any] = {
-        "image": [SHELF.get(one.image) for one in controls],
-        "controlnet_conditioning_scale": [one.strength for one in controls],
-        "control_guidance_start": [one.start for one in controls],
-        "control_guidance_end": [one.stop for one in controls],
-    }
-    given = several if len(controls) > 1 else {key: one[0] for key, one in several.items()}
-    guess = {one.mode == "control" for one in controls}
-    peer = _NoRescale(pipe)
-    return peer.make(request, output_type="latent", guess_mode=guess == {True}, **given)
-
-
-class _NoRescale(Peer):
-    """The ControlNet pipeline has no guidance_rescale."""
-
-    def __init__(self, pipe: Any) -> None:
-        super().__init__(pipe)
-
-        class Call:
-            def __setattr__(self, name: str, value: Any) -> None:
-                setattr(pipe, name, value)
-
-            def __call__(self, *prompts: Any, guidance_rescale: float, **call: Any) -> Any:
-                assert guidance_rescale == 0.0
-                return pipe(*prompts, **call)
-
-        self.pipe = Call()
+    call = controlled_call(request, SHELF.get)
+    return Peer(pipe).make(request, output_type="latent", **call)
 
 
 def apart(one: torch.Tensor, other: torch.Tensor) -> float:
