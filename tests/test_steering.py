@@ -129,6 +129,7 @@ CASES: dict[str, tuple[tuple[Control, ...], dict[str, Any]]] = {
     "guess, two": ((CANNY.replace(**GUESS), DEPTH.replace(**GUESS)), {}),
     "reversed channels": ((CANNY.replace(model="bgr"),), {}),
     "pooled": ((CANNY.replace(model="pooled"),), {}),
+    "guess, pooled": ((CANNY.replace(**GUESS, model="pooled"),), {}),
     "v-prediction": ((CANNY,), {"model": "tinyv", "sampler": "ddim"}),
 }
 
