@@ -25,6 +25,7 @@ from pipelines.events import CellDone, CellFailed
 from pipelines.samplers import SAMPLERS
 from pipelines.store import write_png
 from presets import model_preset, recommended
+from ui.annotators import add_commands
 from ui.control_option import ControlTexts, read_controls
 from ui.terminal import (
     Group,
@@ -43,6 +44,7 @@ app = typer.Typer(
     help="See choices of a prompt, a guidance scale or a sampler side by side.",
 )
 HERE = Path(__file__).parent
+add_commands(app)
 
 Models = Annotated[
     list[Path] | None,
