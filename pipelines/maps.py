@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines.controls import NONE, Control
-from pipelines.errors import InvalidRequest, UnknownName
+from pipelines.errors import InvalidRequest, ModelUnavailable, UnknownName
 from pipelines.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ class Preprocessors(Protocol):
 
     def names(self) -> list[str]:
         """Ids of all there are."""
+
+    def problem(self, name: str) -> str | None:
+        """Why one cannot run here, and what to do; None if it can."""
 
     def check_parameters(self, name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Parameters in their canonical form. Raises: InvalidRequest, UnknownName."""
@@ -52,6 +55,9 @@ class _NoneAlone:
     def names(self) -> list[str]:
         return [NONE]
 
+    def problem(self, name: str) -> str | None:
+        return None
+
     def check_parameters(self, name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         if parameters:
             raise InvalidRequest(
@@ -71,6 +77,7 @@ def check_preprocessor(control: Control) -> Control:
     """The control with its preprocessor's parameters in canonical form.
 
     Raises: UnknownName, InvalidRequest: saying what is allowed.
+        ModelUnavailable: if it cannot run here.
     """
     registry = preprocessors()
     known = registry.names()
@@ -78,6 +85,9 @@ def check_preprocessor(control: Control) -> Control:
         raise UnknownName.of(
             "preprocessor", control.preprocessor, known, f"known: {', '.join(known)}"
         )
+    problem = registry.problem(control.preprocessor)
+    if problem is not None:
+        raise ModelUnavailable(problem)
     given = dict(control.parameters)
     return control.replace(parameters=registry.check_parameters(control.preprocessor, given))
 
