@@ -24,9 +24,10 @@ from pipelines.contact import SheetFolder, check_folder
 from pipelines.events import CellDone, CellFailed
 from pipelines.samplers import SAMPLERS
 from pipelines.store import write_png
-from presets import model_preset, recommended
+from presets import recommended
 from ui.annotators import add_commands
 from ui.control_option import ControlTexts, read_controls
+from ui.tables import model_row
 from ui.terminal import (
     Group,
     bad_input_ends_here,
@@ -78,6 +79,9 @@ GuidanceScale = Annotated[
 GuidanceRescale = Annotated[
     float, typer.Option(help="0 to 1: tames over-saturation at high guidance.")
 ]
+DistilledGuidance = Annotated[
+    float | None, typer.Option(help="For FLUX.1 dev: what its network is told; default 3.5.")
+]
 Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
 Side = Annotated[int | None, typer.Option(help="Pixels; default: the model's own.")]
 
@@ -125,6 +129,7 @@ def generate(
     steps: Steps = None,
     guidance_scale: GuidanceScale = None,
     guidance_rescale: GuidanceRescale = 0.0,
+    distilled_guidance: DistilledGuidance = None,
     seed: Seed = 0,
     width: Side = None,
     height: Side = None,
@@ -176,6 +181,7 @@ def make_sheet(
     steps: Steps = None,
     guidance_scale: GuidanceScale = None,
     guidance_rescale: GuidanceRescale = 0.0,
+    distilled_guidance: DistilledGuidance = None,
     seed: Seed = 0,
     width: Side = None,
     height: Side = None,
@@ -227,18 +233,7 @@ def list_models(models: Models = None, as_json: AsJson = False) -> None:
     with bad_input_ends_here():
         door = studio(models)
         found = [*door.models(), *door.controlnets()]
-    rows = [
-        {
-            "id": info.id,
-            "title": model_preset(info.id).title,
-            "kind": info.kind,
-            "family": info.family,
-            "megabytes": round(info.bytes / 1e6, 1),
-            "folder": str(info.path),
-            "problem": info.problem,
-        }
-        for info in found
-    ]
+        rows = [model_row(door, info, as_json) for info in found]
     show(rows, as_json)
 
 
@@ -304,7 +299,8 @@ def base_request(given: dict[str, Any]) -> Request:
     Raises: InvalidRequest, UnknownName.
     """
     chosen = {name: given[name] for name in Request.model_fields if name in given}
-    return Request(**recommended(chosen["model"], chosen))
+    suggested = studio(given["models"]).suggested(chosen["model"])
+    return Request(**recommended(chosen["model"], chosen, suggested))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from pipelines.families.supports import Supports
 from pipelines.steering import Pull, Steer, inside
 from pipelines.trajectory import Eval
 from pipelines.types import Request
@@ -23,31 +24,49 @@ class Row:
         condition: what the family encoded; equal conditions are one object, so rows can be
             compared by its identity.
         pulls: what ControlNets add to it.
+        guidance: what the network is told of it; None where it takes none.
     """
 
     x: Tensor
     t: Tensor
     condition: Any
     pulls: tuple[Pull, ...] = ()
+    guidance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Guidance:
-    """How strongly a cell is pulled to its prompt, and during which share of its steps."""
+    """How strongly a cell is pulled to its prompt, and during which share of its steps.
+
+    Attributes:
+        embedded: the network takes the scale as an input, so that one row is enough.
+        distilled: what a network that was distilled with guidance is told, at every step.
+    """
 
     scale: float = 1.0
     rescale: float = 0.0
     start: float = 0.0
     stop: float = 1.0
+    embedded: bool = False
+    distilled: float | None = None
 
     @classmethod
-    def of(cls, request: Request) -> Guidance:
+    def of(cls, request: Request, supports: Supports) -> Guidance:
+        off = supports.guidance == "negative_prompt" and not request.negative_prompt
+        told = request.distilled_guidance
         return cls(
-            request.guidance_scale,
+            1.0 if off else request.guidance_scale,
             request.guidance_rescale,
             request.guidance_start,
             request.guidance_stop,
+            supports.guidance == "embedded",
+            supports.distilled_guidance if told is None else told,
         )
+
+    @property
+    def needs_negative(self) -> bool:
+        """Whether any row is made with the negative prompt."""
+        return self.scale != 1.0 and not self.embedded
 
     def scale_at(self, index: int, total: int) -> float:
         """The scale of one evaluation: `scale` inside the window, 1 outside."""
@@ -55,6 +74,8 @@ class Guidance:
 
     def rows(self, total: int) -> int:
         """Rows a whole trajectory of `total` evaluations asks for."""
+        if self.embedded:
+            return total
         scales = [self.scale_at(index, total) for index in range(total)]
         return sum(1 if scale in (0.0, 1.0) else 2 for scale in scales)
 
@@ -131,14 +152,18 @@ class GuidedTrajectory:
     def _ask(self, asked: Eval) -> tuple[Row, ...]:
         self._eval = asked
         scale = self._scale(asked)
+        if self._guidance.embedded:
+            return (self._row(asked, True, scale),)
+        told = self._guidance.distilled
         sides = {1.0: (True,), 0.0: (False,)}.get(scale, (True, False))
-        return tuple(self._row(asked, cond) for cond in sides)
+        return tuple(self._row(asked, cond, told) for cond in sides)
 
-    def _row(self, asked: Eval, cond: bool) -> Row:
+    def _row(self, asked: Eval, cond: bool, told: float | None) -> Row:
         pulls = [steer.at(asked.index, asked.total, cond) for steer in self._steers]
         return Row(
             asked.x,
             asked.t,
             self._cond if cond else self._uncond,
             tuple(pull for pull in pulls if pull is not None),
+            told,
         )

@@ -23,7 +23,8 @@ from pipelines.components import ComponentKey, Part
 from pipelines.devices import default_budget, device_dtype, device_memory, resolve_device
 from pipelines.errors import ModelUnavailable, OutOfMemory
 from pipelines.families import family_of
-from pipelines.families.base import Family, Model, Sizes
+from pipelines.families.base import Family, Model
+from pipelines.families.supports import Configs, Sizes, Supports
 
 log = logging.getLogger(__name__)
 
@@ -90,12 +91,6 @@ class PipelineManager:
         """Raises: UnknownName, ModelUnavailable."""
         return family_of(self.locate(name).pipeline)
 
-    def configs(self, name: str) -> dict[str, dict[str, Any]]:
-        """The configs of a model's components."""
-        info = self.locate(name)
-        family = family_of(info.pipeline)
-        return {part: catalog.component_config(info.path, part) for part in family.components}
-
     def controlnets(self, model: str | None = None) -> list[ModelInfo]:
         """All ControlNets found, also those that cannot be used; or those that fit a model.
 
@@ -115,11 +110,25 @@ class PipelineManager:
 
     def sizes(self, name: str) -> Sizes:
         """Picture sizes a model takes, from its configs alone."""
+        return self.supports(name).sizes
+
+    def supports(self, name: str) -> Supports:
+        """What a model can do, from its configs alone. Raises: UnknownName, ModelUnavailable."""
         info = self.locate(name)
         try:
-            return family_of(info.pipeline).sizes(self.configs(name))
+            return family_of(info.pipeline).supports(self.configs(name))
         except KeyError as error:
             raise ModelUnavailable(f"{info.path}: a config lacks {error}") from None
+
+    def configs(self, name: str) -> Configs:
+        """All configs of a model, as its folder has them."""
+        info = self.locate(name)
+        found = {
+            part: catalog.component_config(info.path, part)
+            for part in family_of(info.pipeline).components
+        }
+        index = catalog.read_index(info.path)
+        return {**found, "scheduler": self.scheduler_config(name), "model_index": index}
 
     def scheduler_config(self, name: str) -> dict[str, Any]:
         """The checkpoint's own scheduler config."""
@@ -132,7 +141,11 @@ class PipelineManager:
             controls: ControlNets that steer it.
         """
         info = self.locate(name)
-        digests = [part.key.source for part in self._parts(info, family_of(info.pipeline))]
+        family = family_of(info.pipeline)
+        digests = [part.key.source for part in self._parts(info, family)]
+        if family.index_options:
+            index = catalog.read_index(info.path)
+            digests.append(repr([index.get(name) for name in family.index_options]))
         digests.append(self._digests.files([info.path / "scheduler" / "scheduler_config.json"]))
         digests += [self._control_part(one).key.source for one in controls]
         return _join(digests)
@@ -180,7 +193,8 @@ class PipelineManager:
                 fingerprint=self.fingerprint(name),
                 device=self.device,
                 dtype=device_dtype(self.device),
-                prepared=held[family.components.index(family.denoiser)].prepared,
+                configs=self.configs(name),
+                prepared=held[[part.name for part in parts].index(family.denoiser)].prepared,
             )
         finally:
             with self._lock:
@@ -200,9 +214,12 @@ class PipelineManager:
         index = catalog.read_index(info.path)
         parts = []
         for name in family.components:
-            if not isinstance(index.get(name), list):
+            entry = index.get(name)
+            if not isinstance(entry, list) or not any(entry):
+                if name in family.optional:
+                    continue
                 raise ModelUnavailable(f"{info.path}: model_index.json has no {name!r}")
-            library, cls = index[name]
+            library, cls = entry
             parts.append(self._part(name, library, cls, info.path / name))
         return parts
 

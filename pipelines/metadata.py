@@ -31,6 +31,9 @@ def settings_text(request: Request) -> str:
         "Sampler": SAMPLERS[request.sampler].label,
         "Schedule type": request.schedule.replace("_", " ").capitalize(),
         "CFG scale": f"{request.guidance_scale:g}",
+        "Distilled CFG Scale": (
+            None if request.distilled_guidance is None else f"{request.distilled_guidance:g}"
+        ),
         "Seed": request.seed,
         "Size": f"{request.width}x{request.height}" if request.width and request.height else None,
         "Model": request.model,

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pipelines import engine, samplers
+from pipelines import engine
 from pipelines.computing import Computer, Computing
 from pipelines.controls import Control, control_models
 from pipelines.devices import device_memory
 from pipelines.errors import ContactSheetError, OutOfMemory
 from pipelines.events import CellDone, CellFailed, CellPreview, CellProgress, Event
-from pipelines.families.base import Family, Model
+from pipelines.families.base import Family, Model, build_scheduler
 from pipelines.families.controls import controls_of
 from pipelines.guidance import Guidance, GuidedTrajectory
 from pipelines.manager import PipelineManager
@@ -132,7 +132,7 @@ def _render_group(
 ) -> None:
     requests = [job.cells[cell] for cell in cells]
     computer = _computer(job, requests, family, model, tally)
-    conditions = _encode(family, model, requests, job.how.exact)
+    conditions = encode(family, model, requests, job.how.exact)
     steering = Steering(family, model, job.maps)
 
     def maker(request: Request) -> Callable[[], GuidedTrajectory]:
@@ -185,37 +185,47 @@ def start(
     family: Family,
     model: Model,
     request: Request,
-    conditions: dict[str, Any],
+    conditions: Mapping[str | None, Any],
     steers: Sequence[Steer] = (),
 ) -> GuidedTrajectory:
     """The guided trajectory of one cell, with its own scheduler and generator.
 
+    Args:
+        conditions: by text; that of no negative prompt by None, where it differs from an empty
+            text's.
     Raises: InvalidRequest: if the scheduler cannot do what is asked.
     """
     assert request.width and request.height, "a cell's size is resolved before it is made"
-    scheduler = samplers.build(
-        request.sampler, request.schedule, model.scheduler_config, request.steps, request.seed
-    )
+    scheduler = build_scheduler(family, model.configs, request)
     shape = family.latent_shape(model, request.width, request.height)
     noise, generator = initial_noise(shape, request.seed)
     walk = trajectory(scheduler, noise.to(model.device, model.dtype), generator)
+    guidance = Guidance.of(request, family.supports(model.configs))
+    negative = request.negative_prompt or (None if None in conditions else "")
     return GuidedTrajectory(
         walk,
-        Guidance.of(request),
+        guidance,
         conditions[request.prompt],
-        conditions[request.negative_prompt],
+        conditions[negative] if guidance.needs_negative else None,
         steers,
     )
 
 
-def _encode(
-    family: Family, model: Model, requests: Sequence[Request], alone: bool
-) -> dict[str, Any]:
+def encode(
+    family: Family, model: Model, requests: Sequence[Request], alone: bool = False
+) -> dict[str | None, Any]:
     """The condition of every text in use, each encoded once; one by one if `alone`."""
-    texts = sorted({t for r in requests for t in (r.prompt, r.negative_prompt)})
+    supports = family.supports(model.configs)
+    negatives = {r.negative_prompt for r in requests if Guidance.of(r, supports).needs_negative}
+    texts = sorted({r.prompt for r in requests} | negatives)
+    conditions: dict[str | None, Any]
     if alone:
-        return {text: family.encode(model, [text])[0] for text in texts}
-    return dict(zip(texts, family.encode(model, texts), strict=True))
+        conditions = {text: family.encode(model, [text])[0] for text in texts}
+    else:
+        conditions = dict(zip(texts, family.encode(model, texts), strict=True))
+    if "" in negatives:
+        conditions[None] = family.without_negative(model, conditions[""])
+    return conditions
 
 
 def _finish(

@@ -10,9 +10,9 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from pipelines import samplers
 from pipelines.controls import CONTROL_FIELDS, Control, changed, control_field
@@ -20,6 +20,15 @@ from pipelines.errors import InvalidRequest, UnknownName
 from pipelines.frozen import PROMPT_MAX, Fraction, Frozen, Number
 
 SEED_MAX = 2**32 - 1
+
+
+_LATER: Mapping[str, Any] = {"distilled_guidance": None, "controls": ()}
+"""Fields that came after the first pictures were stored: JSON leaves them out at these values, so
+that what was stored is still found."""
+
+
+def _no_minus_zero(value: float | None) -> float | None:
+    return None if value is None else value + 0.0
 
 
 class Request(Frozen):
@@ -49,6 +58,12 @@ class Request(Frozen):
     )
     guidance_stop: Fraction = Field(
         1.0, description="it must be a number from 0 to 1 (share of the steps)"
+    )
+    distilled_guidance: Annotated[float | None, AfterValidator(_no_minus_zero)] = Field(
+        None,
+        ge=0.0,
+        le=100.0,
+        description="it must be a number from 0 to 100, or left out for the model's own",
     )
     seed: int = Field(
         0, ge=0, le=SEED_MAX, description=f"it must be a whole number from 0 to {SEED_MAX}"
@@ -95,13 +110,9 @@ class Request(Frozen):
 
     @model_serializer(mode="wrap")
     def _leave_out_what_came_later(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Fields younger than stored pictures stand in JSON only where they say something, so
-        that the addresses of those pictures stay."""
+        """As `_LATER` says."""
         fields: dict[str, Any] = handler(self)
-        for name in _CAME_LATER:
-            if getattr(self, name) == type(self).model_fields[name].default:
-                fields.pop(name, None)
-        return fields
+        return {k: v for k, v in fields.items() if k not in _LATER or v != _LATER[k]}
 
     def replace(self, **changes: Any) -> Request:
         """A copy with some fields changed, validated again. Raises: InvalidRequest."""
@@ -132,8 +143,6 @@ class Request(Frozen):
         material = f"{fingerprint}\n{self.to_json()}".encode()
         return hashlib.sha256(material).hexdigest()[:32]
 
-
-_CAME_LATER = ("controls",)
 
 PROMPT_REPLACE = "prompt_replace"
 """The one axis that is no field: its first value, wherever it stands in the prompt, is replaced
