@@ -253,7 +253,6 @@ def test_models_for_machines(shop):
     rows = {row["id"]: row for row in json.loads(result.stdout)}
     assert set(rows) == {"tiny", "cut", "foreign", "pickled"}
     assert rows["tiny"]["problem"] is None and rows["tiny"]["family"] == "sd"
-    assert rows["tiny"]["kind"] == "model"
     assert rows["tiny"]["folder"] == str(shop / "tiny") and rows["tiny"]["megabytes"] > 0
     assert "is damaged" in rows["cut"]["problem"]
     assert "only classes of diffusers" in rows["foreign"]["problem"]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.families.base import Model
+from pipelines.families.sd import StableDiffusion
 from pipelines.guidance import Row
 
 if TYPE_CHECKING:
@@ -60,14 +61,19 @@ class UNetControls:
     def residuals(
         self, model: Model, net: Any, rows: Sequence[Row], hints: Tensor
     ) -> tuple[Tensor, ...]:
-        x = torch.cat([row.x for row in rows])
-        t = torch.stack([row.t.to(torch.float32) for row in rows]).to(model.device)
-        text = torch.cat([row.condition for row in rows])
+        x, t, text, more = self._inputs(model, rows)
         down, middle = _embedded(net)(
             x, t, encoder_hidden_states=text, controlnet_cond=_ordered(net, hints),
-            return_dict=False,
+            return_dict=False, **more,
         )  # fmt: skip
         return (*down, middle)
+
+    def _inputs(
+        self, model: Model, rows: Sequence[Row]
+    ) -> tuple[Tensor, Tensor, Tensor, dict[str, Any]]:
+        """x, t, text, and what else a ControlNet of this kind of model is told, by name."""
+        x, t, text = StableDiffusion().inputs(model, rows)
+        return x, t, text, {}
 
 
 def _embedded(net: nn.Module) -> nn.Module:
