@@ -60,8 +60,7 @@ class Made:
             family = manager.family(model.id)
             controls = controls_of(family.id)
             assert controls is not None
-            texts = sorted({t for r in requests for t in (r.prompt, r.negative_prompt)})
-            conditions = {text: family.encode(model, [text])[0] for text in texts}
+            conditions = rendering.encode(family, model, requests, alone=True)
             residuals = Residuals(controls, model, self.tally, 8 if how.exact else None)
             computer = Computer(how, Paces(None), family, model, (4, 8, 8), 10**10, residuals)
             steering = Steering(family, model, Maps(SHELF).of)

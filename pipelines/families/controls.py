@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from pipelines.families.base import Model
     from pipelines.guidance import Row
 
-_CLASSES = {"sd": ("pipelines.families.unet_controls", "UNetControls")}
+_CLASSES = {
+    "sd": ("pipelines.families.unet_controls", "UNetControls"),
+    "sdxl": ("pipelines.families.sdxl_controls", "XLControls"),
+}
 """Family id to what runs its ControlNets; a family that is not here takes none. The network of
 one that is takes residuals after what `Family.inputs` gives."""
 
