@@ -166,16 +166,15 @@ class PipelineManager:
         info = self.locate(name)
         family = family_of(info.pipeline)
         with self._lock:
-            parts = self._parts(info, family)
-            parts += [self._control_part(one) for one in controls]
+            own = self._parts(info, family)
+            parts = [*own, *(self._control_part(one) for one in controls)]
             held = self._hold(info.id, parts, started)
         loaded = [entry.component for entry in held]
-        base = len(family.components)
         try:
             yield Model(
                 id=info.id,
-                components=dict(zip(family.components, loaded, strict=False)),
-                controlnets=dict(zip(controls, loaded[base:], strict=True)),
+                components={part.name: one for part, one in zip(own, loaded, strict=False)},
+                controlnets=dict(zip(controls, loaded[len(own) :], strict=True)),
                 scheduler_config=self.scheduler_config(name),
                 fingerprint=self.fingerprint(name),
                 device=self.device,
