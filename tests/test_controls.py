@@ -80,7 +80,9 @@ def test_other_bad_things() -> None:
 def test_axes_change_one_field_of_one_control() -> None:
     base = Request(controls=[CANNY, CANNY.replace(image=TWO)], seed=5)
     axes = "control_strength=0-2 [3]", "control2_stop=0.5,1 & guidance_scale=3,4"
-    cells = Sheet(base=base, axes=tuple(map(parse_axis, axes))).expand()
+    sheet = Sheet(base=base, axes=tuple(map(parse_axis, axes)))
+    assert Sheet.model_validate_json(sheet.model_dump_json()) == sheet
+    cells = sheet.expand()
     assert [
         (c.controls[0].strength, c.controls[1].stop, c.guidance_scale, c.seed) for c in cells
     ] == [
