@@ -1,4 +1,4 @@
-"""Stage 7: a LoRA with which the shipped model needs four steps, `models/emoji-lcm`.
+"""Stage 6: a LoRA with which the shipped model needs four steps, `models/emoji-lcm`.
 
     python -m training.lcm --minutes 10 [--resume]
 

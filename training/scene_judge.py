@@ -2,10 +2,10 @@
 
     python -m training.scene_judge --minutes 5 [--resume]
 
-It learns from real renderings alone, mirrored, moved a little, softened and tinted; its own accuracy
-is measured on the last 400 scenes, which it never learns from. A map of features is read off at
-every place: what a solid is and which colour it has are told there, so that a red cube beside a
-blue cone is no blue cube.
+It learns from real renderings alone, mirrored, moved a little, softened and tinted; its own
+accuracy is measured on the last 400 scenes, which it never learns from. A map of features is read
+off at every place: what a solid is and which colour it has are told there, so that a red cube
+beside a blue cone is no blue cube.
 """
 
 from collections.abc import Mapping, Sequence
@@ -58,20 +58,23 @@ class SceneJudge(nn.Module):
             Block(first, first, 1), Block(first, second, 2), Block(second, third, 2),
             Block(third, third, 1),
         )  # fmt: skip
-        self.kind = nn.Conv2d(third, len(KINDS), 1)
-        self.colour = nn.Conv2d(third, len(COLOURS), 1)
+        # One more of each: nothing is there.
+        self.kind = nn.Conv2d(third, len(KINDS) + 1, 1)
+        self.colour = nn.Conv2d(third, len(COLOURS) + 1, 1)
         self.count = nn.Linear(2 * third, MOST)
         self.shirt = nn.Linear(2 * third, len(COLOURS))
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, 3, 64, 64) in −1..1 to (B, colours), (B, colours · kinds) and (B, 3).
 
-        Math: there(c, k) = max over places of min(colour_c, kind_k)
+        Math: p(c, k) = max over places of p(colour c)·p(kind k) there; its logit is given
         """
         state = self.blocks(F.relu(self.stem(pictures)))
         pooled = torch.cat([state.mean((2, 3)), state.amax((2, 3))], dim=1)
-        both = torch.minimum(self.colour(state)[:, :, None], self.kind(state)[:, None])
-        return self.shirt(pooled), both.amax((3, 4)).flatten(1), self.count(pooled)
+        colour = self.colour(state).log_softmax(1)[:, :-1, None]
+        both = (colour + self.kind(state).log_softmax(1)[:, None, :-1]).amax((3, 4)).flatten(1)
+        there = both - torch.log1p(-both.exp().clamp(max=1 - 1e-6))
+        return self.shirt(pooled), there, self.count(pooled)
 
 
 def read_solids(there: Tensor, count: Tensor) -> list[dict[Pair, int]]:
