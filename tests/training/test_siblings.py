@@ -178,6 +178,7 @@ def test_text_is_given_as_the_pipeline_gives_it(shipped: Path) -> None:
     assert context.shape == (3, 24 + 256, 16 + flow_parts.SILENT)
     assert float((context - expected[0]).abs().max()) < 1e-5
     assert float((pooled - expected[2]).abs().max()) < 1e-5
+    assert float((pooled[:, :16] - state.pooler_output).abs().max()) < 1e-5
     normed = pipeline.text_encoder.final_layer_norm(context[:, :24, :16])
     assert float((normed - state.last_hidden_state).abs().max()) < 1e-5, (
         "the layer more adds nothing"
