@@ -179,7 +179,8 @@ def train(config: Config, cache: Path, resume: bool) -> Path:
     torch.manual_seed(config.seed)
     drawings = load_drawings(cache)
     concepts = load_concepts(drawings.names)
-    model = Classifier(len(concepts), config.channels)
+    # Convolutions are half as long again in the other layout.
+    model = Classifier(len(concepts), config.channels).to(memory_format=torch.channels_last)
     matrices, others = split_parameters(model, BY_ELEMENT)
     optimizers = common.Optimizers(
         Muon(matrices, lr=config.matrix_rate, weight_decay=config.weight_decay),
@@ -196,7 +197,7 @@ def train(config: Config, cache: Path, resume: bool) -> Path:
     saved = clock.spent
     while clock.progress < 1:
         pictures, concept, style = seen.draw(config.batch)
-        logits = model(pictures)
+        logits = model(pictures.contiguous(memory_format=torch.channels_last))
         loss = F.cross_entropy(logits[0], concept, label_smoothing=config.smoothing)
         (loss + 0.3 * F.cross_entropy(logits[1], style)).backward()
         optimizers.step(common.cosine(clock.progress, config.warmup))
