@@ -10,13 +10,14 @@ import json
 import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pipelines.errors import ContactSheetError, ModelUnavailable, UnknownName
 from pipelines.families import family_id
+from pipelines.single_file import SingleFile
 
 PICKLES = frozenset({".ckpt", ".bin", ".pt", ".pth", ".pkl", ".pickle"})
 LIBRARIES = frozenset({"diffusers", "transformers"})
@@ -28,7 +29,12 @@ _WHERE = "python app.py models lists them"
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A model found on disk. `problem` says why it cannot be used; None if it can."""
+    """A model found on disk. `problem` says why it cannot be used; None if it can.
+
+    Attributes:
+        kind: folder, or what recognition says a single file is; empty where it cannot.
+        single: how a single file becomes a model; None for a folder.
+    """
 
     id: str
     path: Path
@@ -36,14 +42,23 @@ class ModelInfo:
     family: str
     bytes: int
     problem: str | None = None
+    kind: str = "folder"
+    single: SingleFile | None = field(default=None, repr=False)
 
 
 def find(folders: Sequence[Path]) -> list[ModelInfo]:
-    """Every diffusers folder directly below `folders`, by id; the first of equal ids wins."""
+    """Every diffusers folder and single file directly below `folders`, by id.
+
+    Of equal ids the first wins.
+    """
+    from pipelines.file_catalog import find_files  # it reads headers with what stands below
+
     found: dict[str, ModelInfo] = {}
     for folder in folders:
         for index in sorted(folder.glob("*/model_index.json")):
             found.setdefault(index.parent.name, _describe(index.parent))
+    for info in find_files(folders, list(found.values())):
+        found.setdefault(info.id, info)
     return [found[id] for id in sorted(found)]
 
 
@@ -60,14 +75,12 @@ def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
             f"{name} is a pickle checkpoint, which can run any code when it is opened; "
             "convert it to safetensors and use that"
         )
-    if path.suffix.lower() == ".safetensors" and path.is_file():
-        read_header(path)
-        raise ModelUnavailable(
-            f"{name} is a single-file checkpoint, which is not supported yet; "
-            "give a diffusers folder (one with a model_index.json)"
-        )
     infos = {info.id: info for info in find(folders)}
     info = infos.get(name)
+    if info is None and path.suffix.lower() == ".safetensors" and path.is_file():
+        from pipelines.file_catalog import locate_file  # as in `find`
+
+        info = locate_file(path, folders, list(infos.values()))
     if info is None and _is_model(path):
         info = _describe(path)
     if info is None:
@@ -116,6 +129,25 @@ def component_config(folder: Path, name: str) -> dict[str, Any]:
     """The config of one component; {} for those that have none (tokenizers)."""
     path = folder / name / "config.json"
     return read_json(path) if path.is_file() else {}
+
+
+def config_of(info: ModelInfo, name: str) -> dict[str, Any]:
+    """The config of a model's component; {} for those that have none (tokenizers)."""
+    if info.single is None:
+        return component_config(info.path, name)
+    return dict(info.single.configs.get(name, {}))
+
+
+def index_of(info: ModelInfo) -> dict[str, Any]:
+    """What `model_index.json` says, or would say for a single file. Raises: ModelUnavailable."""
+    return read_index(info.path) if info.single is None else dict(info.single.index)
+
+
+def scheduler_of(info: ModelInfo) -> dict[str, Any]:
+    """A model's own scheduler config. Raises: ModelUnavailable."""
+    if info.single is None:
+        return read_json(info.path / "scheduler" / "scheduler_config.json")
+    return dict(info.single.configs["scheduler"])
 
 
 def weight_files(folder: Path, name: str) -> list[Path]:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines import single_file_loading
 from pipelines.devices import device_dtype
 from pipelines.errors import ContactSheetError, ModelUnavailable
+from pipelines.single_file import SingleFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,11 @@ class ComponentKey:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One component a model needs: where it lies and what it will take."""
+    """One component a model needs: where it lies and what it will take.
+
+    Attributes:
+        single: the single file that its tensors are in; None where it has a folder.
+    """
 
     name: str
     library: str
@@ -36,6 +42,7 @@ class Part:
     folder: Path
     key: ComponentKey
     bytes: int
+    single: SingleFile | None = None
 
 
 def load(part: Part, device: str) -> Any:
@@ -60,10 +67,13 @@ def load(part: Part, device: str) -> Any:
         options["torch_dtype" if part.library == "diffusers" else "dtype"] = dtype
         options["output_loading_info"] = True
     try:
-        component = cls.from_pretrained(str(part.folder), **options)
-        if part.bytes:
-            component, report = component
-            _check_complete(part, report["missing_keys"])
+        if part.single is not None:
+            component = single_file_loading.load(part.single, part.name, cls, dtype)
+        else:
+            component = cls.from_pretrained(str(part.folder), **options)
+            if part.bytes:
+                component, report = component
+                _check_complete(part, report["missing_keys"])
     except ContactSheetError:
         raise
     except Exception as error:  # whatever the library raises, this model cannot be used

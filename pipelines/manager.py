@@ -8,7 +8,9 @@ trajectory builds its own from the checkpoint's config, so swapping one loads no
 
 from __future__ import annotations
 
+import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +26,7 @@ from pipelines.devices import default_budget, device_dtype, device_memory, resol
 from pipelines.errors import ModelUnavailable, OutOfMemory
 from pipelines.families import family_of
 from pipelines.families.base import Family, Model, Sizes
+from pipelines.single_file import SingleFile
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +97,7 @@ class PipelineManager:
         """Picture sizes a model takes, from its configs alone."""
         info = self.locate(name)
         family = family_of(info.pipeline)
-        configs = {part: catalog.component_config(info.path, part) for part in family.components}
+        configs = {part: catalog.config_of(info, part) for part in family.components}
         try:
             return family.sizes(configs)
         except KeyError as error:
@@ -102,13 +105,16 @@ class PipelineManager:
 
     def scheduler_config(self, name: str) -> dict[str, Any]:
         """The checkpoint's own scheduler config."""
-        return catalog.read_json(self.locate(name).path / "scheduler" / "scheduler_config.json")
+        return catalog.scheduler_of(self.locate(name))
 
     def fingerprint(self, name: str) -> str:
         """Hash of all that decides the model's pixels: classes, configs, weights, scheduler."""
         info = self.locate(name)
         digests = [part.key.source for part in self._parts(info, family_of(info.pipeline))]
-        digests.append(self._digests.files([info.path / "scheduler" / "scheduler_config.json"]))
+        if info.single is None:
+            digests.append(self._digests.files([info.path / "scheduler" / "scheduler_config.json"]))
+        else:
+            digests.append(json.dumps(info.single.configs["scheduler"], sort_keys=True))
         return _join(digests)
 
     @property
@@ -168,14 +174,19 @@ class PipelineManager:
 
     def _parts(self, info: ModelInfo, family: Family) -> list[Part]:
         dtype = device_dtype(self.device)
-        index = catalog.read_index(info.path)
+        index = catalog.index_of(info)
         parts = []
         for name in family.components:
             if not isinstance(index.get(name), list):
                 raise ModelUnavailable(f"{info.path}: model_index.json has no {name!r}")
             library, cls = index[name]
-            files = catalog.weight_files(info.path, name)
             folder = info.path / name
+            if info.single is not None:
+                if name not in info.single.donated:
+                    parts.append(self._part_of_file(info.single, name, library, cls))
+                    continue
+                folder = info.single.donated[name]
+            files = catalog.weight_files(folder.parent, name)
             rest = [f for f in folder.iterdir() if f.suffix in (".json", ".txt", ".model")]
             source = _join([library, cls, self._digests.files([*files, *rest])])
             variant = catalog.variant_of(files[0]) if files else None
@@ -183,6 +194,19 @@ class PipelineManager:
             key = ComponentKey(source, variant, str(dtype))
             parts.append(Part(name, library, cls, folder, key, size))
         return parts
+
+    def _part_of_file(self, single: SingleFile, name: str, library: str, cls: str) -> Part:
+        dtype = device_dtype(self.device)
+        config = json.dumps(single.configs[name], sort_keys=True)
+        # The whole file's digest: reading it again for each component would cost as much again.
+        source = _join([library, cls, name, config, self._digests.file(single.path)])
+        header = catalog.read_header(single.path)
+        size = sum(
+            math.prod(header[tensor]["shape"]) * dtype.itemsize
+            for tensor in single.names(name, header)
+        )
+        key = ComponentKey(source, None, str(dtype))
+        return Part(name, library, cls, single.path, key, size, single)
 
     def _hold(self, model: str, parts: Sequence[Part], started: float) -> list[_Entry]:
         """Entries of all parts, each with one more user; loads what is missing."""
@@ -201,7 +225,8 @@ class PipelineManager:
                     self._cache[part.key] = _Entry(
                         component,
                         components.measure(component),
-                        f"{part.folder.parent.name}/{part.name}",
+                        f"{part.single.path.name if part.single else part.folder.parent.name}"
+                        f"/{part.name}",
                     )
                     loaded[part.name] = self._cache[part.key].bytes
                 entry = self._cache[part.key]
