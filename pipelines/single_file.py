@@ -22,8 +22,6 @@ from pipelines.errors import ModelUnavailable
 from pipelines.recognise import FAMILIES, PARTS, Recognised
 
 _CONFIGS = Path(__file__).parent / "configs"
-_RUNNABLE = ("", "lcm")
-"""Variants whose denoiser takes what the plain one takes."""
 _DENOISERS = ("unet", "transformer")
 
 
@@ -124,8 +122,10 @@ def token_shape(header: Mapping[str, Any], prefixes: tuple[str, ...] = ("",)) ->
 def _check_runnable(path: Path, found: Recognised) -> None:
     if found.kind not in ("checkpoint", "denoiser"):
         raise ModelUnavailable(f"{path} is no model by itself but a {found.sentence}")
-    if found.variant not in _RUNNABLE:
-        raise ModelUnavailable(f"{path} is a {found.variant} model, which no family runs")
+    if found.variant:
+        raise ModelUnavailable(
+            f"{path} is a {found.variant} model, which cannot be loaded from a single file"
+        )
     if "4 bit" in found.precision or found.precision.startswith("scaled"):
         raise ModelUnavailable(
             f"{path} is quantised ({found.precision}), which cannot be read from a single file; "

@@ -74,7 +74,8 @@ XL = {
     "projection_class_embeddings_input_dim": 64,
 }  # fmt: skip
 REFINER = {
-    **XL, "layers_per_block": 2, "block_out_channels": (8, 8, 16, 16), "transformer_layers_per_block": 1,
+    **XL, "layers_per_block": 2, "block_out_channels": (8, 8, 16, 16),
+    "transformer_layers_per_block": 1,
     "down_block_types": ("DownBlock2D", *["CrossAttnDownBlock2D"] * 2, "DownBlock2D"),
     "up_block_types": ("UpBlock2D", *["CrossAttnUpBlock2D"] * 2, "UpBlock2D"),
 }  # fmt: skip
