@@ -7,6 +7,7 @@ a download that was cut off goes on with the files that have not come whole.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -44,9 +45,9 @@ def fetch(id: str, repository: str, revision: str, gigabytes: float, folder: Pat
     try:
         with _online():
             from huggingface_hub import constants, get_session, snapshot_download
-            from huggingface_hub.utils import logging
+            from huggingface_hub.utils.logging import set_verbosity
 
-            logging.set_verbosity(logging.ERROR)
+            set_verbosity(logging.ERROR)
             # Asked once and shortly: without a network the library tries for half a minute.
             get_session().head(constants.ENDPOINT, timeout=10)
             snapshot_download(
