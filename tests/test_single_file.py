@@ -16,7 +16,7 @@ from pipelines.file_catalog import recognise_file
 from pipelines.manager import PipelineManager
 from pipelines.recognise import recognise
 from pipelines.single_file import SingleFile, _shipped
-from tests import ldm, tiny
+from tests import ldm, test_families, tiny, tiny_families
 from tests.test_parity import diffusers_latents, together
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -182,6 +182,24 @@ def test_half_precision_and_sdxls_layout_are_read_exactly(tmp_path):
         ours = loaded.state_dict()
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[n], theirs[n]) for n in ours), name
+
+
+def test_sdxl_makes_the_latents_of_its_folder(tmp_path):
+    pipe = tiny_families.sdxl()
+    pipe.save_pretrained(tmp_path / "xl", safe_serialization=True)
+    one, two = pipe.text_encoder.state_dict(), pipe.text_encoder_2.state_dict()
+    state = {
+        **ldm.denoiser(pipe),
+        **ldm.under("conditioner.embedders.0.transformer.", ldm.clip(one)),
+        **ldm.under("conditioner.embedders.1.model.", ldm.open_clip(two)),
+        **ldm.first_stage(pipe),
+    }
+    save_file(state, tmp_path / "one.safetensors")
+    assert info_of(tmp_path).family == "sdxl"
+    requests = [BASE, BASE.replace(negative_prompt="", guidance_scale=3.0)]
+    for request, mine in zip(requests, test_families.ours(tmp_path, requests), strict=True):
+        worst = (mine - test_families.theirs(tmp_path / "xl", request)).abs().max().item()
+        assert worst <= 1e-4, worst
 
 
 @pytest.mark.parametrize(
