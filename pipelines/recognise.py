@@ -36,7 +36,7 @@ FAMILIES = {
 """Families by the id that recognition gives them."""
 
 _VAE = ("first_stage_model.", "vae.")
-_CLIP_L, _CLIP_G, _T5 = "text_encoders.clip_l.", "text_encoders.clip_g.", "text_encoders.t5xxl."
+_CLIP_L, _CLIP_G, _T5 = (f"text_encoders.{n}.transformer." for n in ("clip_l", "clip_g", "t5xxl"))
 _SD3 = {"text_encoder": (_CLIP_L,), "text_encoder_2": (_CLIP_G,), "text_encoder_3": (_T5,)}
 _FLUX = {"text_encoder": (_CLIP_L,), "text_encoder_2": (_T5,)}
 PARTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {

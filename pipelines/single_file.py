@@ -23,6 +23,15 @@ from pipelines.recognise import FAMILIES, PARTS, Recognised
 
 _CONFIGS = Path(__file__).parent / "configs"
 _DENOISERS = ("unet", "transformer")
+_OPTIONAL = ("text_encoder_3", "tokenizer_3")
+"""SD 3's T5 and its tokenizer, without which it runs as well."""
+_FIRST = (
+    "input_blocks.0.0.weight", "conv_in.weight", "img_in.weight", "x_embedder.weight",
+    "x_embedder.proj.weight", "pos_embed.proj.weight",
+)  # fmt: skip
+"""A denoiser's first layer, by layout and family; its outputs are as many as it is wide."""
+_TEXT = ("txt_in.weight", "context_embedder.weight", "attn2.to_k.weight")
+"""What reads the text; transformers first, because theirs may have an attn2 as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +102,11 @@ def plan(
         if donor.pipeline in ("", pipeline) and _speaks(found, header, donor)
     ]
     configs = _configs(path, found, header, fitting)
-    donor = next((d for d in fitting if all(d.has(name) for name in lacking)), None)
+    donor = _giver(fitting, lacking)
+    if donor is None and "text_encoder_3" in found.missing:
+        lacking = [name for name in lacking if name not in _OPTIONAL]
+        index = {**index, **{name: [None, None] for name in _OPTIONAL}}
+        donor = _giver(fitting, lacking)
     if donor is None:
         absent = [name for name in lacking if not any(d.has(name) for d in fitting)]
         raise ModelUnavailable(_wanted(path, found, absent or lacking, pipeline))
@@ -109,6 +122,10 @@ def plan(
         },
         donated={name: donor.path / name for name in lacking},
     )
+
+
+def _giver(donors: Sequence[Donor], lacking: Sequence[str]) -> Donor | None:
+    return next((d for d in donors if all(d.has(name) for name in lacking)), None)
 
 
 def token_shape(header: Mapping[str, Any], prefixes: tuple[str, ...] = ("",)) -> tuple[int, ...]:
@@ -131,11 +148,6 @@ def _check_runnable(path: Path, found: Recognised) -> None:
             f"{path} is quantised ({found.precision}), which cannot be read from a single file; "
             "take the float16, bfloat16 or plain float8 file"
         )
-    if not (_CONFIGS / found.family).is_dir():
-        raise ModelUnavailable(
-            f"{path} is a {FAMILIES[found.family]} {found.kind}; files of this family are "
-            "recognised, but only its diffusers folder (with a model_index.json) can be loaded"
-        )
 
 
 def _configs(
@@ -143,11 +155,13 @@ def _configs(
 ) -> Mapping[str, Mapping[str, Any]]:
     """The configs that fit the file's sizes: those of the published model, or a donor's."""
     shipped = _shipped(found.family)
-    if _same_sizes(found, header, shipped["unet"]):
+    measured = _measured(found, header)
+    denoiser = next(name for name in _DENOISERS if name in shipped)
+    if _widths(shipped[denoiser]) == measured:
         return shipped
     for donor in donors:
-        whole = shipped.keys() - {"model_index"} <= donor.configs.keys()
-        if whole and _same_sizes(found, header, donor.configs["unet"]):
+        whole = shipped.keys() - {"model_index", *_OPTIONAL} <= donor.configs.keys()
+        if whole and _widths(donor.configs[denoiser]) == measured:
             return donor.configs
     raise ModelUnavailable(
         f"{path} has not the sizes of a published {FAMILIES[found.family]} model, so its configs "
@@ -166,28 +180,29 @@ def _speaks(found: Recognised, header: Mapping[str, Any], donor: Donor) -> bool:
         theirs = donor.widths.get(part)
         if theirs is not None and theirs != token_shape(header, given):
             return False
-    unet = donor.configs.get("unet")
-    return unet is None or unet.get("cross_attention_dim") == _context(found, header)
+    config = next((donor.configs[n] for n in _DENOISERS if n in donor.configs), None)
+    return config is None or _widths(config)[1] == _measured(found, header)[1]
 
 
-def _same_sizes(found: Recognised, header: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
-    """Whether a UNet's config has the file's first width and text width; loading checks all."""
-    first = next(
-        tuple(header[name]["shape"])
-        for name in (f"{found.prefix}input_blocks.0.0.weight", f"{found.prefix}conv_in.weight")
-        if name in header
-    )
-    widths = list(config.get("block_out_channels") or [0])
-    return (widths[0], config.get("cross_attention_dim")) == (first[0], _context(found, header))
+def _widths(config: Mapping[str, Any]) -> tuple[int, int]:
+    """A denoiser's own width and that of the text it reads, from its config; 0 where unsaid."""
+    if "block_out_channels" in config:
+        return int(config["block_out_channels"][0]), int(config.get("cross_attention_dim") or 0)
+    heads = int(config.get("num_attention_heads") or 0)
+    width = heads * int(config.get("attention_head_dim") or 0)
+    return width, int(config.get("joint_attention_dim") or 0)
 
 
-def _context(found: Recognised, header: Mapping[str, Any]) -> int:
-    """Width of the text that the UNet reads."""
-    return next(
-        int(row["shape"][-1])
+def _measured(found: Recognised, header: Mapping[str, Any]) -> tuple[int, int]:
+    """The same two, from the shapes in the file; loading checks all the others."""
+    first = next(header[found.prefix + n] for n in _FIRST if found.prefix + n in header)
+    text = next(
+        row
+        for ending in _TEXT
         for name, row in header.items()
-        if name.startswith(found.prefix) and name.endswith("attn2.to_k.weight")
+        if name.startswith(found.prefix) and name.endswith(ending)
     )
+    return int(first["shape"][0]), int(text["shape"][-1])
 
 
 def _scheduler(path: Path, found: Recognised, config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -36,6 +36,8 @@ def load(source: SingleFile, part: str, kind: Any, dtype: Any) -> Any:
         raise ModelUnavailable(
             f"{source.path}: its {part} has not the shapes of {kind.__name__}: {_first_line(error)}"
         ) from None
+    if hasattr(model, "tie_weights"):
+        model.tie_weights()
     empty = [name for name, tensor in model.named_parameters() if tensor.device.type == "meta"]
     if empty:
         raise ModelUnavailable(
@@ -60,6 +62,7 @@ def _state(
     source: SingleFile, part: str, model: Any, config: Mapping[str, Any]
 ) -> dict[str, Tensor]:
     """The component's tensors under the names that diffusers and transformers give them."""
+    import torch
     from diffusers.loaders import single_file_utils as convert
 
     prefixes = source.prefixes(part)
@@ -71,10 +74,21 @@ def _state(
     if part == "unet":
         named = {_UNET + name: tensor for name, tensor in bare.items()}
         return dict(convert.convert_ldm_unet_checkpoint(named, config))
+    if part == "transformer":
+        flux = source.found.family.startswith("flux")
+        to_diffusers = (
+            convert.convert_flux_transformer_checkpoint_to_diffusers
+            if flux
+            else convert.convert_sd3_transformer_checkpoint_to_diffusers
+        )
+        return dict(to_diffusers(bare))
     if part == "vae":
         return dict(convert.convert_ldm_vae_checkpoint(bare, config))
     if prefix in _OPEN_CLIP:
         bare = dict(convert.convert_open_clip_checkpoint(model, tensors, prefix=prefix))
+    if hasattr(model, "text_projection") and "text_projection.weight" not in bare:
+        # SD 3's files leave out CLIP L's projection, which changes nothing.
+        bare["text_projection.weight"] = torch.eye(model.config.projection_dim)
     return _flat(model, bare)
 
 
@@ -90,15 +104,16 @@ def _read(source: SingleFile, part: str) -> dict[str, Tensor]:
 
 
 def _flat(model: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Without position ids, which are no weights, and as deep as the class names its tensors.
+    """Without what is no weight of this class, and as deep as the class names its tensors.
 
-    Old files keep `text_model.` before the names; transformers 5.6 dropped it from one class.
+    Position ids are counted anew; CLIP's projection lies beside FLUX's encoder, which has none. Old files keep `text_model.` before the names; transformers 5.6 dropped it from one class.
     """
     deep = hasattr(model, "text_model")
+    left = () if hasattr(model, "text_projection") else ("text_projection.",)
     return {
         name if deep else name.removeprefix("text_model."): tensor
         for name, tensor in state.items()
-        if not name.endswith("position_ids")
+        if not name.endswith("position_ids") and not name.startswith(left)
     }
 
 

@@ -90,7 +90,10 @@ def vae(state: Mapping[str, Tensor], levels: int) -> State:
 
 def clip(state: Mapping[str, Tensor]) -> State:
     """A CLIP text encoder's tensors as old transformers named and kept them."""
-    named = {f"text_model.{n.removeprefix('text_model.')}": t for n, t in state.items()}
+    named = {
+        n if n.startswith("text_projection") else f"text_model.{n.removeprefix('text_model.')}": t
+        for n, t in state.items()
+    }
     length = named["text_model.embeddings.position_embedding.weight"].shape[0]
     return {**named, "text_model.embeddings.position_ids": torch.arange(length)[None]}
 
@@ -117,6 +120,93 @@ def open_clip(state: Mapping[str, Tensor]) -> State:
         elif "k_proj" not in rest and "v_proj" not in rest:
             module, _, ending = rest.rpartition(".")
             made[f"{block}.{_OPEN_CLIP[module]}.{ending}"] = tensor
+    return made
+
+
+_SD3 = {
+    "pos_embed.pos_embed": "pos_embed", "pos_embed.proj": "x_embedder.proj",
+    "time_text_embed.timestep_embedder.linear_1": "t_embedder.mlp.0",
+    "time_text_embed.timestep_embedder.linear_2": "t_embedder.mlp.2",
+    "time_text_embed.text_embedder.linear_1": "y_embedder.mlp.0",
+    "time_text_embed.text_embedder.linear_2": "y_embedder.mlp.2",
+    "proj_out": "final_layer.linear", "norm_out.linear": "final_layer.adaLN_modulation.1",
+}  # fmt: skip
+_SD3_BLOCK = {
+    "attn.to_out.0": "x_block.attn.proj", "attn.to_add_out": "context_block.attn.proj",
+    "norm1.linear": "x_block.adaLN_modulation.1",
+    "norm1_context.linear": "context_block.adaLN_modulation.1",
+    "ff.net.0.proj": "x_block.mlp.fc1", "ff.net.2": "x_block.mlp.fc2",
+    "ff_context.net.0.proj": "context_block.mlp.fc1", "ff_context.net.2": "context_block.mlp.fc2",
+}  # fmt: skip
+
+
+def sd3(state: Mapping[str, Tensor], layers: int) -> State:
+    """An SD 3 transformer's tensors under Stability AI's names: shift before scale, QKV in one."""
+    made = {}
+    for name, tensor in state.items():
+        module, _, ending = name.rpartition(".")
+        last = f"transformer_blocks.{layers - 1}.norm1_context.linear"
+        if module in (last, "norm_out.linear"):
+            tensor = torch.cat(tensor.chunk(2)[::-1])
+        if not name.startswith("transformer_blocks."):
+            new = _SD3.get(name) or f"{_SD3.get(module, module)}.{ending}"
+            made[new] = tensor
+            continue
+        _, layer, rest = module.split(".", 2)
+        block = f"joint_blocks.{layer}"
+        if rest in _SD3_BLOCK:
+            made[f"{block}.{_SD3_BLOCK[rest]}.{ending}"] = tensor
+        elif rest in ("attn.to_q", "attn.add_q_proj"):
+            three = [state[name.replace("_q", f"_{x}")] for x in "qkv"]
+            side = "x_block" if rest == "attn.to_q" else "context_block"
+            made[f"{block}.{side}.attn.qkv.{ending}"] = torch.cat(three)
+    return made
+
+
+_FLUX = {
+    "time_text_embed.timestep_embedder.linear_1": "time_in.in_layer",
+    "time_text_embed.timestep_embedder.linear_2": "time_in.out_layer",
+    "time_text_embed.guidance_embedder.linear_1": "guidance_in.in_layer",
+    "time_text_embed.guidance_embedder.linear_2": "guidance_in.out_layer",
+    "time_text_embed.text_embedder.linear_1": "vector_in.in_layer",
+    "time_text_embed.text_embedder.linear_2": "vector_in.out_layer",
+    "context_embedder": "txt_in", "x_embedder": "img_in",
+    "proj_out": "final_layer.linear", "norm_out.linear": "final_layer.adaLN_modulation.1",
+}  # fmt: skip
+_FLUX_BLOCK = {
+    "norm1.linear": "img_mod.lin", "norm1_context.linear": "txt_mod.lin",
+    "attn.norm_q": "img_attn.norm.query_norm", "attn.norm_k": "img_attn.norm.key_norm",
+    "attn.norm_added_q": "txt_attn.norm.query_norm", "attn.norm_added_k": "txt_attn.norm.key_norm",
+    "ff.net.0.proj": "img_mlp.0", "ff.net.2": "img_mlp.2",
+    "ff_context.net.0.proj": "txt_mlp.0", "ff_context.net.2": "txt_mlp.2",
+    "attn.to_out.0": "img_attn.proj", "attn.to_add_out": "txt_attn.proj",
+    "norm.linear": "modulation.lin", "proj_out": "linear2",
+}  # fmt: skip
+
+
+def flux(state: Mapping[str, Tensor]) -> State:
+    """A FLUX transformer's tensors under Black Forest Labs' names: queries, keys, values in one."""
+    made = {}
+    for name, tensor in state.items():
+        module, _, ending = name.rpartition(".")
+        if "transformer_blocks." not in name:
+            if module == "norm_out.linear":
+                tensor = torch.cat(tensor.chunk(2)[::-1])
+            made[f"{_FLUX[module]}.{ending}"] = tensor
+            continue
+        kind, layer, rest = module.split(".", 2)
+        single = kind.startswith("single")
+        block = f"{'single' if single else 'double'}_blocks.{layer}"
+        if rest in ("attn.to_q", "attn.add_q_proj"):
+            parts = [state[name.replace("_q", f"_{x}")] for x in "qkv"]
+            if single:
+                parts.append(state[name.replace("attn.to_q", "proj_mlp")])
+            side = "img_attn.qkv" if rest == "attn.to_q" else "txt_attn.qkv"
+            made[f"{block}.{'linear1' if single else side}.{ending}"] = torch.cat(parts)
+        elif rest in _FLUX_BLOCK:
+            new = _FLUX_BLOCK[rest]
+            new = new.replace("img_attn.norm", "norm") if single else new
+            made[f"{block}.{new}.{'scale' if 'norm.' in new else ending}"] = tensor
     return made
 
 

@@ -156,6 +156,15 @@ def test_sd2_says_in_its_name_what_it_predicts(tmp_path, name, kind):
     )
 
 
+def test_a_projection_beside_an_encoder_that_has_none_is_left(shop):
+    """As in the FLUX files that carry their text encoders."""
+    tensors = load_file(shop / "one.safetensors")
+    tensors["cond_stage_model.transformer.text_projection.weight"] = torch.eye(16)
+    save_file(tensors, shop / "one.safetensors")
+    with PipelineManager([shop], device="cpu").use("one.safetensors"):
+        pass
+
+
 def test_sd2_with_open_clip(tmp_path):
     """Linear projections and OpenCLIP's layout, v-prediction said by the metadata."""
     torch.manual_seed(3)
@@ -200,6 +209,62 @@ def test_sdxl_makes_the_latents_of_its_folder(tmp_path):
     for request, mine in zip(requests, test_families.ours(tmp_path, requests), strict=True):
         worst = (mine - test_families.theirs(tmp_path / "xl", request)).abs().max().item()
         assert worst <= 1e-4, worst
+
+
+@pytest.mark.parametrize("texts", ["all", "clips", "none"])
+def test_sd3_with_its_encoders_or_some_or_none(tmp_path, texts):
+    pipe = tiny_families.sd3()
+    pipe.text_encoder.text_projection.weight.data = torch.eye(16)
+    pipe.save_pretrained(tmp_path / "three", safe_serialization=True)
+    t5 = pipe.text_encoder_3.state_dict()
+    del t5["encoder.embed_tokens.weight"]  # the same as `shared.weight`
+    clips = [pipe.text_encoder.state_dict(), pipe.text_encoder_2.state_dict()]
+    del clips[0]["text_projection.weight"]
+    encoders = {"clip_l": ldm.clip(clips[0]), "clip_g": ldm.clip(clips[1]), "t5xxl": t5}
+    for name in {"all": (), "clips": ("t5xxl",), "none": tuple(encoders)}[texts]:
+        del encoders[name]
+    state = {
+        **ldm.under("model.diffusion_model.", ldm.sd3(pipe.transformer.state_dict(), 2)),
+        **ldm.first_stage(pipe),
+    }
+    for name, tensors in encoders.items():
+        state |= ldm.under(f"text_encoders.{name}.transformer.", tensors)
+    save_file(state, tmp_path / "one.safetensors")
+    request = BASE.replace(sampler="flow_euler")
+    (mine,) = test_families.ours(tmp_path, [request])
+    worst = (mine - test_families.theirs(tmp_path / "three", request)).abs().max().item()
+    assert worst <= 1e-4, worst
+
+
+def test_sd3_runs_without_t5_where_nothing_gives_it(tmp_path):
+    pipe = tiny_families.sd3(t5=False)
+    pipe.save_pretrained(tmp_path / "three", safe_serialization=True)
+    save_file(pipe.transformer.state_dict(), tmp_path / "one.safetensors")
+    request = BASE.replace(sampler="flow_euler")
+    (mine,) = test_families.ours(tmp_path, [request])
+    worst = (mine - test_families.theirs(tmp_path / "three", request)).abs().max().item()
+    assert worst <= 1e-4, worst
+
+
+def test_fluxs_original_layout_has_the_shapes_of_its_module():
+    """diffusers' conversion knows one width, so it is driven at full size, without memory."""
+    from diffusers.loaders import single_file_utils
+
+    model = real_model("flux-dev", "transformer").state_dict()
+    made = single_file_utils.convert_flux_transformer_checkpoint_to_diffusers(ldm.flux(model))
+    assert {n: t.shape for n, t in made.items()} == {n: t.shape for n, t in model.items()}
+
+
+@pytest.mark.parametrize("dev", [True, False])
+def test_a_flux_transformer_alone(tmp_path, dev):
+    pipe = tiny_families.flux(dev=dev)
+    pipe.save_pretrained(tmp_path / "flux", safe_serialization=True)
+    save_file(pipe.transformer.state_dict(), tmp_path / "one.safetensors")
+    assert info_of(tmp_path).problem is None
+    request = BASE.replace(sampler="flow_euler", guidance_scale=1.0, negative_prompt="")
+    (mine,) = test_families.ours(tmp_path, [request])
+    worst = (mine - test_families.theirs(tmp_path / "flux", request)).abs().max().item()
+    assert worst <= 1e-4, worst
 
 
 @pytest.mark.parametrize(
@@ -258,6 +323,9 @@ PARAMETERS = {
     ("sd2", "unet"): 865_910_724, ("sd2", "text_encoder"): 340_387_840, ("sd2", "vae"): 83_653_863,
     ("sdxl", "unet"): 2_567_463_684, ("sdxl", "text_encoder"): 123_060_480,
     ("sdxl", "text_encoder_2"): 694_659_840, ("sdxl", "vae"): 83_653_863,
+    ("sd3-medium", "transformer"): 2_028_328_000, ("sd3-medium", "text_encoder_3"): 4_762_310_656,
+    ("flux-dev", "transformer"): 11_901_408_320, ("flux-schnell", "transformer"): 11_891_178_560,
+    ("flux-dev", "vae"): 83_819_683,
 }  # fmt: skip
 """Numbers of the published models, which a wrong width or depth in a config would miss."""
 
@@ -277,7 +345,10 @@ def real_model(family, part):
     library, cls = _shipped(family)["model_index"][part]
     kind = getattr({"diffusers": diffusers, "transformers": transformers}[library], cls)
     with init_empty_weights():
-        return single_file_loading._build(kind, _shipped(family)[part])
+        model = single_file_loading._build(kind, _shipped(family)[part])
+    if library == "transformers":
+        model.tie_weights()
+    return model
 
 
 def real_shapes(family):
