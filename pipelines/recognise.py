@@ -116,8 +116,10 @@ def recognise(header: Mapping[str, Any], name: str) -> Recognised:
         name: the file's, for the error.
     Raises: ModelUnavailable: if it is of no kind that is known here.
     """
-    shapes = {key: tuple(row["shape"]) for key, row in header.items() if key != "__metadata__"}
-    precision = _precision(header)
+    shapes = {
+        key: tuple(map(int, row["shape"])) for key, row in header.items() if key != "__metadata__"
+    }
+    precision = _precision(header, shapes)
     try:
         for question in _QUESTIONS:
             found = question(shapes)
@@ -185,14 +187,13 @@ _QUESTIONS: tuple[_Question, ...] = (
 )
 
 
-def _precision(header: Mapping[str, Any]) -> str:
+def _precision(header: Mapping[str, Any], shapes: Shapes) -> str:
     """Types of at least a twentieth of all numbers, the most frequent first."""
     if any(".quant_state.bitsandbytes__" in name for name in header):
         return "bitsandbytes 4 bit"
     counts: Counter[str] = Counter()
-    for name, row in header.items():
-        if name != "__metadata__":
-            counts[str(row.get("dtype"))] += prod(row["shape"])
+    for name, shape in shapes.items():
+        counts[str(header[name].get("dtype"))] += prod(shape)
     total = sum(counts.values())
     names = [_DTYPES.get(d, d.lower()) for d, n in counts.most_common() if n * 20 >= total]
     text = " + ".join(names) or "empty"

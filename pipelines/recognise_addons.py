@@ -18,7 +18,7 @@ _TRANSFORMERS = {1536: SD3[:2], 2432: SD3[2:], 3072: FLUX}
 
 def lora(shapes: Shapes) -> Found | None:
     """A LoRA and what it is for; families are empty where nothing in it tells."""
-    halves = {n: s for n, s in shapes.items() if n.endswith(_LORA)}
+    halves = {n: s for n, s in shapes.items() if n.endswith(_LORA) and s}
     other = [n for n in shapes if n.endswith(_LYCORIS)]
     if not halves and not other:
         return None
@@ -73,7 +73,7 @@ def controlnet(shapes: Shapes) -> Found | None:
     if "controlnet_x_embedder.weight" in shapes:
         return FLUX, "diffusers", ""
     first = shapes.get("controlnet_blocks.0.weight")
-    if first is not None and has(shapes, "pos_embed_input."):
+    if first and has(shapes, "pos_embed_input."):
         return _TRANSFORMERS.get(first[0], SD3), "diffusers", ""
     return None
 

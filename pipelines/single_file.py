@@ -139,6 +139,8 @@ def token_shape(header: Mapping[str, Any], prefixes: tuple[str, ...] = ("",)) ->
 def _check_runnable(path: Path, found: Recognised) -> None:
     if found.kind not in ("checkpoint", "denoiser"):
         raise ModelUnavailable(f"{path} is no model by itself but a {found.sentence}")
+    if not (_CONFIGS / found.family).is_dir():
+        raise ModelUnavailable(f"{path} is a {FAMILIES[found.family]}, which no family runs")
     if found.variant:
         raise ModelUnavailable(
             f"{path} is a {found.variant} model, which cannot be loaded from a single file"
@@ -195,13 +197,18 @@ def _widths(config: Mapping[str, Any]) -> tuple[int, int]:
 
 def _measured(found: Recognised, header: Mapping[str, Any]) -> tuple[int, int]:
     """The same two, from the shapes in the file; loading checks all the others."""
-    first = next(header[found.prefix + n] for n in _FIRST if found.prefix + n in header)
+    first = next((header[found.prefix + n] for n in _FIRST if found.prefix + n in header), None)
     text = next(
-        row
-        for ending in _TEXT
-        for name, row in header.items()
-        if name.startswith(found.prefix) and name.endswith(ending)
+        (
+            row
+            for ending in _TEXT
+            for name, row in header.items()
+            if name.startswith(found.prefix) and name.endswith(ending)
+        ),
+        None,
     )
+    if first is None or text is None or not first["shape"] or not text["shape"]:
+        return -1, -1  # incomplete: of no model's sizes
     return int(first["shape"][0]), int(text["shape"][-1])
 
 

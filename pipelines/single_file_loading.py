@@ -106,7 +106,8 @@ def _read(source: SingleFile, part: str) -> dict[str, Tensor]:
 def _flat(model: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Without what is no weight of this class, and as deep as the class names its tensors.
 
-    Position ids are counted anew; CLIP's projection lies beside FLUX's encoder, which has none. Old files keep `text_model.` before the names; transformers 5.6 dropped it from one class.
+    Position ids are counted anew; CLIP's projection lies beside FLUX's encoder, which has none.
+    Old files keep `text_model.` before the names; transformers 5.6 dropped it from one class.
     """
     deep = hasattr(model, "text_model")
     left = () if hasattr(model, "text_projection") else ("text_projection.",)

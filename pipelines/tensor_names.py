@@ -69,27 +69,28 @@ def unet_family(shapes: Shapes, prefix: str) -> Found | None:
     models of the same make are told apart as well.
     """
     layout = unet_layout(shapes, prefix)
-    context = next((s[-1] for n, s in shapes.items() if _under(n, prefix, "attn2.to_k.weight")), 0)
+    key = "attn2.to_k.weight"
+    context = next((s[-1] for n, s in shapes.items() if s and _under(n, prefix, key)), 0)
     if not layout or not context:
         return None
     if {f"{prefix}label_emb.0.0.weight", f"{prefix}add_embedding.linear_1.weight"} & shapes.keys():
         fourth = "input_blocks.9." if layout == "original" else "down_blocks.3."
         refiner = context == 1280 or has(shapes, prefix + fourth)
         return (("sdxl-refiner" if refiner else "sdxl",), layout, prefix)
-    projection = next(s for n, s in shapes.items() if _under(n, prefix, "proj_in.weight"))
+    projection = next((s for n, s in shapes.items() if _under(n, prefix, "proj_in.weight")), ())
     return (("sd2" if len(projection) == 2 else "sd1",), layout, prefix)
 
 
 def unet_variant(shapes: Shapes, prefix: str) -> str:
     """What sets a denoiser apart from the plain one of its family; empty for the plain one."""
     for name in ("input_blocks.0.0.weight", "conv_in.weight"):
-        if first := shapes.get(prefix + name):
+        if len(first := shapes.get(prefix + name, ())) > 1:
             kinds = {4: "", 5: "depth", 7: "upscaling", 8: "instruct", 9: "inpainting"}
             plain = kinds.get(first[1], f"{first[1]}-channel")
             return plain or ("lcm" if f"{prefix}time_embedding.cond_proj.weight" in shapes else "")
     for name in ("img_in.weight", "x_embedder.weight"):
         # Tiny models of the same make are narrower: only the wide, published ones are named.
-        if first := shapes.get(prefix + name):
+        if len(first := shapes.get(prefix + name, ())) > 1:
             return {384: "fill", 128: "control"}.get(first[1], "")
     return ""
 

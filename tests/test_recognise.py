@@ -315,6 +315,16 @@ def test_mixed_precision_and_the_sentence(tmp_path):
     )
 
 
+ALL_NAMES = {
+    name
+    for names in (
+        *(row[0] for row in MODELS.values()),
+        *(row[0] for row in LORAS.values()),
+        *(row[0] for row in CONTROLNETS.values()),
+    )
+    for name in names
+}
+
 # ---- refusals
 
 

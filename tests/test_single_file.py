@@ -6,6 +6,8 @@ import shutil
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from bench.peer import Peer
@@ -18,6 +20,7 @@ from pipelines.recognise import recognise
 from pipelines.single_file import SingleFile, _shipped
 from tests import ldm, test_families, tiny, tiny_families
 from tests.test_parity import diffusers_latents, together
+from tests.test_recognise import ALL_NAMES, MODELS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 BASE = Request(
@@ -305,6 +308,29 @@ def test_links_that_leave_the_models_folders(shop, tmp_path):
     (shop / "one.safetensors").symlink_to(away / "one.safetensors")
     assert "outside the models folders; name that folder with --models" in info_of(shop).problem
     assert {i.id: i for i in find([shop, away])}["one.safetensors"].problem is None
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("sdxl-refiner whole", "is a SDXL refiner, which no family runs"),
+     ("sd3-medium alone", "has not the sizes of a published SD 3 medium model")],
+)  # fmt: skip
+def test_recognised_but_not_run(tmp_path, name, words):
+    """Neither an unserved family nor an incomplete file may stop the listing."""
+    ldm.write_header(tmp_path / "x.safetensors", MODELS[name][0])
+    assert words in info_of(tmp_path, "x.safetensors").problem
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    names=st.lists(st.sampled_from(sorted(ALL_NAMES)), max_size=12),
+    shapes=st.lists(st.lists(st.integers(0, 3000), max_size=4), min_size=12, max_size=12),
+)
+def test_any_mix_of_names_and_shapes_is_answered(tmp_path_factory, names, shapes):
+    folder = tmp_path_factory.mktemp("any")
+    ldm.write_header(folder / "x.safetensors", dict(zip(names, shapes, strict=False)))
+    info = info_of(folder, "x.safetensors")
+    assert info.problem and "x.safetensors" in info.problem
 
 
 def test_what_is_no_model_by_itself_says_what_it_is(tmp_path):
