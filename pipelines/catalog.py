@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pipelines.errors import ContactSheetError, ModelUnavailable, UnknownName
 from pipelines.families import family_id
@@ -29,10 +29,12 @@ _WHERE = "python app.py models lists them"
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A model found on disk. `problem` says why it cannot be used; None if it can.
+    """A model or a ControlNet found on disk.
 
     Attributes:
-        kind: folder, or what recognition says a single file is; empty where it cannot.
+        pipeline: its diffusers class.
+        problem: why it cannot be used; None if it can.
+        source: folder, or what recognition says a single file is; empty where it cannot.
         single: how a single file becomes a model; None for a folder.
     """
 
@@ -42,7 +44,8 @@ class ModelInfo:
     family: str
     bytes: int
     problem: str | None = None
-    kind: str = "folder"
+    kind: Literal["model", "controlnet"] = "model"
+    source: str = "folder"
     single: SingleFile | None = field(default=None, repr=False)
 
 
@@ -70,24 +73,37 @@ def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
         ModelUnavailable: if it is a pickle, broken or of a kind that is not supported.
     """
     path = Path(name)
-    if path.suffix.lower() in PICKLES:
-        raise ModelUnavailable(
-            f"{name} is a pickle checkpoint, which can run any code when it is opened; "
-            "convert it to safetensors and use that"
-        )
+    single = path.suffix.lower() == ".safetensors" and is_file(path)
+    if not single:
+        check_path(path)
     infos = {info.id: info for info in find(folders)}
     info = infos.get(name)
-    if info is None and path.suffix.lower() == ".safetensors" and path.is_file():
+    if info is None and single:
         from pipelines.file_catalog import locate_file  # as in `find`
 
         info = locate_file(path, folders, list(infos.values()))
-    if info is None and _is_model(path):
+    if info is None and is_file(path / "model_index.json"):
         info = _describe(path)
     if info is None:
         raise UnknownName.of("model", name, infos, _WHERE)
     if info.problem:
         raise ModelUnavailable(info.problem)
     return info
+
+
+def check_path(path: Path) -> None:
+    """Raises: ModelUnavailable: if it names a pickle or a single file; names of folders pass."""
+    if path.suffix.lower() in PICKLES:
+        raise ModelUnavailable(
+            f"{path} is a pickle checkpoint, which can run any code when it is opened; "
+            "convert it to safetensors and use that"
+        )
+    if path.suffix.lower() == ".safetensors" and is_file(path):
+        read_header(path)
+        raise ModelUnavailable(
+            f"{path} is a single-file checkpoint, which is not supported yet; "
+            "give its folder in diffusers' layout (with its .json files)"
+        )
 
 
 def read_index(folder: Path) -> dict[str, Any]:
@@ -251,10 +267,11 @@ class Digests:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _is_model(folder: Path) -> bool:
+def is_file(path: Path) -> bool:
+    """Whether a file is there; also false for a name that no file can have."""
     try:
-        return (folder / "model_index.json").is_file()
-    except OSError:  # a name that no file can have
+        return path.is_file()
+    except OSError:
         return False
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines import single_file_loading
+from pipelines import catalog, single_file_loading
 from pipelines.devices import device_dtype
 from pipelines.errors import ContactSheetError, ModelUnavailable
 from pipelines.single_file import SingleFile
@@ -43,6 +46,22 @@ class Part:
     key: ComponentKey
     bytes: int
     single: SingleFile | None = None
+
+
+def part_of_file(
+    single: SingleFile, name: str, library: str, cls: str, dtype: Any, digest: str
+) -> Part:
+    """A component of a single file.
+
+    Args:
+        digest: of the whole file; reading it again for each component would cost as much again.
+    """
+    config = json.dumps(single.configs[name], sort_keys=True)
+    source = hashlib.sha256("\n".join([library, cls, name, config, digest]).encode()).hexdigest()
+    header = catalog.read_header(single.path)
+    numbers = sum(math.prod(header[one]["shape"]) for one in single.names(name, header))
+    key = ComponentKey(source, None, str(dtype))
+    return Part(name, library, cls, single.path, key, numbers * dtype.itemsize, single)
 
 
 def load(part: Part, device: str) -> Any:

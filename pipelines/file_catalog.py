@@ -55,13 +55,13 @@ def describe(path: Path, donors: Sequence[Donor], folders: Sequence[Path]) -> Mo
         single = single_file.plan(path, found, catalog.read_header(path), [*own, *donors])
         pipeline = str(single.index["_class_name"])
         family = family_id(pipeline)
-        return ModelInfo(path.name, path, pipeline, family, size, None, found.kind, single)
+        return ModelInfo(path.name, path, pipeline, family, size, source=found.kind, single=single)
     except OSError as error:
         problem = f"{path} cannot be read: {error.strerror}"
     except ContactSheetError as error:
         problem = str(error)
-    family, kind = (found.family, str(found.kind)) if found else ("", "")
-    return ModelInfo(path.name, path, "", family, size, problem, kind)
+    family, source = (found.family, str(found.kind)) if found else ("", "")
+    return ModelInfo(path.name, path, "", family, size, problem, source=source)
 
 
 def recognise_file(path: Path) -> Recognised:

@@ -50,11 +50,11 @@ def info_of(folder, name="one.safetensors"):
 
 def test_a_single_file_is_listed_and_found(shop):
     info = info_of(shop)
-    assert (info.family, info.kind, info.problem) == ("sd", "checkpoint", None)
+    assert (info.family, info.source, info.problem) == ("sd", "checkpoint", None)
     assert info.bytes == (shop / "one.safetensors").stat().st_size
     assert locate("one.safetensors", [shop]) == info
     assert locate(str(shop / "one.safetensors"), [shop]).id == info.id, "a path works as well"
-    assert info_of(shop, "tiny").kind == "folder"
+    assert info_of(shop, "tiny").source == "folder"
 
 
 def test_it_makes_the_latents_of_the_folder_it_was_made_from(shop):
@@ -96,7 +96,7 @@ def test_a_denoiser_alone_borrows_the_rest(shop, models, checkpoint, layout):
     if layout == "original":
         unet = ldm.under("", ldm.unet(unet, 1))
     save_file(unet, shop / "net.safetensors")
-    assert info_of(shop, "net.safetensors").kind == "denoiser"
+    assert info_of(shop, "net.safetensors").source == "denoiser"
     shutil.copytree(models / "twin", shop / "twin")
     request = BASE.replace(model="net.safetensors")
     (ours,) = together(shop, [request])
@@ -337,7 +337,7 @@ def test_what_is_no_model_by_itself_says_what_it_is(tmp_path):
     shapes = {"lora_unet_x_attn2_to_k.lora_down.weight": (4, 768)}
     file = ldm.write_header(tmp_path / "style.safetensors", shapes)
     info = info_of(tmp_path, "style.safetensors")
-    assert (info.kind, info.family) == ("lora", "sd1")
+    assert (info.source, info.family) == ("lora", "sd1")
     assert info.problem == (
         f"{file} is no model by itself but a LoRA for SD 1.x (kohya layout, float16)"
     )
