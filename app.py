@@ -27,6 +27,7 @@ from pipelines.store import write_png
 from presets import recommended
 from ui.annotators import add_commands
 from ui.control_option import ControlTexts, read_controls
+from ui.download import add_download
 from ui.tables import model_row
 from ui.terminal import (
     Group,
@@ -46,6 +47,7 @@ app = typer.Typer(
 )
 HERE = Path(__file__).parent
 add_commands(app)
+add_download(app)
 
 Models = Annotated[
     list[Path] | None,
@@ -65,7 +67,6 @@ Batch = Annotated[
     int | None, typer.Option(help="Denoiser rows in a batch; default: what measures fastest.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
-
 
 Prompt = Annotated[str, typer.Argument(help="What the picture shows; may be empty.")]
 ModelName = Annotated[str, typer.Option(help="Model id, or a model's folder.")]

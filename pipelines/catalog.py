@@ -10,13 +10,14 @@ import json
 import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.errors import ContactSheetError, ModelUnavailable, UnknownName
 from pipelines.families import family_id
+from pipelines.single_file import SingleFile
 
 PICKLES = frozenset({".ckpt", ".bin", ".pt", ".pth", ".pkl", ".pickle"})
 LIBRARIES = frozenset({"diffusers", "transformers"})
@@ -33,6 +34,8 @@ class ModelInfo:
     Attributes:
         pipeline: its diffusers class.
         problem: why it cannot be used; None if it can.
+        source: folder, or what recognition says a single file is; empty where it cannot.
+        single: how a single file becomes a model; None for a folder.
     """
 
     id: str
@@ -42,14 +45,23 @@ class ModelInfo:
     bytes: int
     problem: str | None = None
     kind: Literal["model", "controlnet"] = "model"
+    source: str = "folder"
+    single: SingleFile | None = field(default=None, repr=False)
 
 
 def find(folders: Sequence[Path]) -> list[ModelInfo]:
-    """Every diffusers folder directly below `folders`, by id; the first of equal ids wins."""
+    """Every diffusers folder and single file directly below `folders`, by id.
+
+    Of equal ids the first wins.
+    """
+    from pipelines.file_catalog import find_files  # it reads headers with what stands below
+
     found: dict[str, ModelInfo] = {}
     for folder in folders:
         for index in sorted(folder.glob("*/model_index.json")):
             found.setdefault(index.parent.name, _describe(index.parent))
+    for info in find_files(folders, list(found.values())):
+        found.setdefault(info.id, info)
     return [found[id] for id in sorted(found)]
 
 
@@ -61,9 +73,15 @@ def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
         ModelUnavailable: if it is a pickle, broken or of a kind that is not supported.
     """
     path = Path(name)
-    check_path(path)
+    single = path.suffix.lower() == ".safetensors" and is_file(path)
+    if not single:
+        check_path(path)
     infos = {info.id: info for info in find(folders)}
     info = infos.get(name)
+    if info is None and single:
+        from pipelines.file_catalog import locate_file  # as in `find`
+
+        info = locate_file(path, folders, list(infos.values()))
     if info is None and is_file(path / "model_index.json"):
         info = _describe(path)
     if info is None:
@@ -127,6 +145,25 @@ def component_config(folder: Path, name: str) -> dict[str, Any]:
     """The config of one component; {} for those that have none (tokenizers)."""
     path = folder / name / "config.json"
     return read_json(path) if path.is_file() else {}
+
+
+def config_of(info: ModelInfo, name: str) -> dict[str, Any]:
+    """The config of a model's component; {} for those that have none (tokenizers)."""
+    if info.single is None:
+        return component_config(info.path, name)
+    return dict(info.single.configs.get(name, {}))
+
+
+def index_of(info: ModelInfo) -> dict[str, Any]:
+    """What `model_index.json` says, or would say for a single file. Raises: ModelUnavailable."""
+    return read_index(info.path) if info.single is None else dict(info.single.index)
+
+
+def scheduler_of(info: ModelInfo) -> dict[str, Any]:
+    """A model's own scheduler config. Raises: ModelUnavailable."""
+    if info.single is None:
+        return read_json(info.path / "scheduler" / "scheduler_config.json")
+    return dict(info.single.configs["scheduler"])
 
 
 def weight_files(folder: Path, name: str) -> list[Path]:

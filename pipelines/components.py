@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines import catalog, single_file_loading
 from pipelines.devices import device_dtype
 from pipelines.errors import ContactSheetError, ModelUnavailable
+from pipelines.single_file import SingleFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,11 @@ class ComponentKey:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One component a model needs: where it lies and what it will take."""
+    """One component a model needs: where it lies and what it will take.
+
+    Attributes:
+        single: the single file that its tensors are in; None where it has a folder.
+    """
 
     name: str
     library: str
@@ -36,6 +45,23 @@ class Part:
     folder: Path
     key: ComponentKey
     bytes: int
+    single: SingleFile | None = None
+
+
+def part_of_file(
+    single: SingleFile, name: str, library: str, cls: str, dtype: Any, digest: str
+) -> Part:
+    """A component of a single file.
+
+    Args:
+        digest: of the whole file; reading it again for each component would cost as much again.
+    """
+    config = json.dumps(single.configs[name], sort_keys=True)
+    source = hashlib.sha256("\n".join([library, cls, name, config, digest]).encode()).hexdigest()
+    header = catalog.read_header(single.path)
+    numbers = sum(math.prod(header[one]["shape"]) for one in single.names(name, header))
+    key = ComponentKey(source, None, str(dtype))
+    return Part(name, library, cls, single.path, key, numbers * dtype.itemsize, single)
 
 
 def load(part: Part, device: str) -> Any:
@@ -60,10 +86,13 @@ def load(part: Part, device: str) -> Any:
         options["torch_dtype" if part.library == "diffusers" else "dtype"] = dtype
         options["output_loading_info"] = True
     try:
-        component = cls.from_pretrained(str(part.folder), **options)
-        if part.bytes:
-            component, report = component
-            _check_complete(part, report["missing_keys"])
+        if part.single is not None:
+            component = single_file_loading.load(part.single, part.name, cls, dtype)
+        else:
+            component = cls.from_pretrained(str(part.folder), **options)
+            if part.bytes:
+                component, report = component
+                _check_complete(part, report["missing_keys"])
     except ContactSheetError:
         raise
     except Exception as error:  # whatever the library raises, this model cannot be used

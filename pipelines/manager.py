@@ -8,6 +8,7 @@ trajectory builds its own from the checkpoint's config, so swapping one loads no
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -124,15 +125,14 @@ class PipelineManager:
         """All configs of a model, as its folder has them."""
         info = self.locate(name)
         found = {
-            part: catalog.component_config(info.path, part)
-            for part in family_of(info.pipeline).components
+            part: catalog.config_of(info, part) for part in family_of(info.pipeline).components
         }
-        index = catalog.read_index(info.path)
+        index = catalog.index_of(info)
         return {**found, "scheduler": self.scheduler_config(name), "model_index": index}
 
     def scheduler_config(self, name: str) -> dict[str, Any]:
         """The checkpoint's own scheduler config."""
-        return catalog.read_json(self.locate(name).path / "scheduler" / "scheduler_config.json")
+        return catalog.scheduler_of(self.locate(name))
 
     def fingerprint(self, name: str, controls: Sequence[str] = ()) -> str:
         """Hash of all that decides the model's pixels: classes, configs, weights, scheduler.
@@ -144,9 +144,12 @@ class PipelineManager:
         family = family_of(info.pipeline)
         digests = [part.key.source for part in self._parts(info, family)]
         if family.index_options:
-            index = catalog.read_index(info.path)
+            index = catalog.index_of(info)
             digests.append(repr([index.get(name) for name in family.index_options]))
-        digests.append(self._digests.files([info.path / "scheduler" / "scheduler_config.json"]))
+        if info.single is None:
+            digests.append(self._digests.files([info.path / "scheduler" / "scheduler_config.json"]))
+        else:
+            digests.append(json.dumps(info.single.configs["scheduler"], sort_keys=True))
         digests += [self._control_part(one).key.source for one in controls]
         return _join(digests)
 
@@ -210,7 +213,7 @@ class PipelineManager:
         return bool(evicted)
 
     def _parts(self, info: ModelInfo, family: Family) -> list[Part]:
-        index = catalog.read_index(info.path)
+        index = catalog.index_of(info)
         parts = []
         for name in family.components:
             entry = index.get(name)
@@ -219,7 +222,17 @@ class PipelineManager:
                     continue
                 raise ModelUnavailable(f"{info.path}: model_index.json has no {name!r}")
             library, cls = entry
-            parts.append(self._part(name, library, cls, info.path / name))
+            folder = info.path / name
+            if info.single is not None:
+                if name not in info.single.donated:
+                    digest = self._digests.file(info.path)
+                    dtype = device_dtype(self.device)
+                    parts.append(
+                        components.part_of_file(info.single, name, library, cls, dtype, digest)
+                    )
+                    continue
+                folder = info.single.donated[name]
+            parts.append(self._part(name, library, cls, folder))
         return parts
 
     def _control_part(self, name: str) -> Part:
@@ -252,7 +265,9 @@ class PipelineManager:
                     self._cache[part.key] = _Entry(
                         component,
                         components.measure(component),
-                        f"{part.folder.parent.name}/{part.folder.name}",
+                        f"{part.single.path.name}/{part.name}"
+                        if part.single
+                        else f"{part.folder.parent.name}/{part.folder.name}",
                     )
                     loaded[part.name] = self._cache[part.key].bytes
                 entry = self._cache[part.key]

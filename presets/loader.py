@@ -19,7 +19,10 @@ class ModelPreset(BaseModel):
     """How a model is shown and what it does best with; every field has a sensible default.
 
     Attributes:
-        hub: the hub's id of the model, for those who fetch it themselves.
+        hub: the hub's id of the model; empty for those that do not come from there.
+        revision: the commit there that was looked at; what is fetched never changes silently.
+        gigabytes: size of what is fetched, about.
+        gated: whether its licence must be accepted on the hub first.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,6 +36,9 @@ class ModelPreset(BaseModel):
     guidance_scale: float = Request.model_fields["guidance_scale"].default
     distilled_guidance: float | None = None
     hub: str = ""
+    revision: str = ""
+    gigabytes: float = 0.0
+    gated: bool = False
     sizes: tuple[tuple[int, int], ...] = ()
     examples: tuple[str, ...] = ()
 
@@ -48,6 +54,11 @@ RECOMMENDED = ("sampler", "schedule", "steps", "guidance_scale", "distilled_guid
 def _models() -> dict[str, ModelPreset]:
     with (_HERE / "models.toml").open("rb") as file:
         return {name: ModelPreset(**entry) for name, entry in tomllib.load(file).items()}
+
+
+def hub_models() -> dict[str, ModelPreset]:
+    """The models that can be fetched from the hub, by id."""
+    return {name: preset for name, preset in _models().items() if preset.hub}
 
 
 def model_preset(model: str, suggested: Mapping[str, Any] | None = None) -> ModelPreset:

@@ -227,12 +227,13 @@ def test_unknown_models_come_with_a_suggestion(models):
     assert "unknown model" in refused("../nowhere/x", models, UnknownName)
 
 
-def test_single_files_are_refused(models, tmp_path):
+def test_single_files_that_cannot_be_used_are_refused(models, tmp_path):
     single = tmp_path / "single.safetensors"
     shutil.copy(models / "tiny" / UNET, single)
-    assert "single-file checkpoint, which is not supported yet" in refused(single, models)
+    assert "has not the sizes of a published SD 1.x model" in refused(single, tmp_path)
     cut_data(single)
     assert "is damaged" in refused(single, models)
+    assert "is damaged" in listed(tmp_path, single.name)
 
 
 def test_headers_and_variants(models, shelf):

@@ -28,6 +28,7 @@ from ui.menus import (
     size_choices,
     supports_of,
 )
+from ui.model_menu import add_model_menu
 
 PICTURES_MAX = 16
 RANDOM, FIXED = "random", "fixed"
@@ -89,9 +90,7 @@ class SettingsForm:
         supports = supports_of(studio, model)
         preset = preset_of(model, supports)
         start = Request(model=model, **preset.defaults())
-        self.parts["model"] = gr.Dropdown(
-            models, value=model, label="Model", info=preset.about or None
-        )
+        self.parts["model"] = add_model_menu(studio, model, preset.about, self.elem_id)
         self._add_sampling(start, supports)
         self._add_size(preset)
         self._add_seed()

@@ -20,6 +20,7 @@ def model_row(studio: Studio, info: ModelInfo, full: bool) -> dict[str, Any]:
         "id": info.id,
         "title": model_preset(info.id).title,
         "family": info.family,
+        "source": info.source,
         "kind": "controlnet" if info.kind == "controlnet" else supports and supports.kind,
         "size": supports and "x".join(map(str, supports.sizes.native)),
         "guidance": supports and supports.guidance.replace("_", " "),

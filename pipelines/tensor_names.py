@@ -1,0 +1,130 @@
+"""Which network the names and shapes of tensors belong to; what recognition is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""Names of tensors and their shapes."""
+
+Found = tuple[tuple[str, ...], str, str]
+"""Possible families, layout, and how the names of its tensors begin."""
+
+PREFIXES = ("model.diffusion_model.", "unet.", "transformer.", "")
+"""What may stand before the names of a denoiser's tensors."""
+
+FLUX = ("flux-dev", "flux-schnell")
+SD3 = ("sd3-medium", "sd3.5-medium", "sd3.5-large")
+_FOREIGN = {
+    "distilled_guidance_layer.in_proj.bias": "a Chroma model",
+    "single_stream_modulation.lin.weight": "a FLUX.2 model",
+    "double_layers.0.attn.w1q.weight": "an AuraFlow model",
+    "txt_in.individual_token_refiner.blocks.0.adaLN_modulation.1.bias": "a HunyuanVideo model",
+    "cap_embedder.0.weight": "a Lumina or Z-Image model",
+    "head.modulation": "a Wan model",
+    "patchify_proj.weight": "an LTX-Video model",
+}
+"""Marks of models that are popular, share names with ours, and are none of ours."""
+
+
+class Unknown(Exception):
+    """The tensors are those of a model that no family runs; says which."""
+
+
+def has(shapes: Shapes, prefix: str) -> bool:
+    """Whether any name begins so."""
+    return any(name.startswith(prefix) for name in shapes)
+
+
+def denoiser(shapes: Shapes) -> Found | None:
+    """The family of a UNet or a transformer.
+
+    Raises: Unknown: for one that is known by name but not run here.
+    """
+    for prefix in PREFIXES:
+        for mark, what in _FOREIGN.items():
+            if prefix + mark in shapes:
+                raise Unknown(what)
+        layout = unet_layout(shapes, prefix)
+        family = unet_family(shapes, prefix) if layout else transformer_family(shapes, prefix)
+        if family is not None:
+            return family
+    return None
+
+
+def unet_layout(shapes: Shapes, prefix: str) -> str:
+    """original or diffusers; empty if these are not the tensors of a UNet."""
+    if f"{prefix}input_blocks.0.0.weight" in shapes:
+        return "original"
+    if f"{prefix}conv_in.weight" in shapes and f"{prefix}time_embedding.linear_1.weight" in shapes:
+        return "diffusers"
+    return ""
+
+
+def unet_family(shapes: Shapes, prefix: str) -> Found | None:
+    """The family of a UNet or of a ControlNet that copies one.
+
+    SDXL embeds pooled text and sizes; of its two, the refiner has four levels. SD 2 projects
+    into attention by matrices where SD 1 convolves. Widths only decide between equals, so small
+    models of the same make are told apart as well.
+    """
+    layout = unet_layout(shapes, prefix)
+    key = "attn2.to_k.weight"
+    context = next((s[-1] for n, s in shapes.items() if s and _under(n, prefix, key)), 0)
+    if not layout or not context:
+        return None
+    if {f"{prefix}label_emb.0.0.weight", f"{prefix}add_embedding.linear_1.weight"} & shapes.keys():
+        fourth = "input_blocks.9." if layout == "original" else "down_blocks.3."
+        refiner = context == 1280 or has(shapes, prefix + fourth)
+        return (("sdxl-refiner" if refiner else "sdxl",), layout, prefix)
+    projection = next((s for n, s in shapes.items() if _under(n, prefix, "proj_in.weight")), ())
+    return (("sd2" if len(projection) == 2 else "sd1",), layout, prefix)
+
+
+def unet_variant(shapes: Shapes, prefix: str) -> str:
+    """What sets a denoiser apart from the plain one of its family; empty for the plain one."""
+    for name in ("input_blocks.0.0.weight", "conv_in.weight"):
+        if len(first := shapes.get(prefix + name, ())) > 1:
+            kinds = {4: "", 5: "depth", 7: "upscaling", 8: "instruct", 9: "inpainting"}
+            plain = kinds.get(first[1], f"{first[1]}-channel")
+            return plain or ("lcm" if f"{prefix}time_embedding.cond_proj.weight" in shapes else "")
+    for name in ("img_in.weight", "x_embedder.weight"):
+        # Tiny models of the same make are narrower: only the wide, published ones are named.
+        if len(first := shapes.get(prefix + name, ())) > 1:
+            return {384: "fill", 128: "control"}.get(first[1], "")
+    return ""
+
+
+def transformer_family(shapes: Shapes, prefix: str) -> Found | None:
+    """The family of an SD 3 or FLUX transformer.
+
+    SD 3 has no norms of queries and keys; of SD 3.5, only medium has a second attention.
+    FLUX dev, not schnell, embeds a guidance scale.
+    """
+    first = f"{prefix}joint_blocks.0.x_block."
+    if f"{first}attn.qkv.weight" in shapes:
+        norms, second = f"{first}attn.ln_q.weight", f"{first}attn2.qkv.weight"
+        return ((_sd3(shapes, norms, second),), "original", prefix)
+    if f"{prefix}double_blocks.0.img_attn.qkv.weight" in shapes:
+        guided = f"{prefix}guidance_in.in_layer.weight" in shapes
+        return ((FLUX[not guided],), "original", prefix)
+    block = f"{prefix}transformer_blocks.0.attn."
+    if f"{block}add_q_proj.weight" not in shapes:
+        return None
+    if has(shapes, f"{prefix}single_transformer_blocks.0.attn."):
+        guided = has(shapes, f"{prefix}time_text_embed.guidance_embedder.")
+        return ((FLUX[not guided],), "diffusers", prefix)
+    if f"{prefix}pos_embed.proj.weight" in shapes:
+        second = f"{prefix}transformer_blocks.0.attn2.to_q.weight"
+        return ((_sd3(shapes, f"{block}norm_q.weight", second),), "diffusers", prefix)
+    return None
+
+
+def _sd3(shapes: Shapes, norms: str, second: str) -> str:
+    if norms not in shapes:
+        return "sd3-medium"
+    return "sd3.5-medium" if second in shapes else "sd3.5-large"
+
+
+def _under(name: str, prefix: str, ending: str) -> bool:
+    return name.startswith(prefix) and name.endswith(ending)
