@@ -1,0 +1,106 @@
+"""Condition maps as a ControlNet meets them in the product: RGB pictures of the training data.
+
+Edges and scribbles are found in a picture by the product's own preprocessors; skeletons, depth and
+segments are exact, and drawn in the preprocessors' colours.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipelines import preprocessors
+from pipelines.preprocessors import Skeleton, draw_skeletons
+from training.data import figures, solids
+from training.data.drawings import SIZE
+from training.data.samples import Sample
+
+KINDS = ("canny", "scribble", "pose", "depth", "seg")
+DRAWN = ("canny", "scribble")
+"""Kinds that any picture has; the others come with one domain."""
+
+# Segments of a solids picture, in their order in `solids.KINDS`; 0 is floor and wall.
+SEGMENT_COLOURS = ((0, 0, 0), (230, 70, 60), (70, 140, 240), (80, 190, 90), (245, 190, 60))
+
+Picture = NDArray[np.uint8]
+
+
+def edges(pixels: Picture, kind: str) -> Picture:
+    """The product's `canny` or `scribble` map of a picture, (128, 128, 3)."""
+    found = preprocessors.run(kind, Image.fromarray(pixels), {}, (SIZE, SIZE))
+    return np.asarray(found.convert("RGB"), np.uint8)
+
+
+def skeleton(keypoints: NDArray[np.float32]) -> Picture:
+    """A figure's exact joints as an OpenPose picture, hidden ones left out.
+
+    Args:
+        keypoints: (18, 3) x, y in pixels and visibility, as `figures` gives them.
+    """
+    joints = [(float(x) / SIZE, float(y) / SIZE) if seen > 0 else None for x, y, seen in keypoints]
+    drawn = draw_skeletons([Skeleton.of(joints)], (SIZE, SIZE))
+    return np.asarray(drawn.convert("RGB"), np.uint8)
+
+
+def near_is_white(inverse_depth: NDArray[np.float32]) -> Picture:
+    """Exact inverse depth stretched to 0..255, nearest white, as depth detectors give it."""
+    low, high = float(inverse_depth.min()), float(inverse_depth.max())
+    grey = np.rint((inverse_depth - low) / max(high - low, 1e-6) * 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def segments(scene: solids.Scene, met: NDArray[np.uint8]) -> Picture:
+    """Which kind of solid is seen in each pixel, in `SEGMENT_COLOURS`.
+
+    Args:
+        met: number of the solid seen from 1, 0 for none, (128, 128).
+    """
+    kinds = [0, *(1 + solids.KINDS.index(solid.kind) for solid in scene.solids)]
+    return np.asarray(SEGMENT_COLOURS, np.uint8)[np.asarray(kinds)[met]]
+
+
+def exact_map(kind: str, rng: np.random.Generator) -> tuple[Sample, Picture]:
+    """A fresh picture with its `pose`, `depth` or `seg` map."""
+    if kind == "pose":
+        sample = figures.sample(rng)
+        return sample, skeleton(sample.maps["keypoints"])
+    scene = solids.random_scene(rng)
+    drawn = solids.draw(scene)
+    said = solids.caption(scene, solids.Wording(), rng)
+    sample = Sample(drawn.pixels, said, drawn.maps)
+    if kind == "depth":
+        return sample, near_is_white(drawn.maps["depth"])
+    return sample, segments(scene, drawn.maps["segments"])
+
+
+@dataclass(frozen=True)
+class Conditioned:
+    """Pictures with one kind of map.
+
+    Args:
+        pixels, maps: (N, 128, 128, 3) uint8 each; may be memory-mapped.
+        captions: N texts.
+    """
+
+    pixels: Picture
+    maps: Picture
+    captions: list[str]
+
+
+def load_conditioned(cache: Path, kind: str, count: int, seed: int) -> Conditioned:
+    """`count` pictures with exact maps of a kind; drawn on the first call."""
+    stem = cache / f"conditions-{kind}-{count}-{seed}"
+    files = [stem.with_suffix(end) for end in (".pixels.npy", ".maps.npy", ".json")]
+    if not all(file.exists() for file in files):
+        cache.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng((seed, KINDS.index(kind)))
+        made: list[tuple[Any, Picture]] = [exact_map(kind, rng) for _ in range(count)]
+        np.save(files[0], np.stack([sample.pixels for sample, _ in made]))
+        np.save(files[1], np.stack([map for _, map in made]))
+        files[2].write_text(json.dumps([sample.caption for sample, _ in made]))
+    pixels, maps = (np.load(file, mmap_mode="r") for file in files[:2])
+    return Conditioned(pixels, maps, json.loads(files[2].read_text()))
