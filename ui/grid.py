@@ -59,7 +59,7 @@ def run_view(
         empty=empty,
         sends=sends,
         html_template='<div class="cs-run"></div>',
-        js_on_load=_script(*VIEWER),
+        js_on_load=script(*VIEWER),
         server_functions=[poll, pick],
         apply_default_css=False,
     )
@@ -71,7 +71,7 @@ def run_strip(*, elem_id: str) -> gr.HTML:
         value={"current": "", "runs": []},
         elem_id=elem_id,
         html_template='<div class="cs-strip"></div>',
-        js_on_load=_script("run_strip.js"),
+        js_on_load=script("run_strip.js"),
         apply_default_css=False,
     )
 
@@ -94,7 +94,7 @@ def strip_value(studio: Studio, current: str, limit: int = 12) -> dict[str, Any]
     return {"current": current, "runs": runs}
 
 
-def _script(*names: str) -> str:
+def script(*names: str) -> str:
     """A component's scripts, with the helpers they use before them."""
     return "\n".join(
         (ASSETS / file).read_text(encoding="utf-8") for file in ("elements.js", *names)

@@ -19,6 +19,7 @@ from ui.sheet import SheetTab
 from ui.text_to_image import TextToImage
 
 ASSETS = Path(__file__).parent / "assets"
+STYLES = ("page.css", "editor.css")
 TITLE = "Contact Sheet"
 TABS: dict[str, type[RunTab]] = {
     "Text to image": TextToImage,
@@ -98,6 +99,6 @@ def looks() -> dict[str, Any]:
     )
     return {
         "theme": theme,
-        "css": (ASSETS / "page.css").read_text(encoding="utf-8"),
+        "css": "\n".join((ASSETS / file).read_text(encoding="utf-8") for file in STYLES),
         "js": (ASSETS / "page.js").read_text(encoding="utf-8"),
     }

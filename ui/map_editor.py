@@ -1,0 +1,184 @@
+"""The map editor: a picture and its map side by side, and the tools to change the map.
+
+The page paints; the server gets the whole map back as a PNG whenever a stroke ends. A pose is
+its joints, and its map is drawn from them here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import gradio as gr
+from PIL import Image
+
+from pipelines.errors import InvalidRequest
+from pipelines.pictures import open_picture
+from ui.grid import script
+
+SCRIPTS = ("editor.js", "editor_history.js", "editor_brush.js", "editor_pose.js", "editor_tools.js")
+"""The editor's scripts, in the order they need each other."""
+
+Kind = Literal["edge", "depth", "segment", "pose", "view"]
+Joints = Sequence[Sequence[float] | None]
+"""One person: x and y of each joint from 0 to 1, None where it is not to be drawn."""
+
+PEOPLE_MAX = 16
+_PNG = "data:image/png;base64,"
+_JOINTS = (
+    *("nose", "neck", "right shoulder", "right elbow", "right wrist"),
+    *("left shoulder", "left elbow", "left wrist", "right hip", "right knee", "right ankle"),
+    *("left hip", "left knee", "left ankle", "right eye", "left eye", "right ear", "left ear"),
+)
+_COLOURS = (
+    *((255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0)),
+    *((0, 255, 0), (0, 255, 85), (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255)),
+    *((0, 0, 255), (85, 0, 255), (170, 0, 255), (255, 0, 255), (255, 0, 170), (255, 0, 85)),
+)
+_LIMBS = (
+    *((1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10)),
+    *((1, 11), (11, 12), (12, 13), (1, 0), (0, 14), (14, 16), (0, 15), (15, 17)),
+)
+POSE: Mapping[str, Any] = {
+    "joints": _JOINTS,
+    "colours": _COLOURS,
+    "limbs": _LIMBS,
+    "figure": (
+        *((0.50, 0.18), (0.50, 0.28), (0.42, 0.29), (0.38, 0.42), (0.36, 0.54)),
+        *((0.58, 0.29), (0.62, 0.42), (0.64, 0.54), (0.45, 0.54), (0.44, 0.72), (0.44, 0.90)),
+        *((0.55, 0.54), (0.56, 0.72), (0.56, 0.90)),
+        *((0.48, 0.16), (0.52, 0.16), (0.45, 0.17), (0.55, 0.17)),
+    ),
+}
+"""What the page draws people with; `figure` is a person who is added: one who stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What the editor gave back.
+
+    Attributes:
+        id: of the map that was edited, as `editor_value` had it.
+        picture: the map as the page drew it, RGB.
+        skeletons: people's joints, for a pose; they count, not the picture.
+    """
+
+    id: str
+    picture: Image.Image
+    skeletons: tuple[tuple[tuple[float, float] | None, ...], ...] | None
+
+
+def map_editor(*, elem_id: str, empty: str) -> gr.HTML:
+    """A component whose value is what `editor_value` makes; None shows `empty` instead.
+
+    Its event: `edited`, when a stroke or a move has ended; `read_edit` reads its data.
+    """
+    return gr.HTML(
+        value=None,
+        elem_id=elem_id,
+        empty=empty,
+        pose=POSE,
+        html_template='<div class="cs-editor"></div>',
+        js_on_load=script(*SCRIPTS),
+        apply_default_css=False,
+    )
+
+
+def editor_value(
+    id: str,
+    kind: Kind,
+    picture: Image.Image,
+    *,
+    computed: Image.Image | None = None,
+    source: str | None = None,
+    fit: str = "stretch",
+    skeletons: Sequence[Joints] | None = None,
+    computed_skeletons: Sequence[Joints] | None = None,
+    palette: Sequence[tuple[str, str]] = (),
+) -> dict[str, Any]:
+    """What the editor shows.
+
+    Args:
+        id: comes back with every edit, so that one of an older map is known as such.
+        picture: the map.
+        computed: the map as it was made, which "Start over" goes back to; the map if None.
+        source: address of the picture that the map was made from, shown beside it.
+        fit: how that picture met the map's shape: crop, pad or stretch.
+        palette: name and `#rrggbb` of the colours that segments may have.
+    """
+    return {
+        "id": id,
+        "kind": kind,
+        "map": png_url(picture),
+        "computed": None if computed is None else png_url(computed),
+        "source": source,
+        "fit": fit,
+        "skeletons": skeletons,
+        "computedSkeletons": computed_skeletons,
+        "palette": [{"name": name, "colour": colour} for name, colour in palette],
+    }
+
+
+def read_edit(event: gr.EventData) -> Edit:
+    """What an `edited` event brings. Raises: InvalidRequest: if no editor could have sent it."""
+    data: Mapping[str, Any] = event._data if isinstance(event._data, dict) else {}
+    people = data.get("skeletons")
+    return Edit(
+        id=str(data.get("id")),
+        picture=_picture(data.get("map")),
+        skeletons=None if people is None else _people(people),
+    )
+
+
+def png_url(picture: Image.Image) -> str:
+    """A picture as a data URI, lossless."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=3)
+    return _PNG + base64.b64encode(buffer.getvalue()).decode()
+
+
+def guess_kind(picture: Image.Image) -> Kind:
+    """What a ready-made map may be: grey is depth, or edges where most of it is black."""
+    small = picture.convert("RGB")
+    small.thumbnail((256, 256), Image.Resampling.NEAREST)
+    colours = small.getcolors(small.width * small.height) or []
+    pixels = sum(count for count, _ in colours)
+    if all(max(colour) - min(colour) <= 2 for _, colour in colours):
+        black = sum(count for count, colour in colours if max(colour) < 16)
+        return "edge" if black > pixels / 2 else "depth"
+    return "segment" if len(colours) <= 200 else "view"
+
+
+def _picture(url: Any) -> Image.Image:
+    if not isinstance(url, str) or not url.startswith(_PNG):
+        raise InvalidRequest(f"the edited map is {str(url)[:40]!r}; it must be a PNG's data URI")
+    try:
+        data = base64.b64decode(url.removeprefix(_PNG), validate=True)
+    except binascii.Error:
+        raise InvalidRequest("the edited map is no base64; edit it again") from None
+    return open_picture(data)
+
+
+def _people(people: Any) -> tuple[tuple[tuple[float, float] | None, ...], ...]:
+    if not isinstance(people, list) or len(people) > PEOPLE_MAX:
+        raise InvalidRequest(f"skeletons must be a list of at most {PEOPLE_MAX} people")
+    return tuple(tuple(_joint(joint) for joint in _joints(person)) for person in people)
+
+
+def _joints(person: Any) -> Sequence[Any]:
+    if not isinstance(person, list) or len(person) != len(_JOINTS):
+        raise InvalidRequest(f"a skeleton must be a list of {len(_JOINTS)} joints")
+    return person
+
+
+def _joint(joint: Any) -> tuple[float, float] | None:
+    if joint is None:
+        return None
+    match joint:
+        case [int() | float() as x, int() | float() as y] if 0 <= x <= 1 and 0 <= y <= 1:
+            return float(x), float(y)
+    raise InvalidRequest(f"a joint is {str(joint)[:40]}; it must be [x, y] from 0 to 1, or null")
