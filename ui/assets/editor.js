@@ -3,7 +3,7 @@
 // `edited` gives back {id, map, skeletons}, the map as PNG of exactly its own pixels.
 
 const root = element.querySelector(".cs-editor");
-const LARGEST = 1024; // the longer side of a map on the screen, in pixels
+const HIGHEST = 0.8; // the height of a map on the screen, as a share of the window's
 
 let turn = 0; // grows when another map is to be shown, so that older loads end
 let given = {};
@@ -98,13 +98,15 @@ function show(state) {
 function fit() {
   if (!pixels) return;
   const alone = large || !given.source;
-  const room = Math.min(LARGEST, alone ? root.clientWidth - 2 : (root.clientWidth - 16) / 2);
-  const most = Math.max(48, room) / Math.max(pixels.width, pixels.height);
+  const room = alone ? root.clientWidth - 2 : (root.clientWidth - 18) / 2; // borders and the gap
+  const most = Math.min(Math.max(48, room) / pixels.width, Math.max(320, HIGHEST * innerHeight) / pixels.height);
   scale = most >= 1 ? Math.floor(most) : most;
   sourceBox.hidden = alone;
   const size = { width: `${Math.round(pixels.width * scale)}px`, aspectRatio: `${pixels.width} / ${pixels.height}` };
   for (const node of [source, stage]) Object.assign(node.style, size);
   canvas.classList.toggle("cs-sharp", scale >= 1);
+  // Joints of a face lie close together: their handles must not cover each other.
+  stage.style.setProperty("--cs-joint", `${limit(0.026 * scale * pixels.height, 9, 15)}px`);
   moveCursor();
 }
 
