@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import gradio as gr
+import numpy as np
 from PIL import Image
 
 from pipelines.errors import InvalidRequest
@@ -145,12 +146,10 @@ def guess_kind(picture: Image.Image) -> Kind:
     """What a ready-made map may be: grey is depth, or edges where most of it is black."""
     small = picture.convert("RGB")
     small.thumbnail((256, 256), Image.Resampling.NEAREST)
-    colours = small.getcolors(small.width * small.height) or []
-    pixels = sum(count for count, _ in colours)
-    if all(max(colour) - min(colour) <= 2 for _, colour in colours):
-        black = sum(count for count, colour in colours if max(colour) < 16)
-        return "edge" if black > pixels / 2 else "depth"
-    return "segment" if len(colours) <= 200 else "view"
+    pixels = np.asarray(small).reshape(-1, 3).astype(int)
+    if (np.ptp(pixels, axis=1) <= 2).all():
+        return "edge" if (pixels.max(1) < 16).mean() > 0.5 else "depth"
+    return "segment" if len(np.unique(pixels, axis=0)) <= 200 else "view"
 
 
 def _picture(url: Any) -> Image.Image:
