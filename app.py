@@ -24,7 +24,9 @@ from pipelines.contact import SheetFolder, check_folder
 from pipelines.events import CellDone, CellFailed
 from pipelines.samplers import SAMPLERS
 from pipelines.store import write_png
-from presets import model_preset, recommended
+from presets import recommended
+from ui.annotators import add_commands
+from ui.tables import model_row
 from ui.terminal import (
     Group,
     bad_input_ends_here,
@@ -42,6 +44,7 @@ app = typer.Typer(
     help="See choices of a prompt, a guidance scale or a sampler side by side.",
 )
 HERE = Path(__file__).parent
+add_commands(app)
 
 Models = Annotated[
     list[Path] | None,
@@ -74,6 +77,9 @@ GuidanceScale = Annotated[
 ]
 GuidanceRescale = Annotated[
     float, typer.Option(help="0 to 1: tames over-saturation at high guidance.")
+]
+DistilledGuidance = Annotated[
+    float | None, typer.Option(help="For FLUX.1 dev: what its network is told; default 3.5.")
 ]
 Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
 Side = Annotated[int | None, typer.Option(help="Pixels; default: the model's own.")]
@@ -122,6 +128,7 @@ def generate(
     steps: Steps = None,
     guidance_scale: GuidanceScale = None,
     guidance_rescale: GuidanceRescale = 0.0,
+    distilled_guidance: DistilledGuidance = None,
     seed: Seed = 0,
     width: Side = None,
     height: Side = None,
@@ -170,6 +177,7 @@ def make_sheet(
     steps: Steps = None,
     guidance_scale: GuidanceScale = None,
     guidance_rescale: GuidanceRescale = 0.0,
+    distilled_guidance: DistilledGuidance = None,
     seed: Seed = 0,
     width: Side = None,
     height: Side = None,
@@ -215,18 +223,8 @@ def make_sheet(
 def list_models(models: Models = None, as_json: AsJson = False) -> None:
     """List the models that are here."""
     with bad_input_ends_here():
-        found = studio(models).models()
-    rows = [
-        {
-            "id": info.id,
-            "title": model_preset(info.id).title,
-            "family": info.family,
-            "megabytes": round(info.bytes / 1e6, 1),
-            "folder": str(info.path),
-            "problem": info.problem,
-        }
-        for info in found
-    ]
+        door = studio(models)
+        rows = [model_row(door, info, as_json) for info in door.models()]
     show(rows, as_json)
 
 
@@ -292,7 +290,8 @@ def base_request(given: dict[str, Any]) -> Request:
     Raises: InvalidRequest, UnknownName.
     """
     chosen = {name: given[name] for name in Request.model_fields if name in given}
-    return Request(**recommended(chosen["model"], chosen))
+    suggested = studio(given["models"]).suggested(chosen["model"])
+    return Request(**recommended(chosen["model"], chosen, suggested))
 
 
 if __name__ == "__main__":

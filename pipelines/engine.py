@@ -110,9 +110,9 @@ def denoise(
 ) -> Iterator[EngineEvent]:
     """Denoise cells in as few, as full batches as possible.
 
-    Every round takes one evaluation of every live cell. Rows that are equal (bits of x, t and
-    condition) are computed once. New cells join as others finish, so that a batch stays full
-    while finished pictures come out early.
+    Every round takes one evaluation of every live cell. Rows that are equal (bits of x, t,
+    condition and guidance) are computed once. New cells join as others finish, so that a batch
+    stays full while finished pictures come out early.
 
     Args:
         cells: number and maker of each cell's trajectory; a maker is called when its cell joins.
@@ -168,7 +168,7 @@ def _admit(
 
 def _merge(live: Sequence[_Live]) -> list[Row]:
     """The rows to compute; every live cell learns where its own are."""
-    places: dict[tuple[float, int, bytes], int] = {}
+    places: dict[tuple[float, int, float | None, bytes], int] = {}
     unique: list[Row] = []
     for one in live:
         one.places = []
@@ -176,7 +176,7 @@ def _merge(live: Sequence[_Live]) -> list[Row]:
         for row in one.rows:
             if content is None or content[0] is not row.x:
                 content = (row.x, _bits(row.x))
-            key = (float(row.t), id(row.condition), content[1])
+            key = (float(row.t), id(row.condition), row.guidance, content[1])
             place = places.setdefault(key, len(unique))
             if place == len(unique):
                 unique.append(row)

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from pipelines.families.supports import Supports
 from pipelines.trajectory import Eval
 from pipelines.types import Request
 
@@ -21,30 +22,48 @@ class Row:
         t: 0-d tensor.
         condition: what the family encoded; equal conditions are one object, so rows can be
             compared by its identity.
+        guidance: what the network is told of it; None where it takes none.
     """
 
     x: Tensor
     t: Tensor
     condition: Any
+    guidance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Guidance:
-    """How strongly a cell is pulled to its prompt, and during which share of its steps."""
+    """How strongly a cell is pulled to its prompt, and during which share of its steps.
+
+    Attributes:
+        embedded: the network takes the scale as an input, so that one row is enough.
+        distilled: what a network that was distilled with guidance is told, at every step.
+    """
 
     scale: float = 1.0
     rescale: float = 0.0
     start: float = 0.0
     stop: float = 1.0
+    embedded: bool = False
+    distilled: float | None = None
 
     @classmethod
-    def of(cls, request: Request) -> Guidance:
+    def of(cls, request: Request, supports: Supports) -> Guidance:
+        off = supports.guidance == "negative_prompt" and not request.negative_prompt
+        told = request.distilled_guidance
         return cls(
-            request.guidance_scale,
+            1.0 if off else request.guidance_scale,
             request.guidance_rescale,
             request.guidance_start,
             request.guidance_stop,
+            supports.guidance == "embedded",
+            supports.distilled_guidance if told is None else told,
         )
+
+    @property
+    def needs_negative(self) -> bool:
+        """Whether any row is made with the negative prompt."""
+        return self.scale != 1.0 and not self.embedded
 
     def scale_at(self, index: int, total: int) -> float:
         """The scale of one evaluation: `scale` inside the window, 1 outside.
@@ -56,6 +75,8 @@ class Guidance:
 
     def rows(self, total: int) -> int:
         """Rows a whole trajectory of `total` evaluations asks for."""
+        if self.embedded:
+            return total
         scales = [self.scale_at(index, total) for index in range(total)]
         return sum(1 if scale in (0.0, 1.0) else 2 for scale in scales)
 
@@ -128,7 +149,10 @@ class GuidedTrajectory:
     def _ask(self, asked: Eval) -> tuple[Row, ...]:
         self._eval = asked
         scale = self._scale(asked)
+        if self._guidance.embedded:
+            return (Row(asked.x, asked.t, self._cond, guidance=scale),)
         conditions = {1.0: (self._cond,), 0.0: (self._uncond,)}.get(
             scale, (self._cond, self._uncond)
         )
-        return tuple(Row(asked.x, asked.t, condition) for condition in conditions)
+        told = self._guidance.distilled
+        return tuple(Row(asked.x, asked.t, condition, guidance=told) for condition in conditions)

@@ -22,6 +22,7 @@ NAMES = {
     "guidance_rescale": "rescale",
     "guidance_start": "guidance from",
     "guidance_stop": "guidance until",
+    "distilled_guidance": "distilled guidance",
     "seed": "seed",
     "width": "width",
     "height": "height",

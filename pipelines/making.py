@@ -61,6 +61,7 @@ class Maker:
         from pipelines.guidance import Guidance
 
         context = cache(self._context)
+        supports = cache(self.manager.supports)
         new = [
             cell
             for cell in cells
@@ -71,7 +72,7 @@ class Maker:
         seconds: float | None = 0.0
         for cell in new:
             evaluations = SAMPLERS[cell.sampler].evaluations(cell.steps)
-            cost = Guidance.of(cell).rows(evaluations)
+            cost = Guidance.of(cell, supports(cell.model)).rows(evaluations)
             pace = self._pace.get((cell.model, cell.width, cell.height))
             rows += cost
             seconds = None if pace is None or seconds is None else seconds + pace * cost

@@ -23,7 +23,8 @@ from pipelines.components import ComponentKey, Part
 from pipelines.devices import default_budget, device_dtype, device_memory, resolve_device
 from pipelines.errors import ModelUnavailable, OutOfMemory
 from pipelines.families import family_of
-from pipelines.families.base import Family, Model, Sizes
+from pipelines.families.base import Family, Model
+from pipelines.families.supports import Configs, Sizes, Supports
 
 log = logging.getLogger(__name__)
 
@@ -92,13 +93,25 @@ class PipelineManager:
 
     def sizes(self, name: str) -> Sizes:
         """Picture sizes a model takes, from its configs alone."""
+        return self.supports(name).sizes
+
+    def supports(self, name: str) -> Supports:
+        """What a model can do, from its configs alone. Raises: UnknownName, ModelUnavailable."""
         info = self.locate(name)
-        family = family_of(info.pipeline)
-        configs = {part: catalog.component_config(info.path, part) for part in family.components}
         try:
-            return family.sizes(configs)
+            return family_of(info.pipeline).supports(self.configs(name))
         except KeyError as error:
             raise ModelUnavailable(f"{info.path}: a config lacks {error}") from None
+
+    def configs(self, name: str) -> Configs:
+        """All configs of a model, as its folder has them."""
+        info = self.locate(name)
+        found = {
+            part: catalog.component_config(info.path, part)
+            for part in family_of(info.pipeline).components
+        }
+        index = catalog.read_index(info.path)
+        return {**found, "scheduler": self.scheduler_config(name), "model_index": index}
 
     def scheduler_config(self, name: str) -> dict[str, Any]:
         """The checkpoint's own scheduler config."""
@@ -107,7 +120,11 @@ class PipelineManager:
     def fingerprint(self, name: str) -> str:
         """Hash of all that decides the model's pixels: classes, configs, weights, scheduler."""
         info = self.locate(name)
-        digests = [part.key.source for part in self._parts(info, family_of(info.pipeline))]
+        family = family_of(info.pipeline)
+        digests = [part.key.source for part in self._parts(info, family)]
+        if family.index_options:
+            index = catalog.read_index(info.path)
+            digests.append(repr([index.get(name) for name in family.index_options]))
         digests.append(self._digests.files([info.path / "scheduler" / "scheduler_config.json"]))
         return _join(digests)
 
@@ -150,7 +167,8 @@ class PipelineManager:
                 fingerprint=self.fingerprint(name),
                 device=self.device,
                 dtype=device_dtype(self.device),
-                prepared=held[family.components.index(family.denoiser)].prepared,
+                configs=self.configs(name),
+                prepared=held[[part.name for part in parts].index(family.denoiser)].prepared,
             )
         finally:
             with self._lock:
@@ -171,9 +189,12 @@ class PipelineManager:
         index = catalog.read_index(info.path)
         parts = []
         for name in family.components:
-            if not isinstance(index.get(name), list):
+            entry = index.get(name)
+            if not isinstance(entry, list) or not any(entry):
+                if name in family.optional:
+                    continue
                 raise ModelUnavailable(f"{info.path}: model_index.json has no {name!r}")
-            library, cls = index[name]
+            library, cls = entry
             files = catalog.weight_files(info.path, name)
             folder = info.path / name
             rest = [f for f in folder.iterdir() if f.suffix in (".json", ".txt", ".model")]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InvalidRequest
+from pipelines.pictures import PIXELS_MAX
 from pipelines.samplers import SAMPLERS
 from pipelines.types import Request
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 OURS = "contact_sheet"
 COMMON = "parameters"
-PIXELS_MAX = 64 * 2**20
-"""Pictures with more pixels are refused before they are decoded."""
 
 
 def settings_text(request: Request) -> str:
@@ -30,6 +29,9 @@ def settings_text(request: Request) -> str:
         "Sampler": SAMPLERS[request.sampler].label,
         "Schedule type": request.schedule.replace("_", " ").capitalize(),
         "CFG scale": f"{request.guidance_scale:g}",
+        "Distilled CFG Scale": (
+            None if request.distilled_guidance is None else f"{request.distilled_guidance:g}"
+        ),
         "Seed": request.seed,
         "Size": f"{request.width}x{request.height}" if request.width and request.height else None,
         "Model": request.model,

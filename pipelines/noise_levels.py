@@ -10,7 +10,11 @@ from pipelines.samplers import SAMPLERS, build
 
 
 def noise_levels(
-    sampler: str, schedule: str, config: Mapping[str, Any], steps: int
+    sampler: str,
+    schedule: str,
+    config: Mapping[str, Any],
+    steps: int,
+    spacing: Mapping[str, Any] | None = None,
 ) -> tuple[float, ...]:
     """σ at the start of every step, descending, one a step.
 
@@ -19,10 +23,11 @@ def noise_levels(
         its own σ, the share of noise in the mixture, 0..1.
     Args:
         config: the checkpoint's own scheduler config.
+        spacing: as `build` takes it.
     Raises: InvalidRequest: as `build`.
     Source: Karras et al. 2022, arXiv:2206.00364, Tab. 1.
     """
-    scheduler = build(sampler, schedule, config, steps, seed=0)
+    scheduler = build(sampler, schedule, config, steps, 0, spacing)
     if getattr(scheduler, "sigmas", None) is not None:
         listed = [float(sigma) for sigma in scheduler.sigmas]
         # Samplers that evaluate twice a step list the level between two steps twice.

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pipelines import engine, samplers
+from pipelines import engine
 from pipelines.computing import Computer, Computing
 from pipelines.devices import device_memory
 from pipelines.errors import ContactSheetError, OutOfMemory
 from pipelines.events import CellDone, CellFailed, CellPreview, CellProgress, Event
-from pipelines.families.base import Family, Model
+from pipelines.families.base import Family, Model, build_scheduler
 from pipelines.guidance import Guidance, GuidedTrajectory
 from pipelines.manager import PipelineManager
 from pipelines.pace import Paces
@@ -97,7 +97,7 @@ def _render_group(
     tally: engine.Tally,
 ) -> None:
     computer = _computer(job, cells[0], family, model)
-    conditions = _encode(family, model, [job.cells[cell] for cell in cells], job.how.exact)
+    conditions = encode(family, model, [job.cells[cell] for cell in cells], job.how.exact)
 
     def maker(request: Request) -> Callable[[], GuidedTrajectory]:
         return lambda: start(family, model, request, conditions)
@@ -139,35 +139,45 @@ def _computer(job: Job, cell: int, family: Family, model: Model) -> Computer:
 
 
 def start(
-    family: Family, model: Model, request: Request, conditions: dict[str, Any]
+    family: Family, model: Model, request: Request, conditions: Mapping[str | None, Any]
 ) -> GuidedTrajectory:
     """The guided trajectory of one cell, with its own scheduler and generator.
 
+    Args:
+        conditions: by text; that of no negative prompt by None, where it differs from an empty
+            text's.
     Raises: InvalidRequest: if the scheduler cannot do what is asked.
     """
     assert request.width and request.height, "a cell's size is resolved before it is made"
-    scheduler = samplers.build(
-        request.sampler, request.schedule, model.scheduler_config, request.steps, request.seed
-    )
+    scheduler = build_scheduler(family, model.configs, request)
     shape = family.latent_shape(model, request.width, request.height)
     noise, generator = initial_noise(shape, request.seed)
     walk = trajectory(scheduler, noise.to(model.device, model.dtype), generator)
+    guidance = Guidance.of(request, family.supports(model.configs))
+    negative = request.negative_prompt or (None if None in conditions else "")
     return GuidedTrajectory(
         walk,
-        Guidance.of(request),
+        guidance,
         conditions[request.prompt],
-        conditions[request.negative_prompt],
+        conditions[negative] if guidance.needs_negative else None,
     )
 
 
-def _encode(
-    family: Family, model: Model, requests: Sequence[Request], alone: bool
-) -> dict[str, Any]:
+def encode(
+    family: Family, model: Model, requests: Sequence[Request], alone: bool = False
+) -> dict[str | None, Any]:
     """The condition of every text in use, each encoded once; one by one if `alone`."""
-    texts = sorted({t for r in requests for t in (r.prompt, r.negative_prompt)})
+    supports = family.supports(model.configs)
+    negatives = {r.negative_prompt for r in requests if Guidance.of(r, supports).needs_negative}
+    texts = sorted({r.prompt for r in requests} | negatives)
+    conditions: dict[str | None, Any]
     if alone:
-        return {text: family.encode(model, [text])[0] for text in texts}
-    return dict(zip(texts, family.encode(model, texts), strict=True))
+        conditions = {text: family.encode(model, [text])[0] for text in texts}
+    else:
+        conditions = dict(zip(texts, family.encode(model, texts), strict=True))
+    if "" in negatives:
+        conditions[None] = family.without_negative(model, conditions[""])
+    return conditions
 
 
 def _finish(

@@ -169,13 +169,21 @@ def steps_within(sampler: str, evaluations: int) -> int:
     return max(1, steps)
 
 
-def build(sampler: str, schedule: str, config: Mapping[str, Any], steps: int, seed: int) -> Any:
+def build(
+    sampler: str,
+    schedule: str,
+    config: Mapping[str, Any],
+    steps: int,
+    seed: int,
+    spacing: Mapping[str, Any] | None = None,
+) -> Any:
     """A fresh scheduler with its timesteps set, for one trajectory only (it keeps state).
 
     Args:
         config: the checkpoint's own, pristine scheduler config.
         steps: number of inference steps.
         seed: for the one scheduler that seeds its own noise instead of taking a generator.
+        spacing: what the model's family tells `set_timesteps` besides.
     Raises: InvalidRequest: if the scheduler cannot do this number of steps, in its own words.
     """
     row = SAMPLERS[sampler]
@@ -188,7 +196,7 @@ def build(sampler: str, schedule: str, config: Mapping[str, Any], steps: int, se
     key = json.dumps(dict(config), sort_keys=True)
     scheduler = copy.deepcopy(_prototype(row.scheduler, key, tuple(options.items())))
     try:
-        scheduler.set_timesteps(steps)
+        scheduler.set_timesteps(steps, **(spacing or {}))
     except (ValueError, IndexError, ZeroDivisionError) as error:
         raise InvalidRequest(f"sampler {sampler!r} cannot do {steps} steps: {error}") from error
     if hasattr(scheduler, "set_begin_index"):

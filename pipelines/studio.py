@@ -14,19 +14,21 @@ import logging
 import queue
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pipelines import backends, samplers
+from pipelines import backends
 from pipelines.catalog import ModelInfo
 from pipelines.computing import Computing
 from pipelines.errors import Cancelled, ContactSheetError, InvalidRequest
 from pipelines.events import CellDone, CellFailed, Event, RunFinished, Stats
-from pipelines.families.base import check_sampler
+from pipelines.families.base import build_scheduler
+from pipelines.families.supports import Supports
 from pipelines.making import Maker, Plan
 from pipelines.manager import PipelineManager
+from pipelines.noise_levels import noise_levels
 from pipelines.pace import cache_folder
 from pipelines.runs import Run, restored
 from pipelines.store import RunSummary, Store
@@ -89,31 +91,44 @@ class Studio:
         """Width and height a model was trained at. Raises: UnknownName, ModelUnavailable."""
         return self.manager.sizes(model).native
 
+    def supports(self, model: str) -> Supports:
+        """What a model can do. Raises: UnknownName, ModelUnavailable."""
+        return self.manager.supports(model)
+
+    def suggested(self, model: str) -> Mapping[str, Any]:
+        """Settings for a model without a preset; none for one that cannot be used."""
+        try:
+            return self.supports(model).suggested
+        except ContactSheetError:
+            return {}
+
+    def noise_levels(self, request: Request) -> tuple[float, ...]:
+        """σ at the start of every step of a complete Request; see `pipelines.noise_levels`."""
+        configs = self.manager.configs(request.model)
+        spacing = self.manager.family(request.model).spacing(configs, request)
+        config = configs["scheduler"]
+        return noise_levels(request.sampler, request.schedule, config, request.steps, spacing)
+
     def resolve(self, request: Request) -> Request:
         """A complete Request that the model can do.
 
         Raises: InvalidRequest, UnknownName, ModelUnavailable: saying what is allowed.
         """
-        sizes = self.manager.sizes(request.model)
-        config = self.manager.scheduler_config(request.model)
-        check_sampler(self.manager.family(request.model), request, config)
+        supports = self.supports(request.model)
+        supports.check(request)
+        native = supports.sizes.native
         complete = request.replace(
             model=self.manager.locate(request.model).path.as_posix()
             if "/" in request.model
             else request.model,
-            width=request.width or sizes.native[0],
-            height=request.height or sizes.native[1],
+            width=request.width or native[0],
+            height=request.height or native[1],
         )
         assert complete.width and complete.height, "just filled in"
-        sizes.check(complete.width, complete.height)
+        supports.sizes.check(complete.width, complete.height)
         # Built once for its errors only: some schedulers have step limits of their own.
-        samplers.build(
-            complete.sampler,
-            complete.schedule,
-            config,
-            complete.steps,
-            complete.seed,
-        )
+        family = self.manager.family(complete.model)
+        build_scheduler(family, self.manager.configs(complete.model), complete)
         return complete
 
     def plan(self, sheet: Sheet) -> Plan:

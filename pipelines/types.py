@@ -66,6 +66,15 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}…"
 
 
+_LATER: Mapping[str, Any] = {"distilled_guidance": None}
+"""Fields that came after the first pictures were stored: JSON leaves them out at these values, so
+that what was stored is still found."""
+
+
+def _no_minus_zero(value: float | None) -> float | None:
+    return None if value is None else value + 0.0
+
+
 # Adding 0 turns -0.0 into 0.0: the two are equal, so their JSON must be too.
 Number = Annotated[float, AfterValidator(lambda value: value + 0.0)]
 Fraction = Annotated[Number, Field(ge=0.0, le=1.0)]
@@ -98,6 +107,12 @@ class Request(_Frozen):
     )
     guidance_stop: Fraction = Field(
         1.0, description="it must be a number from 0 to 1 (share of the steps)"
+    )
+    distilled_guidance: Annotated[float | None, AfterValidator(_no_minus_zero)] = Field(
+        None,
+        ge=0.0,
+        le=100.0,
+        description="it must be a number from 0 to 100, or left out for the model's own",
     )
     seed: int = Field(
         0, ge=0, le=SEED_MAX, description=f"it must be a whole number from 0 to {SEED_MAX}"
@@ -145,7 +160,9 @@ class Request(_Frozen):
 
     def to_json(self) -> str:
         """Canonical JSON: equal Requests give equal text."""
-        return json.dumps(self.model_dump(), sort_keys=True, ensure_ascii=False)
+        fields = self.model_dump()
+        told = {k: v for k, v in fields.items() if k not in _LATER or v != _LATER[k]}
+        return json.dumps(told, sort_keys=True, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Request:

@@ -16,7 +16,11 @@ _HERE = Path(__file__).parent
 
 
 class ModelPreset(BaseModel):
-    """How a model is shown and what it does best with; every field has a sensible default."""
+    """How a model is shown and what it does best with; every field has a sensible default.
+
+    Attributes:
+        hub: the hub's id of the model, for those who fetch it themselves.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,6 +31,8 @@ class ModelPreset(BaseModel):
     schedule: str = Request.model_fields["schedule"].default
     steps: int = Request.model_fields["steps"].default
     guidance_scale: float = Request.model_fields["guidance_scale"].default
+    distilled_guidance: float | None = None
+    hub: str = ""
     sizes: tuple[tuple[int, int], ...] = ()
     examples: tuple[str, ...] = ()
 
@@ -35,7 +41,7 @@ class ModelPreset(BaseModel):
         return {name: getattr(self, name) for name in RECOMMENDED}
 
 
-RECOMMENDED = ("sampler", "schedule", "steps", "guidance_scale")
+RECOMMENDED = ("sampler", "schedule", "steps", "guidance_scale", "distilled_guidance")
 
 
 @cache
@@ -44,18 +50,25 @@ def _models() -> dict[str, ModelPreset]:
         return {name: ModelPreset(**entry) for name, entry in tomllib.load(file).items()}
 
 
-def model_preset(model: str) -> ModelPreset:
-    """The preset of a model id; general defaults for a model without an entry."""
-    return _models().get(model) or ModelPreset(title=model)
+def model_preset(model: str, suggested: Mapping[str, Any] | None = None) -> ModelPreset:
+    """The preset of a model id.
+
+    Args:
+        suggested: settings for a model without an entry, from its family; without them there
+            are general ones.
+    """
+    return _models().get(model) or ModelPreset(title=model, **(suggested or {}))
 
 
-def recommended(model: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
+def recommended(
+    model: str, chosen: Mapping[str, Any], suggested: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The model's recommended settings under what was chosen (None counts as not chosen).
 
     A chosen sampler drops the recommended schedule, which may not fit it.
     """
     given = {name: value for name, value in chosen.items() if value is not None}
-    defaults = model_preset(model).defaults()
+    defaults = model_preset(model, suggested).defaults()
     if "sampler" in given:
         del defaults["schedule"]
     return {**defaults, **given}

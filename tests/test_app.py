@@ -259,6 +259,25 @@ def test_models_for_machines(shop):
     assert "only as pickles" in rows["pickled"]["problem"]
 
 
+def test_models_say_what_they_can_do(shop):
+    rows = {row["id"]: row for row in json.loads(call("models", "--models", shop, "--json").stdout)}
+    tiny, cut = rows["tiny"], rows["cut"]
+    assert (tiny["kind"], tiny["size"], tiny["guidance"]) == (
+        "diffusion", "32x32", "classifier free",
+    )  # fmt: skip
+    assert tiny["negative_prompt"] is True and tiny["distilled_guidance"] is None
+    assert tiny["samplers"] == [r.id for r in SAMPLERS.values() if r.kind == "diffusion"]
+    assert cut["kind"] is None and cut["samplers"] == []
+
+
+def test_distilled_guidance_is_refused_where_there_is_none(shop, tmp_path):
+    result = call(
+        "generate", "x", "--models", shop, "--model", "tiny", *QUICK,
+        "--distilled-guidance", "3.5", "--out", tmp_path / "a.png",
+    )  # fmt: skip
+    assert result.exit_code == 2 and "'tiny' takes none" in result.stderr
+
+
 def test_models_for_people(models, tmp_path):
     result = call("models", "--models", models)
     assert all(name in result.stdout for name in ("tiny", "tinyv", "twin"))

@@ -36,13 +36,13 @@ def text_encoder(dim: int = 16) -> CLIPTextModel:
     return CLIPTextModel(config).eval()
 
 
-def vae() -> diffusers.AutoencoderKL:
+def vae(**overrides: Any) -> diffusers.AutoencoderKL:
     """Two downsamples, so pictures are four times as wide as latents."""
     return diffusers.AutoencoderKL(
         block_out_channels=(8, 8, 8),
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
-        latent_channels=4, norm_num_groups=4, layers_per_block=1, sample_size=32,
+        latent_channels=4, norm_num_groups=4, layers_per_block=1, sample_size=32, **overrides,
     ).eval()  # fmt: skip
 
 

@@ -113,6 +113,22 @@ class Renderings:
     def draw(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Pictures (count, 3, 64, 64) in −1..1, their concepts and styles, (count,) each."""
         rows = torch.randint(len(self._drawings), (count,), generator=self._generator)
+        named = self._colours[
+            torch.randint(len(self._colours), (count,), generator=self._generator)
+        ]
+        white = (self._uniform(0, 1, count, 1) < 0.3).float()
+        pictures = self.render(rows, white + (1 - white) * named)
+        return pictures, rows // len(STYLES), rows % len(STYLES)
+
+    def render(self, rows: Tensor, plain: Tensor) -> Tensor:
+        """Chosen drawings on chosen backgrounds, everything else at random.
+
+        Args:
+            rows: concept · styles + style, (count,) int64.
+            plain: RGB of each background in 0..1, (count, 3).
+        Returns: (count, 3, 64, 64) in −1..1.
+        """
+        count = len(rows)
         rgba = self._drawings[rows].float()
         scale, angle = self._uniform(0.85, 1.3, count), self._uniform(-0.2, 0.2, count)
         flip = torch.where(self._uniform(0, 1, count) < 0.5, -1.0, 1.0)
@@ -121,19 +137,13 @@ class Renderings:
         theta = torch.cat([turn.view(-1, 2, 2) * scale.view(-1, 1, 1), shift[..., None]], dim=2)
         grid = F.affine_grid(theta, [count, 4, SIDE, SIDE], align_corners=False)
         rgba = F.grid_sample(rgba, grid, align_corners=False)
-        named = self._colours[
-            torch.randint(len(self._colours), (count,), generator=self._generator)
-        ]
-        white = (self._uniform(0, 1, count, 1) < 0.3).float()
-        plain = (white + (1 - white) * named).view(-1, 3, 1, 1)
-        pictures = rgba[:, :3] + (1 - rgba[:, 3:]) * plain
+        pictures = rgba[:, :3] + (1 - rgba[:, 3:]) * plain.view(-1, 3, 1, 1)
         soft = F.avg_pool2d(pictures, 3, 1, 1, count_include_pad=False)
         softness = self._uniform(0, 1.0, count, 1, 1, 1)
         pictures = pictures + softness * (soft - pictures)
         tint = 1 + self._uniform(-0.1, 0.1, count, 3, 1, 1)
         noise = 0.02 * torch.randn(pictures.shape, generator=self._generator)
-        pictures = (pictures * tint + noise).clamp(0, 1) * 2 - 1
-        return pictures, rows // len(STYLES), rows % len(STYLES)
+        return (pictures * tint + noise).clamp(0, 1) * 2 - 1
 
 
 @torch.no_grad()

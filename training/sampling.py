@@ -1,6 +1,7 @@
 """Pictures from the parts under training, through diffusers' own pipeline."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from diffusers import (
@@ -75,10 +76,13 @@ def generate(
     steps: int = 20,
     guidance_scale: float = 4.0,
     batch: int = 16,
+    sampler: Any = DPMSolverMultistepScheduler,
 ) -> list[Image.Image]:
-    """One picture a prompt by DPM-Solver++; picture i starts from the noise of seed + i."""
-    config = pipeline.scheduler.config
-    pipeline.scheduler = DPMSolverMultistepScheduler.from_config(config)
+    """One picture a prompt, by DPM-Solver++ or another of diffusers' schedulers.
+
+    Picture i starts from the noise of seed + i. Any of diffusers' pipelines will do.
+    """
+    pipeline.scheduler = sampler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
     pictures: list[Image.Image] = []
     for start in range(0, len(prompts), batch):

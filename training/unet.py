@@ -28,6 +28,7 @@ from training.latents import prepare_latents
 from training.lexicon import Lexicon, with_near_words
 from training.muon import Muon, split_named
 from training.sampling import sample_grid
+from training.shipped import load_shipped
 from training.team import WORKERS, Memory, Worker, views
 from training.text import build_text_encoder, learn_tokenizer
 from training.text_pretraining import teach_text
@@ -63,6 +64,7 @@ class Config:
     seed: int = 0
     minutes: float = 80.0
     checkpoint_minutes: float = 6.0
+    start: str = ""
 
 
 class Model(nn.Module):
@@ -215,6 +217,10 @@ def train(config: Config, cache: Path, resume: bool) -> Path:
         tensors, state = common.load_checkpoint(path)
         model.load_state_dict(common.part(tensors, "model"))
         common.log.info("resumed at step %d, %.0f s spent", state["step"], state["spent"])
+    elif config.start:
+        parts = load_shipped(config.start)
+        model.unet.load_state_dict(parts.unet.state_dict())
+        model.text.load_state_dict(parts.text_encoder.state_dict())
     else:
         model.text.load_state_dict(taught_text(config, data, folder, resume))
     common.log.info("%.2fM parameters", sum(p.numel() for p in model.parameters()) / 1e6)
@@ -334,8 +340,10 @@ def main() -> None:
     """The command line of this stage."""
     parser = common.stage_parser(__doc__, Config.minutes)
     parser.add_argument("--concepts", type=int, default=Config.concepts, help="only the first N")
+    parser.add_argument("--start", default="", help="a model folder whose weights are taken on")
     args = parser.parse_args()
-    train(Config(minutes=args.minutes, concepts=args.concepts), args.cache, args.resume)
+    config = Config(minutes=args.minutes, concepts=args.concepts, start=args.start)
+    train(config, args.cache, args.resume)
 
 
 if __name__ == "__main__":

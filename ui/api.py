@@ -23,6 +23,9 @@ _DEFAULT = {name: info.default for name, info in Request.model_fields.items()}
 def add_endpoints(studio: Studio) -> None:
     """Register the named endpoints. Call it inside the page's Blocks."""
 
+    def base(model: str, fields: dict[str, Any]) -> Request:
+        return Request(**recommended(model, fields, studio.suggested(model)))
+
     async def generate(
         prompt: str = "",
         negative_prompt: str = "",
@@ -34,6 +37,7 @@ def add_endpoints(studio: Studio) -> None:
         guidance_rescale: float = 0.0,
         guidance_start: float = 0.0,
         guidance_stop: float = 1.0,
+        distilled_guidance: float | None = None,
         seed: int = 0,
         width: int | None = None,
         height: int | None = None,
@@ -45,7 +49,7 @@ def add_endpoints(studio: Studio) -> None:
         """
         fields = {name: value for name, value in locals().items() if name in _DEFAULT}
         with shown():
-            request = Request(**recommended(model, fields))
+            request = base(model, fields)
             return await _sheet(Sheet.seeds(request, picture_count(count)))
 
     async def guidance_sweep(
@@ -68,7 +72,7 @@ def add_endpoints(studio: Studio) -> None:
         with shown():
             scales = parse_values("guidance_scale", guidance_scales)
             axes = (Axis(field="guidance_scale", values=scales),)
-            return await _sheet(Sheet(base=Request(**recommended(model, fields)), axes=axes))
+            return await _sheet(Sheet(base=base(model, fields), axes=axes))
 
     async def compare_samplers(
         prompt: str = "",
@@ -92,7 +96,7 @@ def add_endpoints(studio: Studio) -> None:
                 Axis(field="sampler", values=parse_values("sampler", samplers)),
                 Axis(field="steps", values=parse_values("steps", steps)),
             )
-            return await _sheet(Sheet(base=Request(**recommended(model, fields)), axes=axes))
+            return await _sheet(Sheet(base=base(model, fields), axes=axes))
 
     async def _sheet(sheet: Sheet) -> tuple[list[dict[str, Any]], str]:
         check_cells(sheet)

@@ -9,14 +9,16 @@ import gradio as gr
 
 from pipelines import Axis, InvalidRequest, Sheet
 from pipelines.axes import parse_values
+from pipelines.families.supports import Supports
 from pipelines.samplers import SAMPLERS, SCHEDULES
 from pipelines.types import EVALUATIONS
 from ui.convergence import Convergence
 from ui.filmstrip import Filmstrip
-from ui.menus import sampler_choices, schedule_name
-from ui.run_tab import RunTab
+from ui.menus import sampler_choices, schedule_name, supports_of
+from ui.run_tab import DIRECT, RunTab
 
 FIRST_SAMPLERS = ("ddim", "euler", "heun", "dpmpp_2m", "unipc", "euler_a")
+"""Chosen at first, where they fit the model."""
 EQUAL = [("Steps", "steps"), ("Evaluations", EVALUATIONS)]
 
 
@@ -33,9 +35,10 @@ class SamplerComparison(RunTab):
 
     def add_own_inputs(self) -> None:
         parts = self.form.parts
+        supports = supports_of(self.studio, self.first_model())
         parts["samplers"] = gr.Dropdown(
-            sampler_choices(),
-            value=list(FIRST_SAMPLERS),
+            sampler_choices(supports),
+            value=first_samplers(supports),
             multiselect=True,
             label="Samplers",
             info="One row each",
@@ -59,6 +62,16 @@ class SamplerComparison(RunTab):
                 "5, 10, 20", label="How many", info="One column each", min_width=110
             )
 
+    def connect(self, run_now: Mapping[str, Any]) -> None:
+        self.form["model"].input(
+            self._samplers_of, self.form["model"], self.form["samplers"],
+            preprocess=False, **DIRECT,
+        )  # fmt: skip
+
+    def _samplers_of(self, model: str) -> Any:
+        supports = supports_of(self.studio, model)
+        return gr.Dropdown(sampler_choices(supports), value=first_samplers(supports))
+
     def add_below_run(self) -> None:
         Convergence(self.studio, self.id, self.view)
         Filmstrip(self.studio, self.id, self.view)
@@ -76,6 +89,13 @@ class SamplerComparison(RunTab):
         )
         columns = Axis(field=budget, values=parse_values(budget, str(fields["budgets"])))
         return Sheet(base=base, axes=(rows, columns))
+
+
+def first_samplers(supports: Supports | None) -> list[str]:
+    """What is compared at first: the usual ones, or all where a model takes none of them."""
+    if supports is None:
+        return list(FIRST_SAMPLERS)
+    return [id for id in FIRST_SAMPLERS if id in supports.samplers] or list(supports.samplers)
 
 
 def sampler_schedules(chosen: list[str], schedules: list[str]) -> list[tuple[str, str]]:

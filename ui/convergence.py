@@ -19,12 +19,12 @@ from pipelines.convergence import (
     reference,
 )
 from pipelines.labels import row_texts, value_text
-from pipelines.noise_levels import noise_levels
 from pipelines.runs import Run, Snapshot
 from pipelines.samplers import SAMPLERS
 from ui.charts import Mark, Series, chart, legend
 from ui.errors import shown
 from ui.grid import run_view
+from ui.menus import supports_of
 from ui.run_tab import DIRECT
 from ui.view import duration
 
@@ -119,8 +119,7 @@ class Convergence:
         converged = self.studio.finished(reference(request))
         limit = tolerance or TOLERANCE
         found = curves(snapshot, converged, limit)
-        config = self.studio.manager.scheduler_config(request.model)
-        return numbers(found, noise_series(snapshot, config), limit, request)
+        return numbers(found, noise_series(snapshot, self.studio), limit, request)
 
     # ----
 
@@ -132,7 +131,13 @@ class Convergence:
         snapshot = None if run is None else run.snapshot()
         if snapshot is None or not snapshot.finished or not is_comparison(snapshot.sheet):
             return None
-        return snapshot if any(cell.status == "done" for cell in snapshot.cells) else None
+        if not any(cell.status == "done" for cell in snapshot.cells):
+            return None
+        # A model that cannot make the converged picture has nothing to be compared with.
+        request = snapshot.cells[0].request
+        supports = supports_of(self.studio, request.model)
+        usable = supports is not None and reference(request).sampler in supports.samplers
+        return snapshot if usable else None
 
     def _offer(self, wanted: Request) -> str:
         plan = self.studio.plan(Sheet(base=wanted))
@@ -140,12 +145,12 @@ class Convergence:
         return f"Measure the distance to the converged picture ({REFERENCE_STEPS} steps{cost})"
 
 
-def noise_series(snapshot: Snapshot, config: Any) -> list[Series]:
+def noise_series(snapshot: Snapshot, studio: Studio) -> list[Series]:
     """The noise level before every step of the longest cell of each row; equal rows are one."""
     rows: dict[tuple[float, ...], list[str]] = {}
     for name, cells in zip(row_texts(snapshot.sheet), snapshot.rows, strict=True):
         request = longest(cells)
-        levels = noise_levels(request.sampler, request.schedule, config, request.steps)
+        levels = studio.noise_levels(request)
         rows.setdefault(tuple(round(level, 3) for level in levels), []).append(name)
     return [
         Series(", ".join(names), [(i + 1.0, level) for i, level in enumerate(levels)])

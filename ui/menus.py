@@ -6,7 +6,8 @@ from typing import Any
 
 import gradio as gr
 
-from pipelines import Studio
+from pipelines import ContactSheetError, Studio
+from pipelines.families.supports import Supports
 from pipelines.samplers import SAMPLERS
 from presets import ModelPreset, model_preset
 
@@ -23,9 +24,23 @@ def model_choices(studio: Studio) -> list[tuple[str, str]]:
     ]
 
 
-def sampler_choices() -> list[tuple[str, str]]:
-    """Label and id of every sampler for diffusion models."""
-    return [(row.label, row.id) for row in SAMPLERS.values() if row.kind == "diffusion"]
+def supports_of(studio: Studio, model: str) -> Supports | None:
+    """What a model can do; None for one that is not there or cannot be used."""
+    try:
+        return studio.supports(model)
+    except ContactSheetError:
+        return None
+
+
+def preset_of(model: str, supports: Supports | None) -> ModelPreset:
+    """A model's preset, or what its family suggests."""
+    return model_preset(model, None if supports is None else supports.suggested)
+
+
+def sampler_choices(supports: Supports | None) -> list[tuple[str, str]]:
+    """Label and id of every sampler that fits a model; of all where it is not known."""
+    ids = SAMPLERS if supports is None else supports.samplers
+    return [(SAMPLERS[id].label, id) for id in ids]
 
 
 def schedule_choices(sampler: str) -> list[tuple[str, str]]:
@@ -50,3 +65,18 @@ def size_choices(preset: ModelPreset) -> list[tuple[str, str]]:
     """The preset's sizes, or the model's own, and a custom one."""
     listed = [(f"{w} × {h}", f"{w}x{h}") for w, h in preset.sizes]
     return [*(listed or [("Model's own size", OWN_SIZE)]), ("Custom", CUSTOM_SIZE)]
+
+
+def shown_parts(supports: Supports | None) -> dict[str, bool]:
+    """Whether a model has what not every model has, by the field that sets it."""
+    return {
+        "negative_prompt": supports is None or supports.negative_prompt,
+        "distilled_guidance": supports is not None and supports.distilled_guidance is not None,
+    }
+
+
+def guidance_info(supports: Supports | None) -> str:
+    """What stands beside the guidance scale."""
+    if supports is not None and supports.guidance == "negative_prompt":
+        return "Acts with a negative prompt; 1 is off"
+    return "Pull to the prompt; 1 is off"

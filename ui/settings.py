@@ -12,16 +12,21 @@ from typing import Any
 import gradio as gr
 
 from pipelines import ContactSheetError, InvalidRequest, Request, Studio
+from pipelines.families.supports import Supports
 from pipelines.types import SEED_MAX
-from presets import ModelPreset, model_preset
+from presets import ModelPreset
 from ui.menus import (
     CUSTOM_SIZE,
     OWN_SIZE,
     fitting_schedule,
+    guidance_info,
     model_choices,
+    preset_of,
     sampler_choices,
     schedule_choices,
+    shown_parts,
     size_choices,
+    supports_of,
 )
 
 PICTURES_MAX = 16
@@ -78,22 +83,27 @@ class SettingsForm:
 
     def add_settings(self, studio: Studio) -> None:
         """Everything else, with the first model's recommended values."""
+        self._studio = studio
         models = model_choices(studio)
         model = models[0][1] if models else Request.model_fields["model"].default
-        start = Request(model=model, **model_preset(model).defaults())
+        supports = supports_of(studio, model)
+        preset = preset_of(model, supports)
+        start = Request(model=model, **preset.defaults())
         self.parts["model"] = gr.Dropdown(
-            models, value=model, label="Model", info=model_preset(model).about or None
+            models, value=model, label="Model", info=preset.about or None
         )
-        self._add_sampling(start)
-        self._add_size(model_preset(model))
+        self._add_sampling(start, supports)
+        self._add_size(preset)
         self._add_seed()
         self._add_guidance()
+        for name, visible in shown_parts(supports).items():
+            self.parts[name].visible = visible
         self._react()
 
-    def _add_sampling(self, start: Request) -> None:
+    def _add_sampling(self, start: Request, supports: Supports | None) -> None:
         with gr.Row():
             self.parts["sampler"] = gr.Dropdown(
-                sampler_choices(),
+                sampler_choices(supports),
                 value=start.sampler,
                 label="Sampler",
                 info="How noise is removed",
@@ -113,7 +123,14 @@ class SettingsForm:
             self.parts["guidance_scale"] = gr.Number(
                 start.guidance_scale,
                 label="Guidance",
-                info="Pull to the prompt; 1 is off",
+                info=guidance_info(supports),
+                min_width=110,
+                step=0.5,
+            )
+            self.parts["distilled_guidance"] = gr.Number(
+                start.distilled_guidance,
+                label="Distilled guidance",
+                info="Built into the network; empty: its own",
                 min_width=110,
                 step=0.5,
             )
@@ -201,6 +218,10 @@ class SettingsForm:
         Raises: ContactSheetError: for the first value that is not possible.
         """
         given = dict(fields)
+        # A box that is not shown may still hold what was typed for another model.
+        for name, visible in shown_parts(supports_of(self._studio, str(given["model"]))).items():
+            if not visible:
+                given[name] = Request.model_fields[name].default
         count = picture_count(given["count"])
         if given["size"] == OWN_SIZE:
             given |= {"width": None, "height": None}
@@ -215,10 +236,14 @@ class SettingsForm:
 
     def fill(self, request: Request) -> Update:
         """The form filled with a Request's settings, its seed fixed."""
-        preset = model_preset(request.model)
+        supports = supports_of(self._studio, request.model)
+        preset = preset_of(request.model, supports)
         values = request.model_dump()
         updates: Update = {self[name]: value for name, value in values.items()}
+        for name, visible in shown_parts(supports).items():
+            updates[self[name]] = type(self[name])(values[name], visible=visible)
         updates[self["seed_mode"]] = FIXED
+        updates[self["sampler"]] = gr.Dropdown(sampler_choices(supports), value=request.sampler)
         updates[self["schedule"]] = gr.Dropdown(
             schedule_choices(request.sampler), value=request.schedule
         )
@@ -241,14 +266,20 @@ class SettingsForm:
 
     def recommend(self, model: str) -> Update:
         """What suits this model best."""
-        preset = model_preset(model)
+        supports = supports_of(self._studio, model)
+        preset = preset_of(model, supports)
         start = Request(model=model, **preset.defaults())
+        shown = shown_parts(supports)
         return {
             self["model"]: gr.Dropdown(info=preset.about or None),
-            self["sampler"]: start.sampler,
+            self["negative_prompt"]: gr.Textbox(visible=shown["negative_prompt"]),
+            self["distilled_guidance"]: gr.Number(
+                start.distilled_guidance, visible=shown["distilled_guidance"]
+            ),
+            self["sampler"]: gr.Dropdown(sampler_choices(supports), value=start.sampler),
             self["schedule"]: gr.Dropdown(schedule_choices(start.sampler), value=start.schedule),
             self["steps"]: start.steps,
-            self["guidance_scale"]: start.guidance_scale,
+            self["guidance_scale"]: gr.Number(start.guidance_scale, info=guidance_info(supports)),
             **self._sizes(preset, *(preset.sizes[0] if preset.sizes else (None, None))),
         }
 

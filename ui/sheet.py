@@ -23,7 +23,8 @@ One axis a line, `field=values`; the last one runs along the columns, the others
 | `"one, two", three` | texts; quotes keep commas |
 
 Fields: `guidance_scale` `guidance_rescale` `guidance_start` `guidance_stop` `sampler` `schedule`
-`steps` `evaluations` `seed` `prompt` `negative_prompt` `width` `height` `model`.
+`distilled_guidance` `steps` `evaluations` `seed` `prompt` `negative_prompt` `width` `height`
+`model`.
 `prompt_replace=apple, pear` puts a pear wherever the prompt says apple.
 `steps=10, 20 & guidance_scale=3, 6` changes two fields together.
 """

@@ -11,7 +11,13 @@ from pipelines.errors import ModelUnavailable
 if TYPE_CHECKING:
     from pipelines.families.base import Family
 
-_CLASSES = {"StableDiffusionPipeline": ("pipelines.families.sd", "StableDiffusion")}
+_CLASSES = {
+    "StableDiffusionPipeline": ("pipelines.families.sd", "StableDiffusion"),
+    "LatentConsistencyModelPipeline": ("pipelines.families.sd", "StableDiffusion"),
+    "StableDiffusionXLPipeline": ("pipelines.families.sdxl", "StableDiffusionXL"),
+    "StableDiffusion3Pipeline": ("pipelines.families.sd3", "StableDiffusion3"),
+    "FluxPipeline": ("pipelines.families.flux", "Flux"),
+}
 """diffusers pipeline class to its family; looked up by name so that listing loads no torch."""
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pipelines.errors import InvalidRequest
-from pipelines.samplers import SAMPLERS, Kind
+from pipelines import samplers
+from pipelines.families.supports import Configs, Sizes, Supports
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,6 +24,7 @@ class Model:
         components: by their names in `model_index.json`, without the scheduler.
         scheduler_config: the checkpoint's own, pristine.
         fingerprint: hash of all weights and configs.
+        configs: as in the folder, by component, with `scheduler` and `model_index`.
         prepared: what backends made of the denoiser, by their own keys; goes when it goes.
     """
 
@@ -33,32 +34,8 @@ class Model:
     fingerprint: str
     device: str
     dtype: Any
+    configs: Configs = field(default_factory=dict)
     prepared: MutableMapping[Any, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """Picture sizes a model takes, in pixels.
-
-    Attributes:
-        native: width and height it was trained at.
-        multiple: width and height must be multiples of this.
-    """
-
-    native: tuple[int, int]
-    multiple: int
-    least: int
-    most: int
-
-    def check(self, width: int, height: int) -> None:
-        """Raises: InvalidRequest: naming the nearest sizes that work."""
-        for name, value in (("width", width), ("height", height)):
-            if value % self.multiple or not self.least <= value <= self.most:
-                near = min(max(round(value / self.multiple) * self.multiple, self.least), self.most)
-                raise InvalidRequest(
-                    f"{name} is {value}; this model takes multiples of {self.multiple} "
-                    f"from {self.least} to {self.most} (the nearest is {near})"
-                )
 
 
 class Family(Protocol):
@@ -68,18 +45,34 @@ class Family(Protocol):
     label: str
     components: tuple[str, ...]
     """Components to load, in loading order; others in the index are left alone."""
+    optional: tuple[str, ...]
+    """Those of `components` that a folder may leave out (null in its index)."""
     denoiser: str
     """The component that evaluates rows."""
-    sampler_kind: Kind
+    index_options: tuple[str, ...]
+    """Entries of `model_index.json` that decide pixels."""
 
-    def sizes(self, configs: Mapping[str, Mapping[str, Any]]) -> Sizes:
-        """Sizes from the components' configs alone, so that validation needs no weights."""
+    def sizes(self, configs: Configs) -> Sizes:
+        """Sizes from configs alone, so that validation needs no weights."""
+
+    def supports(self, configs: Configs) -> Supports:
+        """What the model can do, from configs alone."""
+
+    def spacing(self, configs: Configs, request: Request) -> Mapping[str, Any]:
+        """Options for the scheduler's `set_timesteps`, beside the number of steps."""
 
     def latent_shape(self, model: Model, width: int, height: int) -> tuple[int, int, int]:
         """(C, h, w) of the latents of a picture."""
 
     def encode(self, model: Model, texts: Sequence[str]) -> list[Any]:
         """One condition a text, to stand in rows."""
+
+    def without_negative(self, model: Model, empty: Any) -> Any:
+        """The condition of a cell that has no negative prompt.
+
+        Args:
+            empty: that of an empty text.
+        """
 
     def network(self, model: Model) -> nn.Module:
         """The denoiser as a function of what `inputs` gives, which backends can trace."""
@@ -94,27 +87,30 @@ class Family(Protocol):
         """Pictures, (B, 3, H, W) uint8 on the CPU, from latents (B, C, h, w)."""
 
 
+def build_scheduler(family: Family, configs: Configs, request: Request) -> Any:
+    """A fresh scheduler for one trajectory of a complete Request, its timesteps set.
+
+    Raises: InvalidRequest: if the scheduler cannot do what is asked.
+    """
+    return samplers.build(
+        request.sampler,
+        request.schedule,
+        configs["scheduler"],
+        request.steps,
+        request.seed,
+        family.spacing(configs, request),
+    )
+
+
+def to_pixels(image: Tensor) -> Tensor:
+    """A VAE's output, −1..1, as uint8 on the CPU."""
+    import torch
+
+    image = (image * 0.5 + 0.5).clamp(0.0, 1.0).float()
+    return (image * 255.0).round().to("cpu", torch.uint8)
+
+
 def evaluate(family: Family, model: Model, rows: Sequence[Row]) -> Tensor:
     """Model outputs of rows, (rows, C, h, w), by torch as it is."""
     output: Tensor = family.network(model)(*family.inputs(model, rows))
     return output
-
-
-def check_sampler(family: Family, request: Request, config: Mapping[str, Any]) -> None:
-    """Raises: InvalidRequest: if the sampler is not for this model, with those that are.
-
-    Args:
-        config: the checkpoint's own scheduler config.
-    """
-    v_prediction = config.get("prediction_type") == "v_prediction"
-    fitting = [
-        row.id
-        for row in SAMPLERS.values()
-        if row.kind == family.sampler_kind and (row.v_prediction or not v_prediction)
-    ]
-    if request.sampler not in fitting:
-        kind = "v-prediction" if v_prediction else family.sampler_kind
-        raise InvalidRequest(
-            f"sampler {request.sampler!r} does not fit {request.model!r}, a {kind} model; "
-            f"it takes {', '.join(fitting)}"
-        )

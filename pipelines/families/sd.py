@@ -1,4 +1,8 @@
-"""Stable Diffusion 1.x and 2.x: epsilon and v prediction, one CLIP text encoder."""
+"""Stable Diffusion 1.x and 2.x: epsilon and v prediction, one CLIP text encoder.
+
+Latent consistency models (Luo et al. 2023, arXiv:2310.04378) are the same with one more input:
+their UNet is told the guidance scale, so that a cell needs no second row.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +13,30 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipelines.families.base import Model, Sizes
+from pipelines.families.base import Model, to_pixels
+from pipelines.families.supports import Configs, Sizes, Supports, fitting
 from pipelines.guidance import Row
-from pipelines.samplers import Kind
+from pipelines.types import Request
+
+LCM_PIPELINE = "LatentConsistencyModelPipeline"
 
 
 class _Network(nn.Module):
-    """The UNet as a function of three tensors."""
+    """The UNet as a function of tensors: three, then what `named_inputs` makes of the rest."""
 
     def __init__(self, unet: nn.Module) -> None:
         super().__init__()
         self.unet = unet
         self.eval()
 
-    def forward(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
-        output: Tensor = self.unet(x, t, encoder_hidden_states=condition, return_dict=False)[0]
+    def forward(self, x: Tensor, t: Tensor, condition: Tensor, *more: Tensor) -> Tensor:
+        output: Tensor = self.unet(
+            x,
+            t,
+            encoder_hidden_states=condition,
+            return_dict=False,
+            **named_inputs(self.unet, more),
+        )[0]
         return output
 
 
@@ -32,11 +45,12 @@ class StableDiffusion:
 
     id = "sd"
     label = "Stable Diffusion 1.x / 2.x"
-    components = ("tokenizer", "text_encoder", "unet", "vae")
+    components: tuple[str, ...] = ("tokenizer", "text_encoder", "unet", "vae")
+    optional: tuple[str, ...] = ()
     denoiser = "unet"
-    sampler_kind: Kind = "diffusion"
+    index_options: tuple[str, ...] = ()
 
-    def sizes(self, configs: Mapping[str, Mapping[str, Any]]) -> Sizes:
+    def sizes(self, configs: Configs) -> Sizes:
         factor = 2 ** (len(configs["vae"]["block_out_channels"]) - 1)
         size = configs["unet"]["sample_size"]
         h, w = (size, size) if isinstance(size, int) else size
@@ -45,11 +59,35 @@ class StableDiffusion:
         most = max(2048, 2 * factor * max(h, w))
         return Sizes(native=(w * factor, h * factor), multiple=factor, least=least, most=most)
 
+    def supports(self, configs: Configs) -> Supports:
+        scheduler, sizes = configs["scheduler"], self.sizes(configs)
+        v_prediction = scheduler.get("prediction_type") == "v_prediction"
+        kind = "v-prediction" if v_prediction else "diffusion"
+        samplers = fitting("diffusion", scheduler)
+        if configs["unet"].get("time_cond_proj_dim") is None:
+            return Supports(kind, samplers, sizes)
+        most = 1000
+        if configs["model_index"].get("_class_name") == LCM_PIPELINE:
+            # The one sampler that diffusers' pipeline of this name runs.
+            samplers, most = ("lcm",), scheduler.get("original_inference_steps", 50)
+        return Supports(
+            "latent consistency",
+            samplers,
+            sizes,
+            guidance="embedded",
+            negative_prompt=False,
+            steps=(1, most),
+            suggested={"sampler": "lcm", "steps": 4, "guidance_scale": 8.0},
+        )
+
+    def spacing(self, configs: Configs, request: Request) -> Mapping[str, Any]:
+        return {}
+
     def latent_shape(self, model: Model, width: int, height: int) -> tuple[int, int, int]:
         factor = 2 ** (len(model.components["vae"].config.block_out_channels) - 1)
         return model.components["unet"].config.in_channels, height // factor, width // factor
 
-    def encode(self, model: Model, texts: Sequence[str]) -> list[Tensor]:
+    def encode(self, model: Model, texts: Sequence[str]) -> list[Any]:
         """Text embeddings, (1, tokens, D) each, as diffusers computes them."""
         tokenizer, encoder = model.components["tokenizer"], model.components["text_encoder"]
         tokens = tokenizer(
@@ -66,14 +104,19 @@ class StableDiffusion:
             states = encoder(tokens.input_ids.to(model.device), attention_mask=mask)[0]
         return list(states.to(model.dtype).split(1))
 
+    def without_negative(self, model: Model, empty: Any) -> Any:
+        return empty
+
     def network(self, model: Model) -> nn.Module:
         return _Network(model.components["unet"])
 
     def inputs(self, model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:
-        """x (rows, C, h, w), t (rows,) float32, text embeddings (rows, tokens, D)."""
-        x = torch.cat([row.x for row in rows])
-        t = torch.stack([row.t.to(torch.float32) for row in rows]).to(model.device)
-        return x, t, torch.cat([row.condition for row in rows])
+        """x (rows, C, h, w), t (rows,) float32, text embeddings (rows, tokens, D).
+
+        Where the UNet is told the guidance: its embedding, (rows, D), as well.
+        """
+        condition = torch.cat([row.condition for row in rows])
+        return (*stacked_inputs(model, rows), condition, *told_guidance(model, rows))
 
     def denoised(self, model: Model, x: Tensor, t: Tensor, model_output: Tensor) -> Tensor:
         """The clean latents the network sees behind its input.
@@ -106,9 +149,40 @@ class StableDiffusion:
         vae = model.components["vae"]
         with torch.inference_mode():
             image = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
-            image = (image * 0.5 + 0.5).clamp(0.0, 1.0).float()
-            pixels: Tensor = (image * 255.0).round().to("cpu", torch.uint8)
-            return pixels
+            return to_pixels(image)
+
+
+def stacked_inputs(model: Model, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
+    """x (rows, C, h, w) and t (rows,) float32."""
+    x = torch.cat([row.x for row in rows])
+    return x, torch.stack([row.t.to(torch.float32) for row in rows]).to(model.device)
+
+
+def named_inputs(unet: Any, more: Sequence[Tensor]) -> dict[str, Any]:
+    """The tensors that only some UNets are given, as they take them: told guidance."""
+    told = unet.config.time_cond_proj_dim is not None
+    return {"timestep_cond": more[0]} if told else {}
+
+
+def told_guidance(model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:
+    """The guidance embedding of every row, (rows, D), where the UNet takes one; else nothing."""
+    size = model.components["unet"].config.time_cond_proj_dim
+    if size is None:
+        return ()
+    scales = torch.tensor([1.0 if row.guidance is None else row.guidance for row in rows])
+    return (guidance_embedding(scales - 1.0, size).to(model.device, model.dtype),)
+
+
+def guidance_embedding(w: Tensor, size: int) -> Tensor:
+    """Sines and cosines of a guidance weight, (rows, size).
+
+    Math: [sin(1000·w·f), cos(1000·w·f)], f_i = 10000^(−i/(size/2 − 1)); w = guidance_scale − 1.
+    Source: Luo et al. 2023, arXiv:2310.04378; as diffusers' `get_guidance_scale_embedding`.
+    """
+    half = size // 2
+    rate = torch.log(torch.tensor(10000.0)) / (half - 1)
+    angles = (w * 1000.0)[:, None] * torch.exp(torch.arange(half, dtype=torch.float32) * -rate)
+    return nn.functional.pad(torch.cat([angles.sin(), angles.cos()], dim=1), (0, size % 2))
 
 
 @lru_cache(maxsize=8)

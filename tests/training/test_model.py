@@ -11,7 +11,7 @@ from PIL import Image
 from transformers import CLIPTokenizer
 
 from training import common
-from training.corpus import NOTHING, Batch, Corpus, Shares
+from training.corpus import NOTHING, Corpus, Shares
 from training.data.captions import BACKGROUND_NAMES, all_phrases
 from training.data.colours import BACKGROUNDS, background_rgb, nearest_background
 from training.data.concepts import Concept
@@ -24,7 +24,7 @@ from training.muon import Muon, split_parameters
 from training.run_all import commands
 from training.sampling import make_pipeline
 from training.text import MAX_TOKENS, build_text_encoder, learn_tokenizer
-from training.text_pretraining import Heads, centred
+from training.text_pretraining import Heads
 from training.unet import Config, build_unet, ema_decay
 from training.vae import Config as VaeConfig
 from training.vae import build_vae
@@ -267,23 +267,3 @@ def test_the_text_encoder_learns_what_captions_ask_for(tokenizer: CLIPTokenizer)
         optimizer.zero_grad()
     chance = np.log([len(CONCEPTS), len(STYLES), len(BACKGROUND_NAMES)])
     assert (losses[:3].detach().numpy() < 0.3 * chance).all(), losses
-
-
-def test_scenes_teach_no_concept() -> None:
-    torch.manual_seed(0)
-    heads, state = Heads(8, 3, 4), torch.randn(2, 8)
-    latents, tokens = torch.zeros(2, 4, 16, 16), torch.zeros(2, 1, dtype=torch.int64)
-    emoji = Batch(latents, tokens, torch.tensor([[1, 1], [0, 0], [2, 2]]))
-    mixed = Batch(latents, tokens, torch.tensor([[1, NOTHING], [0, NOTHING], [2, NOTHING]]))
-    alone = Batch(latents[:1], tokens[:1], emoji.picked[:, :1])
-    found = heads.losses(state, mixed)[:3]
-    assert torch.allclose(found, heads.losses(state[:1], alone)[:3])
-    assert not torch.allclose(found, heads.losses(state, emoji)[:3])
-
-
-def test_what_all_phrases_share_is_taken_out_of_their_meaning() -> None:
-    vectors = torch.tensor([[1.0, 0.1, 0.0], [1.0, -0.1, 0.0], [1.0, 0.0, 0.1], [1.0, 0.0, -0.1]])
-    found = centred(vectors)
-    assert torch.allclose(found.norm(dim=1), torch.ones(4))
-    assert float(found[0] @ found[1]) == pytest.approx(-1)
-    assert float(found[0] @ found[2]) == pytest.approx(0, abs=1e-6)

@@ -10,6 +10,8 @@ import pytest
 
 from pipelines import ContactSheetError, Request, Studio
 from pipelines.types import SEED_MAX
+from tests.tiny import save_sd
+from tests.tiny_families import MAKERS
 from ui.settings import SettingsForm, random_seed
 
 
@@ -20,6 +22,66 @@ def form(models: Path) -> SettingsForm:
         form.add_prompts()
         form.add_settings(Studio(models))
     return form
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model without a negative prompt, one with a guidance of its own, and SD."""
+    folder = tmp_path_factory.mktemp("zoo")
+    for name in ("lcm", "flux-dev", "flux-schnell"):
+        MAKERS[name]().save_pretrained(folder / name, safe_serialization=True)
+    save_sd(folder / "sd")
+    return folder
+
+
+@pytest.fixture
+def zoo_form(zoo: Path) -> SettingsForm:
+    with gr.Blocks():
+        form = SettingsForm("form")
+        form.add_prompts()
+        form.add_settings(Studio(zoo))
+    return form
+
+
+def offered(menu: Any) -> list[str]:
+    return [id for _, id in menu.choices]
+
+
+def test_the_form_follows_the_model_it_opens_with(zoo_form: SettingsForm) -> None:
+    assert zoo_form["model"].value == "flux-dev"
+    assert zoo_form["distilled_guidance"].visible and zoo_form["negative_prompt"].visible
+    assert offered(zoo_form["sampler"]) == [zoo_form["sampler"].value] == ["flow_euler"]
+
+
+@pytest.mark.parametrize(
+    ("model", "negative", "distilled", "sampler"),
+    [
+        ("sd", True, False, "dpmpp_2m"),
+        ("lcm", False, False, "lcm"),
+        ("flux-dev", True, True, "flow_euler"),
+        ("flux-schnell", True, False, "flow_euler"),
+    ],
+)
+def test_the_form_follows_the_model(
+    zoo_form: SettingsForm, zoo: Path, model: str, negative: bool, distilled: bool, sampler: str
+) -> None:
+    fitting = list(Studio(zoo).supports(model).samplers)
+    chosen = Request(model=model, sampler=sampler)
+    for updates in (zoo_form.recommend(model), zoo_form.fill(chosen)):
+        assert updates[zoo_form["negative_prompt"]].visible is negative
+        assert updates[zoo_form["distilled_guidance"]].visible is distilled
+        assert updates[zoo_form["sampler"]].value == sampler
+        assert offered(updates[zoo_form["sampler"]]) == fitting
+
+
+def test_what_is_hidden_does_not_count(zoo_form: SettingsForm) -> None:
+    """It was typed for another model; without it the settings are possible."""
+    fields = {name: part.value for name, part in zoo_form.parts.items()}
+    typed = {"negative_prompt": "dark", "distilled_guidance": 2.0}
+    kept, _ = zoo_form.read({**fields, **typed})
+    assert (kept.negative_prompt, kept.distilled_guidance) == ("dark", 2.0)
+    hidden, _ = zoo_form.read({**fields, **typed, "model": "lcm", "sampler": "lcm"})
+    assert (hidden.negative_prompt, hidden.distilled_guidance) == ("", None)
 
 
 @pytest.fixture

@@ -1,0 +1,49 @@
+"""What families of flow-matching transformers share: sizes in time, previews, decoding.
+
+Math: x_σ = (1 − σ)·x_0 + σ·noise; the network predicts v = noise − x_0; its timestep is 1000·σ.
+Source: Esser et al. 2024, arXiv:2403.03206.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipelines.families.base import Model, to_pixels
+from pipelines.families.supports import Configs
+
+
+def vae_factor(configs: Configs) -> int:
+    """Pixels a latent stands for along a side."""
+    return int(2 ** (len(configs["vae"]["block_out_channels"]) - 1))
+
+
+def shift_of_size(tokens: int, scheduler: Mapping[str, Any], most: float) -> float:
+    """μ, by which schedules of larger pictures are moved towards noise.
+
+    Math: linear in the number of tokens, from `base_shift` to `max_shift`.
+    Args:
+        most: `max_shift` where the scheduler's config has none; diffusers' pipelines differ.
+    """
+    low, high = scheduler.get("base_image_seq_len", 256), scheduler.get("max_image_seq_len", 4096)
+    base, most = scheduler.get("base_shift", 0.5), scheduler.get("max_shift", most)
+    slope = (most - base) / (high - low)
+    return float(tokens * slope + (base - slope * low))
+
+
+def denoised(model: Model, x: Tensor, t: Tensor, model_output: Tensor) -> Tensor:
+    """x_0 = x − σ·v."""
+    sigma = float(t) / model.scheduler_config.get("num_train_timesteps", 1000)
+    clean: Tensor = x - sigma * model_output
+    return clean
+
+
+def decode(model: Model, latents: Tensor) -> Tensor:
+    """Pictures, (B, 3, H, W) uint8 on the CPU."""
+    vae = model.components["vae"]
+    with torch.inference_mode():
+        latents = latents / vae.config.scaling_factor + (vae.config.shift_factor or 0.0)
+        return to_pixels(vae.decode(latents, return_dict=False)[0])

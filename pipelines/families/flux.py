@@ -1,0 +1,151 @@
+"""FLUX.1: flow matching on packed latents; dev is distilled with guidance, schnell to few steps.
+
+The engine sees latents as pictures, (1, C, h, w); the network packs them into tokens of 2 × 2 and
+unpacks its output. Schedulers work number by number, so that nothing differs from walking packed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipelines.families import encoders, flow
+from pipelines.families.base import Model
+from pipelines.families.sd import stacked_inputs
+from pipelines.families.supports import Configs, Sizes, Supports
+from pipelines.guidance import Row
+from pipelines.types import Request
+
+T5_TOKENS = 512
+NATIVE = 128
+"""Latents along a side of the picture size that diffusers defaults to; no config says it."""
+DISTILLED = 3.5
+
+
+def pack(x: Tensor) -> Tensor:
+    """Latents (B, C, h, w) as tokens of 2 × 2, (B, h·w/4, 4·C)."""
+    b, c, h, w = x.shape
+    return x.view(b, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5).reshape(b, -1, 4 * c)
+
+
+def unpack(tokens: Tensor, height: int, width: int) -> Tensor:
+    """What `pack` was given, from its result."""
+    b, _, c = tokens.shape
+    parts = tokens.view(b, height // 2, width // 2, c // 4, 2, 2).permute(0, 3, 1, 4, 2, 5)
+    return parts.reshape(b, c // 4, height, width)
+
+
+class _Network(nn.Module):
+    """The transformer as a function of four tensors, or five where it is told the guidance."""
+
+    def __init__(self, transformer: nn.Module) -> None:
+        super().__init__()
+        self.transformer = transformer
+        self.eval()
+
+    def forward(
+        self, x: Tensor, t: Tensor, states: Tensor, pooled: Tensor, guidance: Tensor | None = None
+    ) -> Tensor:
+        height, width = x.shape[2:]
+        rows, columns = height // 2, width // 2
+        places = torch.zeros(rows, columns, 3, dtype=x.dtype, device=x.device)
+        places[..., 1] += torch.arange(rows, dtype=x.dtype, device=x.device)[:, None]
+        places[..., 2] += torch.arange(columns, dtype=x.dtype, device=x.device)[None, :]
+        output: Tensor = self.transformer(
+            hidden_states=pack(x),
+            timestep=t.to(x.dtype) / 1000,
+            guidance=guidance,
+            encoder_hidden_states=states,
+            pooled_projections=pooled,
+            txt_ids=torch.zeros(states.shape[1], 3, dtype=x.dtype, device=x.device),
+            img_ids=places.reshape(-1, 3),
+            return_dict=False,
+        )[0]
+        return unpack(output, height, width)
+
+
+class Flux:
+    """FLUX.1 dev and schnell (Black Forest Labs 2024).
+
+    `distilled_guidance` is what dev's network is told. `guidance_scale` is true classifier-free
+    guidance; it acts where there is a negative prompt, at the price of a second row.
+    """
+
+    id = "flux"
+    label = "FLUX.1"
+    components = (
+        "tokenizer",
+        "text_encoder",
+        "tokenizer_2",
+        "text_encoder_2",
+        "transformer",
+        "vae",
+    )
+    optional: tuple[str, ...] = ()
+    denoiser = "transformer"
+    index_options: tuple[str, ...] = ()
+
+    def sizes(self, configs: Configs) -> Sizes:
+        factor = flow.vae_factor(configs)
+        side = NATIVE * factor
+        return Sizes((side, side), multiple=2 * factor, least=2 * factor, most=2 * side)
+
+    def supports(self, configs: Configs) -> Supports:
+        told = configs["transformer"].get("guidance_embeds", False)
+        return Supports(
+            "flow",
+            # Flow Heun takes neither the family's noise levels nor a shift by size.
+            ("flow_euler",),
+            self.sizes(configs),
+            guidance="negative_prompt",
+            distilled_guidance=DISTILLED if told else None,
+            suggested={
+                "sampler": "flow_euler",
+                "steps": 28 if told else 4,
+                "guidance_scale": 1.0,
+            },
+        )
+
+    def spacing(self, configs: Configs, request: Request) -> Mapping[str, Any]:
+        assert request.width and request.height, "a cell's size is resolved before it is made"
+        side = 2 * flow.vae_factor(configs)
+        tokens = (request.height // side) * (request.width // side)
+        return {
+            "sigmas": np.linspace(1.0, 1 / request.steps, request.steps),
+            "mu": flow.shift_of_size(tokens, configs["scheduler"], 1.15),
+        }
+
+    def latent_shape(self, model: Model, width: int, height: int) -> tuple[int, int, int]:
+        factor = flow.vae_factor(model.configs)
+        channels = model.components["transformer"].config.in_channels // 4
+        return channels, height // factor, width // factor
+
+    def encode(self, model: Model, texts: Sequence[str]) -> list[Any]:
+        """T5's states, (1, tokens, D), and CLIP's pooled embedding, (1, P)."""
+        pooled = encoders.clip_pooled(model, "", texts)
+        return encoders.pairs(encoders.t5(model, "_2", texts, T5_TOKENS), pooled)
+
+    def without_negative(self, model: Model, empty: Any) -> Any:
+        return empty
+
+    def network(self, model: Model) -> nn.Module:
+        return _Network(model.components["transformer"])
+
+    def inputs(self, model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:
+        """x (rows, C, h, w), t (rows,), states, pooled; where the network is told it, guidance."""
+        condition = encoders.stacked([row.condition for row in rows])
+        inputs = (*stacked_inputs(model, rows), *condition)
+        if not model.components["transformer"].config.guidance_embeds:
+            return inputs
+        told = [DISTILLED if row.guidance is None else row.guidance for row in rows]
+        return (*inputs, torch.tensor(told, dtype=torch.float32, device=model.device))
+
+    def denoised(self, model: Model, x: Tensor, t: Tensor, model_output: Tensor) -> Tensor:
+        return flow.denoised(model, x, t, model_output)
+
+    def decode(self, model: Model, latents: Tensor) -> Tensor:
+        return flow.decode(model, latents)

@@ -1,0 +1,121 @@
+"""Stable Diffusion 3 and 3.5: flow matching, two CLIP encoders and, if it is there, T5."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipelines.families import encoders, flow
+from pipelines.families.base import Model
+from pipelines.families.sd import stacked_inputs
+from pipelines.families.supports import Configs, Sizes, Supports, fitting
+from pipelines.guidance import Row
+from pipelines.types import Request
+
+T5_TOKENS = 256
+
+
+class _Network(nn.Module):
+    """The transformer as a function of four tensors."""
+
+    def __init__(self, transformer: nn.Module) -> None:
+        super().__init__()
+        self.transformer = transformer
+        self.eval()
+
+    def forward(self, x: Tensor, t: Tensor, states: Tensor, pooled: Tensor) -> Tensor:
+        output: Tensor = self.transformer(
+            hidden_states=x,
+            timestep=t,
+            encoder_hidden_states=states,
+            pooled_projections=pooled,
+            return_dict=False,
+        )[0]
+        return output
+
+
+class StableDiffusion3:
+    """SD 3 and 3.5 (Esser et al. 2024, arXiv:2403.03206). No skip-layer guidance."""
+
+    id = "sd3"
+    label = "Stable Diffusion 3 / 3.5"
+    components = (
+        "tokenizer",
+        "text_encoder",
+        "tokenizer_2",
+        "text_encoder_2",
+        "tokenizer_3",
+        "text_encoder_3",
+        "transformer",
+        "vae",
+    )
+    optional = ("tokenizer_3", "text_encoder_3")
+    denoiser = "transformer"
+    index_options: tuple[str, ...] = ()
+
+    def sizes(self, configs: Configs) -> Sizes:
+        factor, transformer = flow.vae_factor(configs), configs["transformer"]
+        native = transformer["sample_size"] * factor
+        multiple = transformer["patch_size"] * factor
+        most = transformer["pos_embed_max_size"] * multiple
+        return Sizes((native, native), multiple=multiple, least=multiple, most=most)
+
+    def supports(self, configs: Configs) -> Supports:
+        return Supports(
+            "flow",
+            fitting("flow", configs["scheduler"]),
+            self.sizes(configs),
+            suggested={"sampler": "flow_euler", "steps": 28, "guidance_scale": 7.0},
+        )
+
+    def spacing(self, configs: Configs, request: Request) -> Mapping[str, Any]:
+        if not configs["scheduler"].get("use_dynamic_shifting"):
+            return {}
+        assert request.width and request.height, "a cell's size is resolved before it is made"
+        side = flow.vae_factor(configs) * configs["transformer"]["patch_size"]
+        tokens = (request.height // side) * (request.width // side)
+        return {"mu": flow.shift_of_size(tokens, configs["scheduler"], 1.16)}
+
+    def latent_shape(self, model: Model, width: int, height: int) -> tuple[int, int, int]:
+        factor = flow.vae_factor(model.configs)
+        return model.components["transformer"].config.in_channels, height // factor, width // factor
+
+    def encode(self, model: Model, texts: Sequence[str]) -> list[Any]:
+        """States of all encoders, (1, tokens, D), and both CLIP projections, (1, P₁ + P₂).
+
+        The CLIP states stand side by side and are padded to T5's width; T5's follow. Without T5
+        there are zeros in their place.
+        """
+        length = model.components["tokenizer"].model_max_length
+        first, pooled = encoders.clip(model, "", texts)
+        second, pooled_2 = encoders.clip(model, "_2", texts, length)
+        both = torch.cat([first, second], dim=-1)
+        if "text_encoder_3" in model.components:
+            long = encoders.t5(model, "_3", texts, T5_TOKENS)
+        else:
+            width = model.components["transformer"].config.joint_attention_dim
+            long = both.new_zeros(len(texts), T5_TOKENS, width)
+        both = nn.functional.pad(both, (0, long.shape[-1] - both.shape[-1]))
+        return encoders.pairs(
+            torch.cat([both, long], dim=-2), torch.cat([pooled, pooled_2], dim=-1)
+        )
+
+    def without_negative(self, model: Model, empty: Any) -> Any:
+        return empty
+
+    def network(self, model: Model) -> nn.Module:
+        return _Network(model.components["transformer"])
+
+    def inputs(self, model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:
+        """x (rows, C, h, w), t (rows,), states (rows, tokens, D), pooled (rows, P)."""
+        condition = encoders.stacked([row.condition for row in rows])
+        return (*stacked_inputs(model, rows), *condition)
+
+    def denoised(self, model: Model, x: Tensor, t: Tensor, model_output: Tensor) -> Tensor:
+        return flow.denoised(model, x, t, model_output)
+
+    def decode(self, model: Model, latents: Tensor) -> Tensor:
+        return flow.decode(model, latents)

@@ -1,0 +1,120 @@
+"""Stable Diffusion XL, and what was distilled from it: Turbo, Lightning, LCM."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipelines.families import encoders
+from pipelines.families.base import Model, to_pixels
+from pipelines.families.sd import StableDiffusion, named_inputs, stacked_inputs, told_guidance
+from pipelines.guidance import Row
+
+EMPTY_IS_ZEROS = "force_zeros_for_empty_prompt"
+
+
+class _Network(nn.Module):
+    """The UNet as a function of tensors: five, then what `named_inputs` makes of the rest."""
+
+    def __init__(self, unet: nn.Module) -> None:
+        super().__init__()
+        self.unet = unet
+        self.eval()
+
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        states: Tensor,
+        pooled: Tensor,
+        time_ids: Tensor,
+        *more: Tensor,
+    ) -> Tensor:
+        output: Tensor = self.unet(
+            x,
+            t,
+            encoder_hidden_states=states,
+            added_cond_kwargs={"text_embeds": pooled, "time_ids": time_ids},
+            return_dict=False,
+            **named_inputs(self.unet, more),
+        )[0]
+        return output
+
+
+class StableDiffusionXL(StableDiffusion):
+    """SDXL (Podell et al. 2023, arXiv:2307.01952)."""
+
+    id = "sdxl"
+    label = "Stable Diffusion XL"
+    components = (
+        "tokenizer",
+        "text_encoder",
+        "tokenizer_2",
+        "text_encoder_2",
+        "unet",
+        "vae",
+    )
+    index_options = (EMPTY_IS_ZEROS,)
+
+    def encode(self, model: Model, texts: Sequence[str]) -> list[Any]:
+        """States of both encoders, (1, tokens, D₁ + D₂), and the second's projection, (1, P)."""
+        first, _ = encoders.clip(model, "", texts)
+        second, pooled = encoders.clip(model, "_2", texts)
+        return encoders.pairs(torch.cat([first, second], dim=-1), pooled)
+
+    def without_negative(self, model: Model, empty: Any) -> Any:
+        """Zeros where the checkpoint was trained with them, as diffusers takes for no text.
+
+        A negative prompt that is there is encoded; so is an empty prompt.
+        """
+        if not model.configs["model_index"].get(EMPTY_IS_ZEROS, True):
+            return empty
+        states, pooled = empty
+        return torch.zeros_like(states), torch.zeros_like(pooled)
+
+    def network(self, model: Model) -> nn.Module:
+        return _Network(model.components["unet"])
+
+    def inputs(self, model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:
+        """x, t, states, pooled embeddings, and the six numbers of the picture's size, (rows, 6).
+
+        Those say that the picture was neither scaled nor cropped: its size, no offset, its size.
+        """
+        x, t = stacked_inputs(model, rows)
+        states, pooled = encoders.stacked([row.condition for row in rows])
+        factor = 2 ** (len(model.components["vae"].config.block_out_channels) - 1)
+        size = [x.shape[2] * factor, x.shape[3] * factor]
+        numbers = torch.tensor([*size, 0, 0, *size], dtype=model.dtype, device=model.device)
+        time_ids = numbers.expand(len(rows), -1)
+        return x, t, states, pooled, time_ids, *told_guidance(model, rows)
+
+    def decode(self, model: Model, latents: Tensor) -> Tensor:
+        vae = model.components["vae"]
+        config = vae.config
+        with torch.inference_mode(), _precise(vae) as dtype:
+            latents = latents.to(dtype) / config.scaling_factor
+            if config.latents_mean is not None and config.latents_std is not None:
+                mean, std = (
+                    latents.new_tensor(values).view(1, -1, 1, 1)
+                    for values in (config.latents_mean, config.latents_std)
+                )
+                latents = latents * std + mean
+            return to_pixels(vae.decode(latents, return_dict=False)[0])
+
+
+@contextmanager
+def _precise(vae: Any) -> Iterator[torch.dtype]:
+    """The VAE in numbers that its activations fit in: SDXL's own overflow float16."""
+    if vae.dtype != torch.float16 or not vae.config.force_upcast:
+        yield vae.dtype
+        return
+    # One thread owns the device, and the component is in its own numbers again when it is done.
+    vae.to(torch.float32)
+    try:
+        yield torch.float32
+    finally:
+        vae.to(torch.float16)

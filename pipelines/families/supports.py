@@ -1,0 +1,118 @@
+"""What a model can do, said once: validation, menus and the command line all read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipelines.errors import InvalidRequest
+from pipelines.samplers import SAMPLERS, Kind
+
+if TYPE_CHECKING:
+    from pipelines.types import Request
+
+Configs = Mapping[str, Mapping[str, Any]]
+"""Configs of a model's components by name, beside them `scheduler` and `model_index`."""
+
+GuidanceKind = Literal["classifier_free", "embedded", "negative_prompt"]
+"""How `guidance_scale` acts. `classifier_free`: two rows are mixed. `embedded`: the network takes
+it as an input, in one row. `negative_prompt`: two rows are mixed where there is a negative prompt;
+without one the scale does nothing, as in diffusers' pipelines of that family."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Picture sizes a model takes, in pixels.
+
+    Attributes:
+        native: width and height it was trained at.
+        multiple: width and height must be multiples of this.
+    """
+
+    native: tuple[int, int]
+    multiple: int
+    least: int
+    most: int
+
+    def check(self, width: int, height: int) -> None:
+        """Raises: InvalidRequest: naming the nearest sizes that work."""
+        for name, value in (("width", width), ("height", height)):
+            if value % self.multiple or not self.least <= value <= self.most:
+                near = min(max(round(value / self.multiple) * self.multiple, self.least), self.most)
+                raise InvalidRequest(
+                    f"{name} is {value}; this model takes multiples of {self.multiple} "
+                    f"from {self.least} to {self.most} (the nearest is {near})"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Supports:
+    """What one model takes, from its configs alone.
+
+    Attributes:
+        kind: what sort of model it is, for messages.
+        samplers: ids of those that fit, in the registry's order.
+        negative_prompt: whether it takes one.
+        distilled_guidance: its default where the network takes one as an input; else None.
+        steps: fewest and most.
+        suggested: Request fields for a model nobody has written a preset for; what is not there
+            is a Request's own default.
+    """
+
+    kind: str
+    samplers: tuple[str, ...]
+    sizes: Sizes
+    guidance: GuidanceKind = "classifier_free"
+    negative_prompt: bool = True
+    distilled_guidance: float | None = None
+    steps: tuple[int, int] = (1, 1000)
+    suggested: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self, request: Request) -> None:
+        """Raises: InvalidRequest: for the first thing that this model cannot do, with what it can.
+
+        Sizes are checked by themselves, once they are filled in.
+        """
+        model = repr(request.model)
+        if request.sampler not in self.samplers:
+            raise InvalidRequest(
+                f"sampler {request.sampler!r} does not fit {model}, a {self.kind} model; "
+                f"it takes {', '.join(self.samplers)}"
+            )
+        least, most = self.steps
+        if not least <= request.steps <= most:
+            raise InvalidRequest(f"steps is {request.steps}; {model} takes {least} to {most}")
+        if request.negative_prompt and not self.negative_prompt:
+            raise InvalidRequest(
+                f"{model} takes no negative prompt: its guidance is built into the network; "
+                "leave negative_prompt empty"
+            )
+        if request.guidance_rescale and self.guidance == "embedded":
+            raise InvalidRequest(
+                f"guidance_rescale is {request.guidance_rescale:g}; {model} has its guidance "
+                "built into the network, which leaves nothing to rescale; it must be 0"
+            )
+        if request.distilled_guidance is not None and self.distilled_guidance is None:
+            raise InvalidRequest(
+                f"distilled_guidance is {request.distilled_guidance:g}; {model} takes none; "
+                "leave it out (guidance_scale may be what you mean)"
+            )
+
+
+def fitting(kind: Kind, scheduler: Mapping[str, Any]) -> tuple[str, ...]:
+    """Ids of the samplers for a kind of model.
+
+    Args:
+        scheduler: the checkpoint's own scheduler config.
+    """
+    v_prediction = scheduler.get("prediction_type") == "v_prediction"
+    # Flow Heun knows no shift that depends on the picture's size.
+    dynamic = bool(scheduler.get("use_dynamic_shifting"))
+    return tuple(
+        row.id
+        for row in SAMPLERS.values()
+        if row.kind == kind
+        and (row.v_prediction or not v_prediction)
+        and not (dynamic and row.id == "flow_heun")
+    )

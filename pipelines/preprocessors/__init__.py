@@ -1,0 +1,128 @@
+"""From a picture to the map a ControlNet follows: the registry of preprocessors.
+
+    from pipelines import preprocessors
+    edges = preprocessors.run("canny", picture, {"low": 80}, (512, 512))
+
+One file each. To add one, write it and name it in `_MODULES`; the page, the command line and the
+tests read the registry. Importing this loads neither torch nor cv2 nor PIL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import InvalidRequest, ModelUnavailable, UnknownName
+from pipelines.preprocessors.base import Parameter, Preprocessor
+from pipelines.preprocessors.caching import CacheStats, MapCache, key_of
+from pipelines.preprocessors.pose import find_skeletons
+from pipelines.preprocessors.resizing import Size, own_size, place, put, resample, working_size
+from pipelines.preprocessors.skeletons import Skeleton, draw_skeletons
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = [
+    "CacheStats",
+    "Parameter",
+    "Preprocessor",
+    "Skeleton",
+    "available",
+    "cache_stats",
+    "check_parameters",
+    "describe",
+    "draw_skeletons",
+    "find_skeletons",
+    "names",
+    "problem",
+    "run",
+]
+
+_MODULES = (
+    *("canny", "softedge", "scribble", "lineart", "pose", "depth", "normal", "segmentation"),
+    *("color", "tile", "shuffle", "none"),
+)
+"""The files, in the order of menus; a file's name is its preprocessor's."""
+SIDE_MAX = 8192
+OWN_SIDE_MAX = 1024
+"""Networks are shown pictures no larger than this; they look at less."""
+CACHE_BYTES = 128 * 2**20
+_WHERE = "python app.py preprocessors lists them"
+_cache = MapCache(CACHE_BYTES)
+
+
+def names() -> list[str]:
+    """The preprocessors, in the order of menus."""
+    return list(_MODULES)
+
+
+@cache
+def describe(name: str) -> Preprocessor:
+    """What one is called, does, costs and can be told. Raises: UnknownName."""
+    if name not in _MODULES:
+        raise UnknownName.of("preprocessor", name, _MODULES, _WHERE)
+    row: Preprocessor = import_module(f"{__name__}.{name}").PREPROCESSOR
+    return row
+
+
+def problem(name: str) -> str | None:
+    """Why one cannot run here, and what to do; None if it can. Raises: UnknownName."""
+    weights = describe(name).weights
+    return None if weights is None else weights.problem()
+
+
+def available(name: str) -> bool:
+    """Whether one can run here. Raises: UnknownName."""
+    return problem(name) is None
+
+
+def check_parameters(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Every parameter with its value: equal settings become equal, whatever was left out.
+
+    Raises: UnknownName: for a preprocessor or parameter there is not.
+        InvalidRequest: for a value out of range.
+    """
+    return describe(name).canonical(parameters)
+
+
+def run(name: str, image: Image, parameters: Mapping[str, Any], size: Size) -> Image:
+    """The map of a picture, RGB, of exactly this size.
+
+    The same picture, parameters and size are computed once; see `cache_stats`.
+    Args:
+        size: width and height in pixels.
+    Raises: UnknownName, InvalidRequest: for what cannot be asked.
+        ModelUnavailable: if weights are missing: which file, which folder, which command.
+    """
+    from pipelines.pictures import flatten
+
+    row = describe(name)
+    settings = row.canonical(parameters)
+    if not all(isinstance(side, int) and 1 <= side <= SIDE_MAX for side in size):
+        raise InvalidRequest(f"size is {size}; width and height must be 1 to {SIDE_MAX} pixels")
+    reason = problem(name)
+    if reason is not None:
+        raise ModelUnavailable(reason)
+    picture = flatten(image)
+    return _cache.get(
+        key_of(picture, name, settings, size), lambda: _make(row, picture, settings, size)
+    )
+
+
+def cache_stats() -> CacheStats:
+    """How often a preprocessor ran in this process, and how often its map was there already."""
+    return _cache.stats()
+
+
+def _make(row: Preprocessor, picture: Image, settings: Mapping[str, Any], size: Size) -> Image:
+    placement = place(picture.size, size, settings["resize"])
+    # Detectors look at the picture alone: padding would have edges of its own.
+    if row.sized_by == "picture":
+        looked_at = own_size(placement.source, OWN_SIDE_MAX)
+    else:
+        looked_at = working_size(placement.size, settings.get("resolution", 0))
+    seen = resample(picture, looked_at, box=placement.source)
+    found = row.detect(seen, settings, placement.size)
+    return put(resample(found, placement.size, row.blends), placement, size, row.background)

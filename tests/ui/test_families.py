@@ -1,0 +1,107 @@
+"""What the page offers follows the model that is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from playwright.sync_api import Browser, Page, expect
+
+from pipelines import Studio
+from tests.tiny_families import MAKERS
+from tests.ui.conftest import PATIENCE_MS, Site, start
+from tests.ui.pages import choose, fill, fix_seed, generate, picture, wait_status
+from tests.ui.test_sheets import open_tab
+from tests.ui.test_text_to_image import same
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("zoo")
+    for name in ("flux-dev", "lcm", "sd3"):
+        MAKERS[name]().save_pretrained(folder / name, safe_serialization=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def zoo_site(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    studio = Studio(zoo, tmp_path_factory.mktemp("outputs"), device="cpu")
+    site, stop = start(studio)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield site
+    torch.set_num_threads(threads)
+    stop()
+    studio.close()
+
+
+@pytest.fixture
+def zoo_page(browser: Browser, zoo_site: Site) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    page.goto(zoo_site.url)
+    page.get_by_label("Prompt", exact=True).wait_for()
+    yield page
+    context.close()
+
+
+def offered(page: Page, label: str) -> list[str]:
+    """What a menu lists."""
+    box, options = page.get_by_label(label, exact=True), page.get_by_role("option")
+    expect(options).to_have_count(0)  # a menu that closes fades out
+    box.click()
+    expect(options).not_to_have_count(0)
+    names = options.all_text_contents()
+    box.press("Escape")
+    return [name.strip().removeprefix("✓").strip() for name in names]
+
+
+def test_choosing_a_model_shows_what_it_has(zoo_page: Page, zoo_site: Site) -> None:
+    page = zoo_page
+    negative = page.get_by_label("Negative prompt", exact=True)
+    distilled = page.get_by_label("Distilled guidance", exact=True)
+    expect(negative).to_be_visible()
+    expect(distilled).to_be_visible()
+    assert offered(page, "Sampler") == ["Flow Euler"]
+    negative.fill("a pear")
+
+    choose(page, "Model", "lcm")
+    expect(negative).to_be_hidden()
+    expect(distilled).to_be_hidden()
+    assert offered(page, "Sampler") == ["LCM"]
+    expect(page.get_by_label("Sampler", exact=True)).to_have_value("LCM")
+
+    # What was typed before is not sent along: this model would refuse it.
+    fill(page, Prompt="an apple", Steps=2)
+    choose(page, "Size", "Custom")
+    fill(page, Width=32, Height=32)
+    fix_seed(page, 7)
+    generate(page)
+    wait_status(page, "done")
+    run = zoo_site.newest_run()
+    assert (run.requests[0].negative_prompt, run.requests[0].sampler) == ("", "lcm")
+    assert same(picture(page), zoo_site.studio.image(run.requests[0]))
+
+    choose(page, "Model", "sd3")
+    expect(negative).to_be_visible()
+    expect(distilled).to_be_hidden()
+    assert offered(page, "Sampler") == ["Flow Euler", "Flow Heun"]
+
+
+def test_flow_samplers_are_compared(zoo_page: Page) -> None:
+    tab = open_tab(zoo_page, "Samplers")
+    tab.get_by_label("Model", exact=True).click()
+    zoo_page.get_by_role("option", name="sd3", exact=True).click()
+    expect(tab.get_by_text("Flow Heun")).to_be_visible()
+    tab.get_by_label("Size", exact=True).click()
+    zoo_page.get_by_role("option", name="Custom", exact=True).click()
+    tab.get_by_label("Width", exact=True).fill("32")
+    tab.get_by_label("Height", exact=True).fill("32")
+    tab.get_by_label("How many").fill("2, 3")
+    tab.get_by_role("button", name="Generate", exact=True).click()
+    tab.locator('.cs-run[data-status="done"]').wait_for()
+    assert tab.locator(".cs-cell img").count() == 4
+    expect(tab.locator(".cs-numbers tbody tr")).to_have_count(2)

@@ -1,0 +1,36 @@
+"""Rows of the tables that the command line prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipelines import Studio
+from pipelines.catalog import ModelInfo
+from presets import model_preset
+
+
+def model_row(studio: Studio, info: ModelInfo, full: bool) -> dict[str, Any]:
+    """What there is to say of a model; what it can do is empty where it cannot be used.
+
+    Args:
+        full: with the lists that are too long for a terminal.
+    """
+    supports = None if info.problem else studio.supports(info.id)
+    row: dict[str, Any] = {
+        "id": info.id,
+        "title": model_preset(info.id).title,
+        "family": info.family,
+        "kind": supports and supports.kind,
+        "size": supports and "x".join(map(str, supports.sizes.native)),
+        "guidance": supports and supports.guidance.replace("_", " "),
+        "negative_prompt": supports and supports.negative_prompt,
+        "distilled_guidance": supports and supports.distilled_guidance,
+        "megabytes": round(info.bytes / 1e6, 1),
+        "folder": str(info.path),
+        "problem": info.problem,
+    }
+    if full:
+        row["samplers"] = list(supports.samplers) if supports else []
+        row["steps"] = list(supports.steps) if supports else []
+        row["size_multiple"] = supports and supports.sizes.multiple
+    return row
