@@ -9,9 +9,10 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -19,35 +20,19 @@ from PIL import Image
 
 from pipelines.errors import InvalidRequest
 from pipelines.pictures import open_picture
+from pipelines.preprocessors.base import EditedAs
+from pipelines.preprocessors.skeletons import COLOURS, JOINTS, LIMBS, Skeleton, from_json
 from ui.grid import script
 
 SCRIPTS = ("editor.js", "editor_history.js", "editor_brush.js", "editor_pose.js", "editor_tools.js")
 """The editor's scripts, in the order they need each other."""
 
-Kind = Literal["edge", "depth", "segment", "pose", "view"]
-Joints = Sequence[Sequence[float] | None]
-"""One person: x and y of each joint from 0 to 1, None where it is not to be drawn."""
-
 PEOPLE_MAX = 16
 _PNG = "data:image/png;base64,"
-_JOINTS = (
-    *("nose", "neck", "right shoulder", "right elbow", "right wrist"),
-    *("left shoulder", "left elbow", "left wrist", "right hip", "right knee", "right ankle"),
-    *("left hip", "left knee", "left ankle", "right eye", "left eye", "right ear", "left ear"),
-)
-_COLOURS = (
-    *((255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0)),
-    *((0, 255, 0), (0, 255, 85), (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255)),
-    *((0, 0, 255), (85, 0, 255), (170, 0, 255), (255, 0, 255), (255, 0, 170), (255, 0, 85)),
-)
-_LIMBS = (
-    *((1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10)),
-    *((1, 11), (11, 12), (12, 13), (1, 0), (0, 14), (14, 16), (0, 15), (15, 17)),
-)
 POSE: Mapping[str, Any] = {
-    "joints": _JOINTS,
-    "colours": _COLOURS,
-    "limbs": _LIMBS,
+    "joints": JOINTS,
+    "colours": COLOURS,
+    "limbs": LIMBS,
     "figure": (
         *((0.50, 0.18), (0.50, 0.28), (0.42, 0.29), (0.38, 0.42), (0.36, 0.54)),
         *((0.58, 0.29), (0.62, 0.42), (0.64, 0.54), (0.45, 0.54), (0.44, 0.72), (0.44, 0.90)),
@@ -65,12 +50,12 @@ class Edit:
     Attributes:
         id: of the map that was edited, as `editor_value` had it.
         picture: the map as the page drew it, RGB.
-        skeletons: people's joints, for a pose; they count, not the picture.
+        skeletons: of the people, for a pose; they count, not the picture.
     """
 
     id: str
     picture: Image.Image
-    skeletons: tuple[tuple[tuple[float, float] | None, ...], ...] | None
+    skeletons: tuple[Skeleton, ...] | None
 
 
 def map_editor(*, elem_id: str, empty: str) -> gr.HTML:
@@ -91,14 +76,14 @@ def map_editor(*, elem_id: str, empty: str) -> gr.HTML:
 
 def editor_value(
     id: str,
-    kind: Kind,
+    kind: EditedAs,
     picture: Image.Image,
     *,
     computed: Image.Image | None = None,
     source: str | None = None,
     fit: str = "stretch",
-    skeletons: Sequence[Joints] | None = None,
-    computed_skeletons: Sequence[Joints] | None = None,
+    skeletons: Sequence[Skeleton] | None = None,
+    computed_skeletons: Sequence[Skeleton] | None = None,
     palette: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
     """What the editor shows.
@@ -118,8 +103,8 @@ def editor_value(
         "computed": None if computed is None else png_url(computed),
         "source": source,
         "fit": fit,
-        "skeletons": skeletons,
-        "computedSkeletons": computed_skeletons,
+        "skeletons": _drawn(skeletons),
+        "computedSkeletons": _drawn(computed_skeletons),
         "palette": [{"name": name, "colour": colour} for name, colour in palette],
     }
 
@@ -142,7 +127,7 @@ def png_url(picture: Image.Image) -> str:
     return _PNG + base64.b64encode(buffer.getvalue()).decode()
 
 
-def guess_kind(picture: Image.Image) -> Kind:
+def guess_kind(picture: Image.Image) -> EditedAs:
     """What a ready-made map may be: grey is depth, or edges where most of it is black."""
     small = picture.convert("RGB")
     small.thumbnail((256, 256), Image.Resampling.NEAREST)
@@ -162,22 +147,14 @@ def _picture(url: Any) -> Image.Image:
     return open_picture(data)
 
 
-def _people(people: Any) -> tuple[tuple[tuple[float, float] | None, ...], ...]:
+def _drawn(people: Sequence[Skeleton] | None) -> list[list[Any]] | None:
+    if people is None:
+        return None
+    return [[person.drawn(joint) for joint in range(len(JOINTS))] for person in people]
+
+
+def _people(people: Any) -> tuple[Skeleton, ...]:
     if not isinstance(people, list) or len(people) > PEOPLE_MAX:
         raise InvalidRequest(f"skeletons must be a list of at most {PEOPLE_MAX} people")
-    return tuple(tuple(_joint(joint) for joint in _joints(person)) for person in people)
-
-
-def _joints(person: Any) -> Sequence[Any]:
-    if not isinstance(person, list) or len(person) != len(_JOINTS):
-        raise InvalidRequest(f"a skeleton must be a list of {len(_JOINTS)} joints")
-    return person
-
-
-def _joint(joint: Any) -> tuple[float, float] | None:
-    if joint is None:
-        return None
-    match joint:
-        case [int() | float() as x, int() | float() as y] if 0 <= x <= 1 and 0 <= y <= 1:
-            return float(x), float(y)
-    raise InvalidRequest(f"a joint is {str(joint)[:40]}; it must be [x, y] from 0 to 1, or null")
+    # Ours and the store's form differ in one thing: the page sends no joints that are hidden.
+    return tuple(from_json(json.dumps([{"joints": person} for person in people])))

@@ -54,6 +54,7 @@ PREPROCESSOR = Preprocessor(
     help="What is where: each thing in its class's colour (pipelines/preprocessors/ade20k.txt).",
     detect=detect,
     cost="about a second, 15 MB of weights",
+    edited_as="segment",
     source="Xie et al. 2021, arXiv:2105.15203; Zhou et al. 2017, arXiv:1608.05442",
     blends=False,
     sized_by="picture",

@@ -145,6 +145,7 @@ PREPROCESSOR = Preprocessor(
     help="The outlines people see, without the clutter of texture.",
     detect=detect,
     cost="1 to 2 s, 60 MB of weights",
+    edited_as="edge",
     source="Xie & Tu 2015, arXiv:1504.06375",
     weights=WEIGHTS,
     parameters=(

@@ -12,6 +12,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from pipelines import InvalidRequest
+from pipelines.preprocessors.skeletons import Skeleton
 from tests.ui.conftest import PATIENCE_MS
 from tests.ui.pages import until
 from ui.map_editor import POSE, Edit, editor_value, guess_kind, map_editor, png_url, read_edit
@@ -38,7 +39,7 @@ def maps() -> dict[str, dict[str, Any]]:
         "depth": editor_value("depth-1", "depth", Image.new("RGB", (SIDE, 96), "#646464")),
         "segment": editor_value("segment-1", "segment", halves, palette=PALETTE),
         "noise": editor_value("noise-1", "edge", Image.fromarray(noise)),
-        "pose": editor_value("pose-1", "pose", black, skeletons=[FIGURE]),
+        "pose": editor_value("pose-1", "pose", black, skeletons=[Skeleton.of(POSE["figure"])]),
         "view": editor_value("view-1", "view", halves),
         "nothing": {},
     }  # fmt: skip
@@ -272,7 +273,7 @@ def test_a_joint_is_dragged_and_its_limbs_follow(desk: Desk) -> None:
     desk.drag((wrist[0] * SIDE, wrist[1] * SIDE), (60, 60), (20, 30))
     edit = desk.newest()
     assert edit.skeletons is not None and len(edit.skeletons) == 1
-    for i, (was, now) in enumerate(zip(FIGURE, edit.skeletons[0], strict=True)):
+    for i, (was, now) in enumerate(zip(FIGURE, edit.skeletons[0].joints, strict=True)):
         wanted = (20 / SIDE, 30 / SIDE) if i == 4 else was
         assert now == pytest.approx(wanted, abs=0.006), POSE["joints"][i]
     pixels = np.asarray(edit.picture)
@@ -289,29 +290,32 @@ def test_joints_are_hidden_added_and_moved_by_keys(desk: Desk) -> None:
     joint(desk, "left ear").focus()
     desk.page.keyboard.press("Delete")
     edit = desk.newest(1)
-    assert edit.skeletons is not None and edit.skeletons[0][17] is None
+    assert edit.skeletons is not None and edit.skeletons[0].joints[17] is None
     expect(joint(desk, "left ear")).to_have_count(0)
     desk.page.mouse.dblclick(*desk.place(*np.multiply(FIGURE[10], SIDE)))
     edit = desk.newest(2)
-    assert edit.skeletons is not None and edit.skeletons[0][10] is None
+    assert edit.skeletons is not None and edit.skeletons[0].joints[10] is None
     desk.button("Add left ear").click()
     edit = desk.newest(3)
     assert edit.skeletons is not None
-    assert edit.skeletons[0][17] == pytest.approx(FIGURE[17]) and edit.skeletons[0][10] is None
+    assert (
+        edit.skeletons[0].joints[17] == pytest.approx(FIGURE[17])
+        and edit.skeletons[0].joints[10] is None
+    )
     expect(joint(desk, "left ear")).to_be_focused()
     for key in ("ArrowRight", "ArrowRight", "Shift+ArrowUp"):
         desk.page.keyboard.press(key)
     edit = desk.newest(4)  # the keys rested: told once
     moved = (FIGURE[17][0] + 2 / SIDE, FIGURE[17][1] - 8 / SIDE)
-    assert edit.skeletons is not None and edit.skeletons[0][17] == pytest.approx(moved)
+    assert edit.skeletons is not None and edit.skeletons[0].joints[17] == pytest.approx(moved)
     desk.page.keyboard.press("Control+z")
     edit = desk.newest(5)
     assert edit.skeletons is not None
-    assert edit.skeletons[0][17] == pytest.approx((moved[0], FIGURE[17][1]))
+    assert edit.skeletons[0].joints[17] == pytest.approx((moved[0], FIGURE[17][1]))
     desk.button("Start over").click()
     edit = desk.newest(6)
     assert edit.skeletons is not None
-    assert [list(point or ()) for point in edit.skeletons[0]] == FIGURE
+    assert [list(point or ()) for point in edit.skeletons[0].joints] == FIGURE
 
 
 def test_people_are_added_and_removed(desk: Desk) -> None:
@@ -391,9 +395,9 @@ def test_other_maps_are_only_shown(desk: Desk) -> None:
         ({"map": "data:image/png;base64,%%"}, "no base64"),
         ({"map": "data:image/png;base64,aGVsbG8="}, "no picture"),
         ({"skeletons": {}}, "list of at most 16 people"),
-        ({"skeletons": [[None] * 17]}, "list of 18 joints"),
-        ({"skeletons": [[[0.5, 1.5]] + [None] * 17]}, "from 0 to 1, or null"),
-        ({"skeletons": [[[float("nan"), 0.5]] + [None] * 17]}, "from 0 to 1, or null"),
+        ({"skeletons": [[None] * 17]}, "must have 18 of each"),
+        ({"skeletons": [[[0.5, 1.5]] + [None] * 17]}, "must be from 0 to 1"),
+        ({"skeletons": [[[float("nan"), 0.5]] + [None] * 17]}, "must be from 0 to 1"),
     ],
 )
 def test_what_no_editor_sends_is_refused(data: dict[str, Any], message: str) -> None:
