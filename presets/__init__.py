@@ -1,5 +1,14 @@
-"""What ships as readable files: how models are shown, their best settings, example sheets."""
+"""What ships as readable files: how models are shown, their best settings, examples."""
 
 from presets.loader import ModelPreset, SheetPreset, model_preset, recommended, sheet_presets
+from presets.pictures import ExamplePicture, example_pictures
 
-__all__ = ["ModelPreset", "SheetPreset", "model_preset", "recommended", "sheet_presets"]
+__all__ = [
+    "ExamplePicture",
+    "ModelPreset",
+    "SheetPreset",
+    "example_pictures",
+    "model_preset",
+    "recommended",
+    "sheet_presets",
+]

@@ -3,7 +3,7 @@
 // `edited` gives back {id, map, skeletons}, the map as PNG of exactly its own pixels.
 
 const root = element.querySelector(".cs-editor");
-const HIGHEST = 0.8; // the height of a map on the screen, as a share of the window's
+const [HIGH, HIGHEST] = [0.5, 0.85]; // of a map on the screen, as shares of the window's height; when large
 
 let turn = 0; // grows when another map is to be shown, so that older loads end
 let given = {};
@@ -99,7 +99,7 @@ function fit() {
   if (!pixels) return;
   const alone = large || !given.source;
   const room = alone ? root.clientWidth - 2 : (root.clientWidth - 18) / 2; // borders and the gap
-  const most = Math.min(Math.max(48, room) / pixels.width, Math.max(320, HIGHEST * innerHeight) / pixels.height);
+  const most = Math.min(Math.max(48, room) / pixels.width, Math.max(260, (large ? HIGHEST : HIGH) * innerHeight) / pixels.height);
   scale = most >= 1 ? Math.floor(most) : most;
   sourceBox.hidden = alone;
   const size = { width: `${Math.round(pixels.width * scale)}px`, aspectRatio: `${pixels.width} / ${pixels.height}` };
