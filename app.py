@@ -26,6 +26,7 @@ from pipelines.samplers import SAMPLERS
 from pipelines.store import write_png
 from presets import recommended
 from ui.annotators import add_commands
+from ui.control_option import ControlTexts, read_controls
 from ui.tables import model_row
 from ui.terminal import (
     Group,
@@ -132,6 +133,7 @@ def generate(
     seed: Seed = 0,
     width: Side = None,
     height: Side = None,
+    control: ControlTexts = None,
     models: Models = None,
     device: Device = "auto",
     memory: Memory = None,
@@ -142,9 +144,11 @@ def generate(
     """Make one picture and write it as PNG, with its settings inside."""
     quiet_libraries()
     with bad_input_ends_here():
-        request = base_request(locals())
+        steered = read_controls(control)
+        request = steered.steer(base_request(locals()))
         check_writable(out)
         door = studio(models, device, memory, None, exact, backend, batch)
+        steered.bring_to(door)
         run = door.submit(Sheet(base=request), previews=False)
         outcomes = follow(run)
         if not outcomes:
@@ -181,6 +185,7 @@ def make_sheet(
     seed: Seed = 0,
     width: Side = None,
     height: Side = None,
+    control: ControlTexts = None,
     models: Models = None,
     device: Device = "auto",
     memory: Memory = None,
@@ -194,14 +199,17 @@ def make_sheet(
     """Make a sheet: every value of every axis, denoised together."""
     quiet_libraries()
     with bad_input_ends_here():
-        sheet = Sheet(base=base_request(locals()), axes=tuple(parse_axis(text) for text in axis))
+        steered = read_controls(control, [parse_axis(text) for text in axis])
+        sheet = Sheet(base=steered.steer(base_request(locals())), axes=steered.axes)
         check_folder(out)
         # Checked without a store first: bad input must leave no folder behind.
         checker = studio(models, device, memory, None, exact, backend, batch)
+        steered.bring_to(checker)
         for cell in sheet.expand():
             checker.resolve(cell)
         folder = SheetFolder(out, sheet)
         door = studio(models, device, memory, outputs, exact, backend, batch)
+        steered.bring_to(door)
         run = door.submit(sheet, previews=False)
         outcomes = follow(run, folder.add)
         end = run.snapshot()
@@ -221,10 +229,11 @@ def make_sheet(
 
 @app.command("models")
 def list_models(models: Models = None, as_json: AsJson = False) -> None:
-    """List the models that are here."""
+    """List the models and ControlNets that are here."""
     with bad_input_ends_here():
         door = studio(models)
-        rows = [model_row(door, info, as_json) for info in door.models()]
+        found = [*door.models(), *door.controlnets()]
+        rows = [model_row(door, info, as_json) for info in found]
     show(rows, as_json)
 
 

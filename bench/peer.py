@@ -47,12 +47,13 @@ class Peer:
         # Each from the pristine config: overrides stick to a config derived from another.
         scheduler = getattr(diffusers, row.scheduler).from_config(self._config, **options)
         self.pipe.scheduler = scheduler
+        if request.guidance_rescale:  # which the ControlNet pipelines do not have
+            call["guidance_rescale"] = request.guidance_rescale
         return self.pipe(
             request.prompt,
             negative_prompt=request.negative_prompt,
             num_inference_steps=request.steps,
             guidance_scale=request.guidance_scale,
-            guidance_rescale=request.guidance_rescale,
             generator=torch.Generator("cpu").manual_seed(request.seed),
             width=request.width,
             height=request.height,

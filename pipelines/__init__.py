@@ -5,6 +5,7 @@
 Importing this touches no device, no network and no model; torch loads with the first run.
 """
 
+from pipelines.controls import Control
 from pipelines.errors import (
     Cancelled,
     ContactSheetError,
@@ -20,6 +21,7 @@ __all__ = [
     "Axis",
     "Cancelled",
     "ContactSheetError",
+    "Control",
     "InvalidRequest",
     "ModelUnavailable",
     "OutOfMemory",

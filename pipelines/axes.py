@@ -20,8 +20,9 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import get_args
 
-from pipelines.errors import InvalidRequest, UnknownName
-from pipelines.types import EVALUATIONS, PROMPT_REPLACE, PSEUDO_FIELDS, Axis, Request
+from pipelines import controls
+from pipelines.errors import InvalidRequest
+from pipelines.types import EVALUATIONS, PROMPT_REPLACE, Axis, Request, check_field
 
 MOST_VALUES = 1000
 """Values that one axis may have."""
@@ -31,7 +32,7 @@ _RANGE = re.compile(
     rf"^({_NUMBER})\s*-\s*({_NUMBER})(?:\s*\(\s*({_NUMBER})\s*\)|\s*\[\s*(\d+)\s*\])?$"
 )
 _SINGLE = re.compile(rf"^{_NUMBER}$")
-_TOGETHER = re.compile(r"\s&\s(?=\s*[a-z_]+\s*=)")
+_TOGETHER = re.compile(r"\s&\s(?=\s*[a-z0-9_]+\s*=)")
 
 
 def parse_axis(text: str) -> Axis:
@@ -86,9 +87,10 @@ def value_type(field: str) -> type[int] | type[float] | type[str]:
         return str
     if field == EVALUATIONS:
         return int
-    known = [*Request.model_fields, *PSEUDO_FIELDS]
-    if field not in Request.model_fields:
-        raise UnknownName.of("axis", field, known, f"known: {', '.join(known)}")
+    check_field(field)
+    of_control = controls.value_type(field)
+    if of_control is not None:
+        return of_control
     annotation = Request.model_fields[field].annotation
     for kind in (str, int, float):
         if annotation is kind or kind in get_args(annotation):

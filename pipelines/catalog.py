@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pipelines.errors import ContactSheetError, ModelUnavailable, UnknownName
 from pipelines.families import family_id
@@ -28,7 +28,12 @@ _WHERE = "python app.py models lists them"
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A model found on disk. `problem` says why it cannot be used; None if it can."""
+    """A model or a ControlNet found on disk.
+
+    Attributes:
+        pipeline: its diffusers class.
+        problem: why it cannot be used; None if it can.
+    """
 
     id: str
     path: Path
@@ -36,6 +41,7 @@ class ModelInfo:
     family: str
     bytes: int
     problem: str | None = None
+    kind: Literal["model", "controlnet"] = "model"
 
 
 def find(folders: Sequence[Path]) -> list[ModelInfo]:
@@ -55,26 +61,31 @@ def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
         ModelUnavailable: if it is a pickle, broken or of a kind that is not supported.
     """
     path = Path(name)
-    if path.suffix.lower() in PICKLES:
-        raise ModelUnavailable(
-            f"{name} is a pickle checkpoint, which can run any code when it is opened; "
-            "convert it to safetensors and use that"
-        )
-    if path.suffix.lower() == ".safetensors" and path.is_file():
-        read_header(path)
-        raise ModelUnavailable(
-            f"{name} is a single-file checkpoint, which is not supported yet; "
-            "give a diffusers folder (one with a model_index.json)"
-        )
+    check_path(path)
     infos = {info.id: info for info in find(folders)}
     info = infos.get(name)
-    if info is None and _is_model(path):
+    if info is None and is_file(path / "model_index.json"):
         info = _describe(path)
     if info is None:
         raise UnknownName.of("model", name, infos, _WHERE)
     if info.problem:
         raise ModelUnavailable(info.problem)
     return info
+
+
+def check_path(path: Path) -> None:
+    """Raises: ModelUnavailable: if it names a pickle or a single file; names of folders pass."""
+    if path.suffix.lower() in PICKLES:
+        raise ModelUnavailable(
+            f"{path} is a pickle checkpoint, which can run any code when it is opened; "
+            "convert it to safetensors and use that"
+        )
+    if path.suffix.lower() == ".safetensors" and is_file(path):
+        read_header(path)
+        raise ModelUnavailable(
+            f"{path} is a single-file checkpoint, which is not supported yet; "
+            "give its folder in diffusers' layout (with its .json files)"
+        )
 
 
 def read_index(folder: Path) -> dict[str, Any]:
@@ -219,10 +230,11 @@ class Digests:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _is_model(folder: Path) -> bool:
+def is_file(path: Path) -> bool:
+    """Whether a file is there; also false for a name that no file can have."""
     try:
-        return (folder / "model_index.json").is_file()
-    except OSError:  # a name that no file can have
+        return path.is_file()
+    except OSError:
         return False
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pipelines.backends.base import Denoiser
     from pipelines.families.base import Family, Model
     from pipelines.guidance import Row
+    from pipelines.residuals import Residuals
 
 MOST_ROWS = 1024
 
@@ -86,6 +87,9 @@ class Computer:
     Args:
         latent: shape of a latent, (C, h, w).
         memory: bytes the device has.
+        residuals: makes what ControlNets add; None where no cell has controls. Rows are then
+            computed by torch whatever the chosen backend: the others hold for one set of inputs,
+            which comes and goes with a control's window.
     Raises: InvalidRequest: if the chosen backend cannot compute on the model's device.
     """
 
@@ -97,6 +101,7 @@ class Computer:
         model: Model,
         latent: tuple[int, int, int],
         memory: int,
+        residuals: Residuals | None = None,
     ) -> None:
         from pipelines.devices import device_label
 
@@ -105,11 +110,15 @@ class Computer:
         self._family = family
         self._model = model
         self._memory = memory
+        self._residuals = residuals
         shape = "x".join(map(str, latent))
-        self._key = f"{model.fingerprint[:16]} {shape} {device_label(model.device)} {model.dtype}"
+        steered = "" if residuals is None else "steered "
+        self._key = (
+            f"{model.fingerprint[:16]} {shape} {steered}{device_label(model.device)} {model.dtype}"
+        )
         chosen = how.exact_backend if how.exact else how.backend
-        names = backends.fitting(chosen, model.device)
-        if chosen == backends.AUTO:
+        names = backends.fitting(chosen if residuals is None else "torch", model.device)
+        if chosen == backends.AUTO and residuals is None:
             names = [name for name in names if self._worth_trying(name)]
         self._sizes = {name: self._sizes_of(name) for name in names}
         self._batches = {name: self._batches_of(name) for name in names}
@@ -119,9 +128,18 @@ class Computer:
         """Outputs of rows, (rows, C, h, w), by the backend whose turn it is."""
         from pipelines.devices import wait_for
 
-        output = self._denoiser(self._turn)(self._family.inputs(self._model, rows))
+        added = () if self._residuals is None else self._residuals.add_up(rows)
+        inputs = self._family.inputs(self._model, rows)
+        output = self._denoiser(self._turn)((*inputs, *added))
         wait_for(self._model.device)
+        if self._residuals is not None:
+            self._residuals.used(rows)
         return output
+
+    def begin(self, rows: Sequence[Row]) -> None:
+        """Told by the engine of the rows of a round."""
+        if self._residuals is not None:
+            self._residuals.begin(rows)
 
     @property
     def most(self) -> int:

@@ -11,7 +11,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pipelines.errors import ContactSheetError, OutOfMemory
 from pipelines.guidance import GuidedTrajectory, Row
+from pipelines.steering import Pull
 
 VERSION = "1"
 """Part of every finished cell's address: raise it when the same Request gives other pixels."""
@@ -78,11 +79,13 @@ EngineEvent = Stepped | Finished | Failed
 
 @dataclass(slots=True)
 class Tally:
-    """What the engine counted so far."""
+    """What was counted so far: rows of the denoiser, and of ControlNets for them."""
 
     rows_naive: int = 0
     rows_computed: int = 0
     batches: int = 0
+    control_rows_naive: int = 0
+    control_rows: int = 0
 
 
 @dataclass(slots=True)
@@ -103,6 +106,7 @@ def denoise(
     evaluate: Evaluate,
     *,
     batches: Batches,
+    begin: Callable[[Sequence[Row]], None] = lambda rows: None,
     stop: Callable[[], bool] = lambda: False,
     free_memory: Callable[[], bool] = lambda: False,
     tally: Tally | None = None,
@@ -111,13 +115,14 @@ def denoise(
     """Denoise cells in as few, as full batches as possible.
 
     Every round takes one evaluation of every live cell. Rows that are equal (bits of x, t,
-    condition and guidance) are computed once. New cells join as others finish, so that a batch
-    stays full while finished pictures come out early.
+    condition, guidance and what controls add) are computed once. New cells join as others finish,
+    so that a batch stays full while finished pictures come out early.
 
     Args:
         cells: number and maker of each cell's trajectory; a maker is called when its cell joins.
         evaluate: computes the outputs of a batch of rows.
         batches: says how many rows go into one call of `evaluate`, and is told what it took.
+        begin: told of the rows of every round before its batches; equal x are one object there.
         stop: asked before every batch; when true the engine ends without another event.
         free_memory: called when memory ran out; true if it freed something worth a retry.
         tally: counts rows and batches.
@@ -134,6 +139,8 @@ def denoise(
         yield from _admit(waiting, live, 4 * batches.most)
         unique = _merge(live)
         tally.rows_naive += sum(len(one.rows) for one in live)
+        tally.control_rows_naive += sum(len(row.pulls) for one in live for row in one.rows)
+        begin(unique)
         outputs: list[Tensor | Exception] = []
         while len(outputs) < len(unique):
             if stop():
@@ -168,7 +175,8 @@ def _admit(
 
 def _merge(live: Sequence[_Live]) -> list[Row]:
     """The rows to compute; every live cell learns where its own are."""
-    places: dict[tuple[float, int, float | None, bytes], int] = {}
+    places: dict[tuple[float, int, float | None, bytes, tuple[Pull, ...]], int] = {}
+    same: dict[bytes, Tensor] = {}
     unique: list[Row] = []
     for one in live:
         one.places = []
@@ -176,10 +184,10 @@ def _merge(live: Sequence[_Live]) -> list[Row]:
         for row in one.rows:
             if content is None or content[0] is not row.x:
                 content = (row.x, _bits(row.x))
-            key = (float(row.t), id(row.condition), row.guidance, content[1])
+            key = (float(row.t), id(row.condition), row.guidance, content[1], row.pulls)
             place = places.setdefault(key, len(unique))
             if place == len(unique):
-                unique.append(row)
+                unique.append(replace(row, x=same.setdefault(content[1], row.x)))
             one.places.append(place)
     return unique
 

@@ -22,6 +22,8 @@ class Stats:
         rows_computed: rows that were computed, equal ones once.
         batches: calls of the denoiser.
         seconds: wall time from the first load to the last picture.
+        control_rows_naive: ControlNet rows that a loop would compute that leaves out those
+            outside their window or at strength 0; `control_rows` were computed.
     """
 
     cells: int = 0
@@ -30,6 +32,8 @@ class Stats:
     rows_computed: int = 0
     batches: int = 0
     seconds: float = 0.0
+    control_rows_naive: int = 0
+    control_rows: int = 0
 
 
 RunStatus = Literal["queued", "running", "done", "stopped", "failed"]

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from pipelines.families.supports import Supports
+from pipelines.steering import Pull, Steer, inside
 from pipelines.trajectory import Eval
 from pipelines.types import Request
 
@@ -22,12 +23,14 @@ class Row:
         t: 0-d tensor.
         condition: what the family encoded; equal conditions are one object, so rows can be
             compared by its identity.
+        pulls: what ControlNets add to it.
         guidance: what the network is told of it; None where it takes none.
     """
 
     x: Tensor
     t: Tensor
     condition: Any
+    pulls: tuple[Pull, ...] = ()
     guidance: float | None = None
 
 
@@ -66,12 +69,8 @@ class Guidance:
         return self.scale != 1.0 and not self.embedded
 
     def scale_at(self, index: int, total: int) -> float:
-        """The scale of one evaluation: `scale` inside the window, 1 outside.
-
-        An evaluation is inside when all of it is, as diffusers counts ControlNet windows.
-        """
-        inside = index / total >= self.start and (index + 1) / total <= self.stop
-        return self.scale if inside else 1.0
+        """The scale of one evaluation: `scale` inside the window, 1 outside."""
+        return self.scale if inside(self.start, self.stop, index, total) else 1.0
 
     def rows(self, total: int) -> int:
         """Rows a whole trajectory of `total` evaluations asks for."""
@@ -103,6 +102,8 @@ def combine(cond: Tensor, uncond: Tensor, scale: float, rescale: float) -> Tenso
 class GuidedTrajectory:
     """A trajectory under guidance: a small machine that asks for rows and takes their outputs.
 
+    Args:
+        steers: its controls, ready to act.
     Attributes:
         last: the newest evaluation and its guided output, for previews; None before the first.
         result: the latents, once there are no more rows to ask for.
@@ -114,11 +115,13 @@ class GuidedTrajectory:
         guidance: Guidance,
         cond: Any,
         uncond: Any,
+        steers: Sequence[Steer] = (),
     ) -> None:
         self._walk = walk
         self._guidance = guidance
         self._cond = cond
         self._uncond = uncond
+        self._steers = tuple(steers)
         self._eval: Eval | None = None
         self.last: tuple[Eval, Tensor] | None = None
         self.result: Tensor | None = None
@@ -150,9 +153,17 @@ class GuidedTrajectory:
         self._eval = asked
         scale = self._scale(asked)
         if self._guidance.embedded:
-            return (Row(asked.x, asked.t, self._cond, guidance=scale),)
-        conditions = {1.0: (self._cond,), 0.0: (self._uncond,)}.get(
-            scale, (self._cond, self._uncond)
-        )
+            return (self._row(asked, True, scale),)
         told = self._guidance.distilled
-        return tuple(Row(asked.x, asked.t, condition, guidance=told) for condition in conditions)
+        sides = {1.0: (True,), 0.0: (False,)}.get(scale, (True, False))
+        return tuple(self._row(asked, cond, told) for cond in sides)
+
+    def _row(self, asked: Eval, cond: bool, told: float | None) -> Row:
+        pulls = [steer.at(asked.index, asked.total, cond) for steer in self._steers]
+        return Row(
+            asked.x,
+            asked.t,
+            self._cond if cond else self._uncond,
+            pulls=tuple(pull for pull in pulls if pull is not None),
+            guidance=told,
+        )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from pipelines.controls import control_field
 from pipelines.samplers import SAMPLERS, SCHEDULES, parse
 from pipelines.types import EVALUATIONS, PROMPT_REPLACE, Axis, Sheet
 
@@ -29,7 +30,24 @@ NAMES = {
 }
 """Field to the short name that stands before its values."""
 
+_CONTROL_NAMES = {
+    "image": "picture",
+    "preprocessor": "map",
+    "model": "control",
+    "start": "control from",
+    "stop": "control until",
+}
+
 _SPEAK_FOR_THEMSELVES = ("prompt", PROMPT_REPLACE, "sampler", "schedule", "model")
+
+
+def name_of(field: str) -> str:
+    """The short name of a field or a control's field; those of a second control say so."""
+    found = control_field(field)
+    if found is None:
+        return NAMES.get(field, field)
+    number, part = found
+    return _CONTROL_NAMES.get(part, part) + (f" {number + 1}" if number else "")
 
 
 def value_text(field: str, value: Any) -> str:
@@ -39,6 +57,9 @@ def value_text(field: str, value: Any) -> str:
         return SAMPLERS[id].label + (f" {schedule.capitalize()}" if schedule else "")
     if field == "schedule" and value in SCHEDULES:
         return "default schedule" if value == "default" else str(value).replace("_", " ")
+    control = control_field(field)
+    if control is not None and control[1] == "image":
+        return str(value)[:8]
     if isinstance(value, float):
         return f"{value:g}"
     return str(value) or "(empty)"
@@ -52,13 +73,13 @@ def place_text(axis: Axis, position: int) -> str:
             continue  # beside its sampler, the usual schedule goes without saying
         text = value_text(part.field, part.values[position])
         alone = part.field in _SPEAK_FOR_THEMSELVES
-        parts.append(text if alone else f"{NAMES.get(part.field, part.field)} {text}")
+        parts.append(text if alone else f"{name_of(part.field)} {text}")
     return ", ".join(parts)
 
 
 def axis_title(axis: Axis) -> str:
     """What varies along an axis, such as `sampler and steps`."""
-    names = dict.fromkeys(NAMES.get(part.field, part.field) for part in axis.parts)
+    names = dict.fromkeys(name_of(part.field) for part in axis.parts)
     return " and ".join(names)
 
 

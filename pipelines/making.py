@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.computing import Computing
+from pipelines.controls import control_models
 from pipelines.errors import ContactSheetError
 from pipelines.events import CellDone, CellFailed, Event, RunFinished, RunStarted, Stats
 from pipelines.manager import PipelineManager
+from pipelines.maps import Maps
 from pipelines.pace import Paces
 from pipelines.runs import Run
 from pipelines.samplers import SAMPLERS
@@ -40,21 +42,29 @@ class Plan:
     seconds: float | None
 
 
+_Kind = tuple[str, int | None, int | None, int]
+"""Model, width, height and number of controls."""
+
+
 class Maker:
     """What the studio's worker does with a run. Only that one thread calls `make`.
 
     Args:
         store: None keeps nothing.
         how: by which backend and in which batches rows are computed.
+        maps: of controls.
     """
 
-    def __init__(self, manager: PipelineManager, store: Store | None, how: Computing) -> None:
+    def __init__(
+        self, manager: PipelineManager, store: Store | None, how: Computing, maps: Maps
+    ) -> None:
         self.manager = manager
+        self.maps = maps
         self.store = store
         self.how = how
         self.paces = Paces(None if how.cache is None else how.cache / "batches.json")
-        self._pace: dict[tuple[str, int | None, int | None], float] = {}
-        """Seconds a row took, by model, width and height."""
+        self._pace: dict[_Kind, float] = {}
+        """Seconds a row took."""
 
     def plan(self, cells: Sequence[Request]) -> Plan:
         """What these complete Requests would cost."""
@@ -66,14 +76,14 @@ class Maker:
             cell
             for cell in cells
             if self.store is None
-            or not self.store.path(cell.address(context(cell.model))).is_file()
+            or not self.store.path(cell.address(context(*_models(cell)))).is_file()
         ]
         rows = 0
         seconds: float | None = 0.0
         for cell in new:
             evaluations = SAMPLERS[cell.sampler].evaluations(cell.steps)
             cost = Guidance.of(cell, supports(cell.model)).rows(evaluations)
-            pace = self._pace.get((cell.model, cell.width, cell.height))
+            pace = self._pace.get(_kind(cell))
             rows += cost
             seconds = None if pace is None or seconds is None else seconds + pace * cost
         return Plan(len(cells), len(cells) - len(new), rows, seconds)
@@ -117,12 +127,13 @@ class Maker:
                 save,
                 self.how,
                 self.paces,
+                self.maps.of,
                 run.filmed,
             ),
             self.manager,
             tally,
         )
-        kinds = {(r.model, r.width, r.height) for r in run.requests}
+        kinds = {_kind(request) for request in run.requests}
         if len(kinds) == 1 and spent and not failed and not run.stop_asked:
             self._pace[kinds.pop()] = sum(spent) / max(1, tally.rows_naive)
         stats = Stats(
@@ -132,6 +143,8 @@ class Maker:
             rows_computed=tally.rows_computed,
             batches=tally.batches,
             seconds=time.perf_counter() - started,
+            control_rows_naive=tally.control_rows_naive,
+            control_rows=tally.control_rows,
         )
         done = sum(cell.status == "done" for cell in run.snapshot().cells)
         if done + len(failed) < len(run.requests):
@@ -148,7 +161,7 @@ class Maker:
         for cell, request in enumerate(run.requests if self.store is not None else ()):
             # A model may have gone since `submit`; `render` tells its cells why they fail.
             with suppress(ContactSheetError):
-                addresses[cell] = request.address(context(request.model))
+                addresses[cell] = request.address(context(*_models(request)))
         return addresses
 
     def _publish_cached(self, run: Run, addresses: Mapping[int, str]) -> frozenset[int]:
@@ -170,15 +183,15 @@ class Maker:
 
     def address(self, request: Request) -> str:
         """Where the picture of a complete Request lies in the store."""
-        return request.address(self._context(request.model))
+        return request.address(self._context(*_models(request)))
 
-    def _context(self, model: str) -> str:
-        """What decides a picture beside its Request. Looks at every file of the model."""
+    def _context(self, model: str, controls: tuple[str, ...]) -> str:
+        """What decides a picture beside its Request. Looks at every file of the models."""
         from pipelines.engine import VERSION
 
         manager = self.manager
         device = "" if manager.device == "cpu" else manager.device
-        return f"{manager.fingerprint(model)} {VERSION} {device}{self.how.mark}"
+        return f"{manager.fingerprint(model, controls)} {VERSION} {device}{self.how.mark}"
 
     def _record(
         self, run: Run, cell: int, address: str | None, seconds: float, *,
@@ -192,3 +205,12 @@ class Maker:
         if self.store is not None:
             self.store.end(run.id, event.status, event.stats, event.error)
         run.publish(event)
+
+
+def _models(request: Request) -> tuple[str, tuple[str, ...]]:
+    """The model of a complete Request and its ControlNets."""
+    return request.model, control_models(request)
+
+
+def _kind(request: Request) -> _Kind:
+    return request.model, request.width, request.height, len(request.controls)

@@ -1,7 +1,7 @@
 """PipelineManager: loads models as cached components and hands out thin views on them.
 
-The cache holds components (tokenizer, text encoder, UNet, VAE), keyed by what is in their
-files, so that two models with the same VAE share it. A byte budget is kept by evicting what
+The cache holds components (tokenizer, text encoder, UNet, VAE, ControlNets), keyed by what is in
+their files, so that two models with the same VAE share it. A byte budget is kept by evicting what
 was used longest ago; what is in use is never evicted. Schedulers are not cached: each
 trajectory builds its own from the checkpoint's config, so swapping one loads nothing.
 """
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines import catalog, components
+from pipelines import catalog, components, controlnets
 from pipelines.catalog import Digests, ModelInfo
 from pipelines.components import ComponentKey, Part
 from pipelines.devices import default_budget, device_dtype, device_memory, resolve_device
@@ -91,6 +91,23 @@ class PipelineManager:
         """Raises: UnknownName, ModelUnavailable."""
         return family_of(self.locate(name).pipeline)
 
+    def controlnets(self, model: str | None = None) -> list[ModelInfo]:
+        """All ControlNets found, also those that cannot be used; or those that fit a model.
+
+        Raises: UnknownName, ModelUnavailable: if there is no such model.
+        """
+        found = controlnets.find(self.folders)
+        if model is None:
+            return found
+        return controlnets.fitting(found, self.family(model).id, self.configs(model))
+
+    def locate_control(self, name: str, model: str) -> ModelInfo:
+        """A ControlNet that fits a model. Raises: UnknownName, ModelUnavailable, InvalidRequest."""
+        info = controlnets.locate(name, self.folders)
+        family, configs = self.family(model).id, self.configs(model)
+        controlnets.check_fits(info, model, family, configs, self.folders)
+        return info
+
     def sizes(self, name: str) -> Sizes:
         """Picture sizes a model takes, from its configs alone."""
         return self.supports(name).sizes
@@ -117,8 +134,12 @@ class PipelineManager:
         """The checkpoint's own scheduler config."""
         return catalog.read_json(self.locate(name).path / "scheduler" / "scheduler_config.json")
 
-    def fingerprint(self, name: str) -> str:
-        """Hash of all that decides the model's pixels: classes, configs, weights, scheduler."""
+    def fingerprint(self, name: str, controls: Sequence[str] = ()) -> str:
+        """Hash of all that decides the model's pixels: classes, configs, weights, scheduler.
+
+        Args:
+            controls: ControlNets that steer it.
+        """
         info = self.locate(name)
         family = family_of(info.pipeline)
         digests = [part.key.source for part in self._parts(info, family)]
@@ -126,6 +147,7 @@ class PipelineManager:
             index = catalog.read_index(info.path)
             digests.append(repr([index.get(name) for name in family.index_options]))
         digests.append(self._digests.files([info.path / "scheduler" / "scheduler_config.json"]))
+        digests += [self._control_part(one).key.source for one in controls]
         return _join(digests)
 
     @property
@@ -145,9 +167,11 @@ class PipelineManager:
             return sum(entry.bytes for entry in self._cache.values())
 
     @contextmanager
-    def use(self, name: str) -> Iterator[Model]:
+    def use(self, name: str, controls: Sequence[str] = ()) -> Iterator[Model]:
         """A loaded model; its components stay until the block ends.
 
+        Args:
+            controls: ControlNets to load with it.
         Raises: UnknownName, ModelUnavailable, OutOfMemory: parts that were loaded before one
             failed stay cached, idle.
         """
@@ -155,14 +179,15 @@ class PipelineManager:
         info = self.locate(name)
         family = family_of(info.pipeline)
         with self._lock:
-            parts = self._parts(info, family)
+            own = self._parts(info, family)
+            parts = [*own, *(self._control_part(one) for one in controls)]
             held = self._hold(info.id, parts, started)
+        loaded = [entry.component for entry in held]
         try:
             yield Model(
                 id=info.id,
-                components={
-                    part.name: entry.component for part, entry in zip(parts, held, strict=True)
-                },
+                components={part.name: one for part, one in zip(own, loaded, strict=False)},
+                controlnets=dict(zip(controls, loaded[len(own) :], strict=True)),
                 scheduler_config=self.scheduler_config(name),
                 fingerprint=self.fingerprint(name),
                 device=self.device,
@@ -185,7 +210,6 @@ class PipelineManager:
         return bool(evicted)
 
     def _parts(self, info: ModelInfo, family: Family) -> list[Part]:
-        dtype = device_dtype(self.device)
         index = catalog.read_index(info.path)
         parts = []
         for name in family.components:
@@ -195,15 +219,21 @@ class PipelineManager:
                     continue
                 raise ModelUnavailable(f"{info.path}: model_index.json has no {name!r}")
             library, cls = entry
-            files = catalog.weight_files(info.path, name)
-            folder = info.path / name
-            rest = [f for f in folder.iterdir() if f.suffix in (".json", ".txt", ".model")]
-            source = _join([library, cls, self._digests.files([*files, *rest])])
-            variant = catalog.variant_of(files[0]) if files else None
-            size = catalog.tensor_bytes(files, dtype.itemsize)
-            key = ComponentKey(source, variant, str(dtype))
-            parts.append(Part(name, library, cls, folder, key, size))
+            parts.append(self._part(name, library, cls, info.path / name))
         return parts
+
+    def _control_part(self, name: str) -> Part:
+        info = controlnets.locate(name, self.folders)
+        return self._part(f"controlnet {info.id}", "diffusers", info.pipeline, info.path)
+
+    def _part(self, name: str, library: str, cls: str, folder: Path) -> Part:
+        dtype = device_dtype(self.device)
+        files = catalog.weight_files(folder.parent, folder.name)
+        rest = [f for f in folder.iterdir() if f.suffix in (".json", ".txt", ".model")]
+        source = _join([library, cls, self._digests.files([*files, *rest])])
+        variant = catalog.variant_of(files[0]) if files else None
+        size = catalog.tensor_bytes(files, dtype.itemsize)
+        return Part(name, library, cls, folder, ComponentKey(source, variant, str(dtype)), size)
 
     def _hold(self, model: str, parts: Sequence[Part], started: float) -> list[_Entry]:
         """Entries of all parts, each with one more user; loads what is missing."""
@@ -222,7 +252,7 @@ class PipelineManager:
                     self._cache[part.key] = _Entry(
                         component,
                         components.measure(component),
-                        f"{part.folder.parent.name}/{part.name}",
+                        f"{part.folder.parent.name}/{part.folder.name}",
                     )
                     loaded[part.name] = self._cache[part.key].bytes
                 entry = self._cache[part.key]

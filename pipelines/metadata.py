@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.controls import Control
 from pipelines.errors import InvalidRequest
 from pipelines.pictures import PIXELS_MAX
 from pipelines.samplers import SAMPLERS
@@ -38,10 +39,27 @@ def settings_text(request: Request) -> str:
         "CFG rescale": f"{request.guidance_rescale:g}" if request.guidance_rescale else None,
         "Guidance start": f"{request.guidance_start:g}" if request.guidance_start else None,
         "Guidance stop": f"{request.guidance_stop:g}" if request.guidance_stop < 1.0 else None,
+        **{f"ControlNet {i}": _control_text(one) for i, one in enumerate(request.controls)},
         "Version": "Contact Sheet",
     }
     lines.append(", ".join(f"{k}: {_quote(v)}" for k, v in facts.items() if v is not None))
     return "\n".join(lines)
+
+
+_MODES = {
+    "balanced": "Balanced",
+    "prompt": "My prompt is more important",
+    "control": "ControlNet is more important",
+}
+
+
+def _control_text(control: Control) -> str:
+    """A control as the web UI's ControlNet extension writes it."""
+    return (
+        f"Module: {control.preprocessor}, Model: {control.model}, Weight: {control.strength:g}, "
+        f"Guidance Start: {control.start:g}, Guidance End: {control.stop:g}, "
+        f"Control Mode: {_MODES[control.mode]}"
+    )
 
 
 def _quote(value: Any) -> str:

@@ -7,21 +7,27 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pipelines import engine
 from pipelines.computing import Computer, Computing
+from pipelines.controls import Control, control_models
 from pipelines.devices import device_memory
 from pipelines.errors import ContactSheetError, OutOfMemory
 from pipelines.events import CellDone, CellFailed, CellPreview, CellProgress, Event
 from pipelines.families.base import Family, Model, build_scheduler
+from pipelines.families.controls import controls_of
 from pipelines.guidance import Guidance, GuidedTrajectory
 from pipelines.manager import PipelineManager
-from pipelines.pace import Paces
+from pipelines.pace import USUAL, Paces
+from pipelines.previews import PreviewClock
+from pipelines.residuals import Residuals
+from pipelines.steering import Steer, Steering
 from pipelines.trajectory import initial_noise, trajectory
 from pipelines.types import Request
 
@@ -30,9 +36,6 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
     from torch import Tensor
-
-PREVIEW_SHARE = 0.1
-"""Previews may take this share of the time at most."""
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +49,7 @@ class Job:
         save: keeps a finished picture; returns its file, or None if nothing is kept.
         how: by which backend, in which batches.
         paces: what is known of batch sizes; grows.
+        maps: a control's map at a picture's (width, height).
         filmed: cells that show a preview after every evaluation, whatever that costs.
     """
 
@@ -58,24 +62,54 @@ class Job:
     save: Callable[[int, Image], Path | None]
     how: Computing
     paces: Paces
+    maps: Callable[[Control, tuple[int, int]], Image]
     filmed: frozenset[int] = frozenset()
 
 
 def render(job: Job, manager: PipelineManager, tally: engine.Tally) -> None:
     """Make every cell that is not there yet; each ends in CellDone or CellFailed unless stopped."""
     for model_id, sizes in group(job).items():
-        cells = [cell for of_size in sizes.values() for cell in of_size]
-        if job.stop():
+        _render_model(job, model_id, sizes, manager, tally)
+
+
+def _render_model(
+    job: Job,
+    model_id: str,
+    sizes: Mapping[tuple[int, int], Sequence[int]],
+    manager: PipelineManager,
+    tally: engine.Tally,
+) -> None:
+    """Make the cells of one model, by size. If its ControlNets do not fit in memory together, or
+    one of them is broken, cells of different ControlNets are made one after another."""
+    cells = [cell for of_size in sizes.values() for cell in of_size]
+    by_controls: dict[tuple[str, ...], list[int]] = {}
+    for cell in cells:
+        by_controls.setdefault(control_models(job.cells[cell]), []).append(cell)
+    if job.stop():
+        return
+    loaded = False
+    try:
+        with manager.use(model_id, list(dict.fromkeys(chain(*by_controls)))) as model:
+            loaded = True
+            family = manager.family(model_id)
+            for of_size in sizes.values():
+                if not job.stop():
+                    _render_group(job, of_size, family, model, manager, tally)
+    except ContactSheetError as error:
+        if len(by_controls) > 1 and not loaded:
+            for some in by_controls.values():
+                _render_model(job, model_id, _only(some, sizes), manager, tally)
             return
-        try:
-            with manager.use(model_id) as model:
-                family = manager.family(model_id)
-                for of_size in sizes.values():
-                    if not job.stop():
-                        _render_group(job, of_size, family, model, manager, tally)
-        except ContactSheetError as error:
-            for cell in cells:
-                job.publish(CellFailed(job.run, cell, job.cells[cell], str(error)))
+        for cell in cells:
+            job.publish(CellFailed(job.run, cell, job.cells[cell], str(error)))
+
+
+def _only(
+    some: Collection[int], sizes: Mapping[tuple[int, int], Sequence[int]]
+) -> dict[tuple[int, int], list[int]]:
+    """Some of the cells, by size."""
+    found = {size: [cell for cell in of_size if cell in some] for size, of_size in sizes.items()}
+    return {size: cells for size, cells in found.items() if cells}
 
 
 def group(job: Job) -> dict[str, dict[tuple[int, int], list[int]]]:
@@ -96,16 +130,19 @@ def _render_group(
     manager: PipelineManager,
     tally: engine.Tally,
 ) -> None:
-    computer = _computer(job, cells[0], family, model)
-    conditions = encode(family, model, [job.cells[cell] for cell in cells], job.how.exact)
+    requests = [job.cells[cell] for cell in cells]
+    computer = _computer(job, requests, family, model, tally)
+    conditions = encode(family, model, requests, job.how.exact)
+    steering = Steering(family, model, job.maps)
 
     def maker(request: Request) -> Callable[[], GuidedTrajectory]:
-        return lambda: start(family, model, request, conditions)
+        return lambda: start(family, model, request, conditions, steering.steers(request))
 
     events = engine.denoise(
         [(cell, maker(job.cells[cell])) for cell in cells],
         computer.evaluate,
         batches=computer,
+        begin=computer.begin,
         stop=job.stop,
         free_memory=manager.free_idle,
         tally=tally,
@@ -130,16 +167,26 @@ def _render_group(
     computer.remember()
 
 
-def _computer(job: Job, cell: int, family: Family, model: Model) -> Computer:
-    """What computes the rows of cells of one size, of which this is one."""
-    request = job.cells[cell]
-    assert request.width and request.height, "a cell's size is resolved before it is made"
-    latent = family.latent_shape(model, request.width, request.height)
-    return Computer(job.how, job.paces, family, model, latent, device_memory(model.device))
+def _computer(
+    job: Job, requests: Sequence[Request], family: Family, model: Model, tally: engine.Tally
+) -> Computer:
+    """What computes the rows of cells of one size."""
+    first = requests[0]
+    assert first.width and first.height, "a cell's size is resolved before it is made"
+    latent = family.latent_shape(model, first.width, first.height)
+    controls = controls_of(family.id) if any(one.controls for one in requests) else None
+    fill = (job.how.batch or USUAL) if job.how.exact else None
+    residuals = None if controls is None else Residuals(controls, model, tally, fill)
+    memory = device_memory(model.device)
+    return Computer(job.how, job.paces, family, model, latent, memory, residuals)
 
 
 def start(
-    family: Family, model: Model, request: Request, conditions: Mapping[str | None, Any]
+    family: Family,
+    model: Model,
+    request: Request,
+    conditions: Mapping[str | None, Any],
+    steers: Sequence[Steer] = (),
 ) -> GuidedTrajectory:
     """The guided trajectory of one cell, with its own scheduler and generator.
 
@@ -160,6 +207,7 @@ def start(
         guidance,
         conditions[request.prompt],
         conditions[negative] if guidance.needs_negative else None,
+        steers,
     )
 
 
@@ -240,42 +288,6 @@ def _preview(family: Family, model: Model, walk: GuidedTrajectory) -> Image:
     with torch.inference_mode():
         latents = family.denoised(model, asked.x, asked.t, output)
     return to_image(family.decode(model, latents))
-
-
-class PreviewClock:
-    """Says when the next preview is due, so that previews cost no more than their share.
-
-    Used as a context around making one, it measures what that takes. Cells take turns, so
-    every cell of a sheet is seen to grow.
-    """
-
-    def __init__(self, share: float = PREVIEW_SHARE) -> None:
-        self._share = share
-        self._cost = 0.0
-        self._began = 0.0
-        self._ended = time.perf_counter()
-        self._shown: dict[int, int] = {}
-
-    def due(self, cell: int) -> bool:
-        """Whether it is time, and this cell's turn: no other cell in work was shown less often."""
-        shown = self._shown.setdefault(cell, 0)
-        if time.perf_counter() - self._ended < self._cost / self._share:
-            return False
-        if shown > min(self._shown.values()):
-            return False
-        self._shown[cell] += 1
-        return True
-
-    def forget(self, cell: int) -> None:
-        """The cell has ended; the others no longer wait for its turn."""
-        self._shown.pop(cell, None)
-
-    def __enter__(self) -> None:
-        self._began = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self._ended = time.perf_counter()
-        self._cost = self._ended - self._began
 
 
 def explain(error: Exception) -> str:

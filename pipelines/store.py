@@ -24,6 +24,7 @@ from pipelines.types import Request, Sheet
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.PngImagePlugin import PngInfo
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -218,12 +219,20 @@ def write_png(path: Path, image: Image, request: Request) -> Path:
 
     Raises: InvalidRequest: if the place cannot be written.
     """
+    return save_png(path, image, png_info(request))
+
+
+def save_png(path: Path, image: Image, info: PngInfo | None = None) -> Path:
+    """A lossless picture, written whole or not at all.
+
+    Raises: InvalidRequest: if the place cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
         try:
             with draft.open("wb") as file:
-                image.save(file, "PNG", pnginfo=png_info(request))
+                image.save(file, "PNG", pnginfo=info)
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(path)

@@ -19,18 +19,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines import backends
+from pipelines import backends, controlnets
 from pipelines.catalog import ModelInfo
 from pipelines.computing import Computing
+from pipelines.controls import Control
 from pipelines.errors import Cancelled, ContactSheetError, InvalidRequest
 from pipelines.events import CellDone, CellFailed, Event, RunFinished, Stats
 from pipelines.families.base import build_scheduler
 from pipelines.families.supports import Supports
 from pipelines.making import Maker, Plan
 from pipelines.manager import PipelineManager
+from pipelines.maps import Maps, check_preprocessor
 from pipelines.noise_levels import noise_levels
 from pipelines.pace import cache_folder
 from pipelines.runs import Run, restored
+from pipelines.shelf import Shelf
 from pipelines.store import RunSummary, Store
 from pipelines.types import Request, Sheet
 
@@ -81,11 +84,34 @@ class Studio:
         self._queue: queue.Queue[tuple[Run, bool] | None] = queue.Queue()
         self._worker: threading.Thread | None = None
         self._closed = False
-        self._maker = Maker(self.manager, self.store, how)
+        self._shelf = Shelf(None if self.store is None else self.store.folder / "sources")
+        self._maps = Maps(self._shelf)
+        self._maker = Maker(self.manager, self.store, how, self._maps)
 
     def models(self) -> list[ModelInfo]:
         """All models found, also those that cannot be used (they say why)."""
         return self.manager.models()
+
+    def controlnets(self, model: str | None = None) -> list[ModelInfo]:
+        """All ControlNets found, also those that cannot be used; or those that fit a model."""
+        return self.manager.controlnets(model)
+
+    def add_picture(self, picture: Image | bytes | str | Path) -> str:
+        """Keep a picture for controls; its hash, which is a Control's `image`.
+
+        Args:
+            picture: a PIL image, a file, or a file's bytes.
+        Raises: InvalidRequest: if it is no picture or too large; that is read from its header.
+        """
+        return self._shelf.add(picture)
+
+    def picture(self, image: str) -> Image:
+        """A picture that was added, by its hash. Raises: UnknownName: if it is not here."""
+        return self._shelf.get(image)
+
+    def control_map(self, control: Control, width: int, height: int) -> Image:
+        """What a control's ControlNet sees. Raises: ContactSheetError: if it cannot be made."""
+        return self._maps.of(check_preprocessor(control), (width, height))
 
     def native_size(self, model: str) -> tuple[int, int]:
         """Width and height a model was trained at. Raises: UnknownName, ModelUnavailable."""
@@ -123,6 +149,7 @@ class Studio:
             else request.model,
             width=request.width or native[0],
             height=request.height or native[1],
+            controls=[self._resolve_control(one, request.model) for one in request.controls],
         )
         assert complete.width and complete.height, "just filled in"
         supports.sizes.check(complete.width, complete.height)
@@ -130,6 +157,15 @@ class Studio:
         family = self.manager.family(complete.model)
         build_scheduler(family, self.manager.configs(complete.model), complete)
         return complete
+
+    def _resolve_control(self, control: Control, model: str) -> Control:
+        control = check_preprocessor(control)
+        if not self._shelf.has(control.image):
+            self._shelf.get(control.image)  # says why not
+        fit = self.manager.controlnets(model) if control.model is None else []
+        name = control.model or controlnets.choose(control.preprocessor, model, fit)
+        info = self.manager.locate_control(name, model)
+        return control.replace(model=info.path.as_posix() if "/" in name else name)
 
     def plan(self, sheet: Sheet) -> Plan:
         """What a sheet would cost, without making anything.

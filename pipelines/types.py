@@ -14,59 +14,21 @@ from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
-    ValidationError,
+    SerializerFunctionWrapHandler,
+    model_serializer,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
 from pipelines import samplers
+from pipelines.controls import CONTROL_FIELDS, Control, changed, control_field
 from pipelines.errors import InvalidRequest, UnknownName
+from pipelines.frozen import PROMPT_MAX, Fraction, Frozen, Number
 
 SEED_MAX = 2**32 - 1
-PROMPT_MAX = 4000
 
 
-class _Frozen(BaseModel):
-    """A validated value whose errors read like sentences, not like a validator's report."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _speak_plainly(cls, data: Any, handler: Any) -> Any:
-        try:
-            return handler(data)
-        except ValidationError as error:
-            raise _explain(cls, error.errors()[0]) from None
-
-
-def _explain(cls: type[BaseModel], detail: ErrorDetails) -> InvalidRequest | UnknownName:
-    """One clear sentence for the first thing that is wrong."""
-    name = str(detail["loc"][0]) if detail["loc"] else cls.__name__
-    if detail["type"] == "extra_forbidden":
-        known = list(cls.model_fields)
-        return UnknownName.of("setting", name, known, f"known: {', '.join(known)}")
-    if detail["type"] == "string_unicode":
-        return InvalidRequest(f"{name} holds half a character (a lone surrogate); type it again")
-    if detail["type"] == "string_too_long":
-        return InvalidRequest(
-            f"{name} has {len(detail['input'])} characters; at most {PROMPT_MAX} are allowed"
-        )
-    info = cls.model_fields.get(name)
-    allowed = info.description if info is not None and info.description else detail["msg"]
-    return InvalidRequest(f"{name} is {_short(detail['input'])}; {allowed}")
-
-
-def _short(value: Any) -> str:
-    """How a value is quoted in an error: a long one is cut."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
-
-
-_LATER: Mapping[str, Any] = {"distilled_guidance": None}
+_LATER: Mapping[str, Any] = {"distilled_guidance": None, "controls": ()}
 """Fields that came after the first pictures were stored: JSON leaves them out at these values, so
 that what was stored is still found."""
 
@@ -75,12 +37,7 @@ def _no_minus_zero(value: float | None) -> float | None:
     return None if value is None else value + 0.0
 
 
-# Adding 0 turns -0.0 into 0.0: the two are equal, so their JSON must be too.
-Number = Annotated[float, AfterValidator(lambda value: value + 0.0)]
-Fraction = Annotated[Number, Field(ge=0.0, le=1.0)]
-
-
-class Request(_Frozen):
+class Request(Frozen):
     """Everything that decides one image.
 
     `width` and `height` may be left out: `Studio.resolve` fills in the model's own size, and a
@@ -123,6 +80,9 @@ class Request(_Frozen):
     height: int | None = Field(
         None, ge=8, le=8192, description="it must be a whole number of pixels from 8 to 8192"
     )  # fmt: skip
+    controls: tuple[Control, ...] = Field(
+        (), max_length=8, description="it must be a list of at most 8 controls"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -154,15 +114,19 @@ class Request(_Frozen):
             )
         return self
 
+    @model_serializer(mode="wrap")
+    def _leave_out_what_came_later(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As `_LATER` says."""
+        fields: dict[str, Any] = handler(self)
+        return {k: v for k, v in fields.items() if k not in _LATER or v != _LATER[k]}
+
     def replace(self, **changes: Any) -> Request:
         """A copy with some fields changed, validated again. Raises: InvalidRequest."""
         return Request(**{**self.model_dump(), **changes})
 
     def to_json(self) -> str:
         """Canonical JSON: equal Requests give equal text."""
-        fields = self.model_dump()
-        told = {k: v for k, v in fields.items() if k not in _LATER or v != _LATER[k]}
-        return json.dumps(told, sort_keys=True, ensure_ascii=False)
+        return json.dumps(self.model_dump(), sort_keys=True, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Request:
@@ -198,7 +162,15 @@ so that samplers are compared at equal cost."""
 PSEUDO_FIELDS = (PROMPT_REPLACE, EVALUATIONS)
 
 
-class Axis(_Frozen):
+def check_field(field: str) -> None:
+    """Raises: UnknownName: if that cannot be an axis."""
+    known = [name for name in Request.model_fields if name != "controls"]
+    known += [*PSEUDO_FIELDS, *CONTROL_FIELDS]
+    if field not in known and control_field(field) is None:
+        raise UnknownName.of("axis", field, known, f"known: {', '.join(known)}")
+
+
+class Axis(Frozen):
     """A Request field with the values it takes along one side of a sheet.
 
     Attributes:
@@ -211,9 +183,7 @@ class Axis(_Frozen):
 
     @model_validator(mode="after")
     def _field_exists(self) -> Axis:
-        known = [*Request.model_fields, *PSEUDO_FIELDS]
-        if self.field not in known:
-            raise UnknownName.of("axis", self.field, known, f"known: {', '.join(known)}")
+        check_field(self.field)
         for other in self.zipped:
             if other.zipped or len(other.values) != len(self.values):
                 raise InvalidRequest(
@@ -245,7 +215,7 @@ class Axis(_Frozen):
         return found
 
 
-class Sheet(_Frozen):
+class Sheet(Frozen):
     """A base Request and any number of axes; it expands to cells, the last axis fastest."""
 
     base: Request = Field(default=Request(), description="it must be a Request")
@@ -284,7 +254,7 @@ class Sheet(_Frozen):
             if EVALUATIONS in changes:
                 sampler, _ = samplers.parse(str(changes.get("sampler", self.base.sampler)))
                 changes["steps"] = samplers.steps_within(sampler, changes.pop(EVALUATIONS))
-            cells.append(self.base.replace(**changes))
+            cells.append(self.base.replace(**changed(self.base.controls, changes)))
         return cells
 
     def _schedule_of(self, sampler: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.tiny import save_sd, unet
+from tests.tiny import controlnet, save_sd, unet
 
 AddModel = Callable[..., Path]
 """Copies a model: (name, like="tiny") to its new folder, which the test may damage."""
@@ -37,6 +37,23 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(folder / "tiny", folder / "twin")
     torch.manual_seed(2)
     unet().save_pretrained(folder / "twin" / "unet", safe_serialization=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def controlnets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of ControlNets for tiny, tinyv and twin, and two that do not fit them.
+
+    canny, depth: plain. bgr: reads its map's channels in reverse. pooled: adds the same
+    everywhere. wide: for another text encoder. small: for another autoencoder.
+    """
+    folder = tmp_path_factory.mktemp("controlnets")
+    controlnet(1).save_pretrained(folder / "canny")
+    controlnet(2).save_pretrained(folder / "depth")
+    controlnet(3, controlnet_conditioning_channel_order="bgr").save_pretrained(folder / "bgr")
+    controlnet(4, global_pool_conditions=True).save_pretrained(folder / "pooled")
+    controlnet(5, cross_attention_dim=24).save_pretrained(folder / "wide")
+    controlnet(6, conditioning_embedding_out_channels=(8, 16)).save_pretrained(folder / "small")
     return folder
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import Axis, InvalidRequest, Request, Sheet, UnknownName
+from pipelines import Axis, Control, InvalidRequest, Request, Sheet, UnknownName
 from pipelines.axes import parse_axis, parse_values, split, value_type
 from pipelines.samplers import SAMPLERS
 from pipelines.types import PROMPT_REPLACE
@@ -103,8 +103,11 @@ def test_any_texts_can_be_quoted(texts) -> None:
 
 
 def test_every_field_of_a_request_can_be_an_axis() -> None:
-    for field in Request.model_fields:
+    for field in {*Request.model_fields} - {"controls"}:
         assert value_type(field) in (str, int, float)
+    for field in Control.model_fields:
+        assert value_type(f"control_{field}") is value_type(f"control8_{field}")
+        assert value_type(f"control_{field}") in (str, float)
 
 
 def test_cells_are_the_product_last_axis_fastest() -> None:

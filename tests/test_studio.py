@@ -23,7 +23,7 @@ from pipelines.events import (
     Stats,
 )
 from pipelines.metadata import read_request
-from pipelines.rendering import PreviewClock
+from pipelines.previews import PreviewClock
 from pipelines.samplers import SAMPLERS, SCHEDULES
 
 pytestmark = pytest.mark.usefixtures("one_thread")

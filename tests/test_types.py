@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from pipelines.controls import MODES, Control
 from pipelines.errors import InvalidRequest, UnknownName
 from pipelines.metadata import png_info, read_request
 from pipelines.samplers import SAMPLERS, SCHEDULES
@@ -22,6 +23,28 @@ CHOICES = [(row.id, schedule) for row in SAMPLERS.values() for schedule in row.s
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
 FRACTIONS = st.floats(0.0, 1.0)
 PIXELS = st.none() | st.integers(8, 8192)
+
+
+PARAMETERS = st.dictionaries(
+    st.text(st.characters(codec="utf-8"), max_size=9),
+    st.booleans() | st.integers(-999, 999) | st.floats(-9.0, 9.0) | TEXTS,
+    max_size=3,
+)
+
+
+@st.composite
+def controls(draw):
+    start, stop = sorted([draw(FRACTIONS), draw(FRACTIONS)])
+    return Control(
+        image=draw(st.text("0123456789abcdef", min_size=32, max_size=32)),
+        preprocessor=draw(st.sampled_from(["none", "canny"])),
+        parameters=draw(PARAMETERS),
+        model=draw(st.none() | st.sampled_from(["canny", "depth"])),
+        strength=draw(st.floats(0.0, 2.0)),
+        start=start,
+        stop=stop,
+        mode=draw(st.sampled_from(MODES)),
+    )
 
 
 @st.composite
@@ -43,6 +66,7 @@ def requests(draw):
         seed=draw(st.integers(0, SEED_MAX)),
         width=draw(PIXELS),
         height=draw(PIXELS),
+        controls=draw(st.lists(controls(), max_size=2)),
     )
 
 
@@ -218,6 +242,7 @@ CHANGED = {
     "seed": 1,
     "width": 64,
     "height": 64,
+    "controls": (Control(image="0" * 32),),
 }
 
 

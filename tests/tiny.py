@@ -82,3 +82,23 @@ def save_sd(folder: Path, prediction_type: str = "epsilon", seed: int = 0) -> Pa
     """A tiny SD as a diffusers folder of safetensors; returns the folder."""
     sd(prediction_type, seed).save_pretrained(folder, safe_serialization=True)
     return folder
+
+
+def controlnet(seed: int = 1, **overrides: Any) -> diffusers.ControlNetModel:
+    """A ControlNet for `unet()`. Its outputs are random: fresh ones are 0, and steer nothing."""
+    options: dict[str, Any] = {
+        "block_out_channels": (8, 16),
+        "layers_per_block": 1,
+        "in_channels": 4,
+        "norm_num_groups": 4,
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "attention_head_dim": 4,
+        "cross_attention_dim": 16,
+        "conditioning_embedding_out_channels": (8, 16, 16),
+    }
+    torch.manual_seed(seed)
+    net = diffusers.ControlNetModel(**{**options, **overrides}).eval()
+    zeroed = [*net.controlnet_down_blocks, net.controlnet_mid_block]
+    for module in [*zeroed, net.controlnet_cond_embedding.conv_out]:
+        torch.nn.init.normal_(module.weight, std=0.2)
+    return net

@@ -1,4 +1,4 @@
-"""Stage 6: how well a picture shows its caption, the score `models/emoji-clip`.
+"""Stage 5: how well a picture shows its caption, the score `models/emoji-clip`.
 
     python -m training.clip --minutes 8 [--resume]
 

@@ -1,4 +1,4 @@
-"""Stage 5: figures on the exported model, as a table and as JSON.
+"""Stage 8: figures on the exported model, as a table and as JSON.
 
     python -m training.evaluate --model models/emoji
 
@@ -12,7 +12,10 @@ What each figure says, and what it does not:
   never met, and `ceiling_*` on the autoencoder's reconstructions of the very drawings asked for.
 - `unseen_words_top5`: the same for captions of one word each that stands in no caption
   (`training.data.synonyms`).
-- `guidance_table`: see `guidance_table`.
+- `guidance_table`: see `guidance_table`; drawn in `guidance.png` in the model's folder.
+- `convergence_table`: see `training.evaluate_samplers`.
+- figures and solids: see `training.evaluate_scenes`; the model's siblings: see
+  `training.evaluate_siblings`, each also in its own folder's `evaluation.json`.
 
 Every asked drawing was trained on: the figures measure recall, not invention.
 """
@@ -21,7 +24,6 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -30,57 +32,27 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from numpy.typing import NDArray
-from PIL import Image
 
-from training.classifier import Classifier, load_classifier, shrunk
-from training.data.captions import BACKGROUND_NAMES, article
-from training.data.colours import background_rgb, nearest_background
-from training.data.concepts import Concept, load_concepts
-from training.data.drawings import SIZE, STYLES, Drawings, compose, load_drawings
+from training.classifier import Classifier, load_classifier
+from training.data.captions import BACKGROUND_NAMES
+from training.data.colours import background_rgb
+from training.data.concepts import load_concepts
+from training.data.drawings import SIZE, load_drawings
 from training.data.sources import cache_dir
-from training.data.synonyms import SYNONYMS
+from training.evaluate_samplers import convergence_table
+from training.evaluate_scenes import evaluate_scenes
+from training.evaluate_siblings import evaluate_siblings
+from training.judging import Ask, as_array, judge, make_asks, share, truth, unseen_words
 from training.pictures import split_rows
+from training.plot import plot_table
 from training.sampling import generate
 from training.vae import psnr_on_white
 
-CORNER = 8
 STEPS = 25
 GUIDANCE = 5.0
 SCALES = (1.0, 2.0, 3.0, 5.0, 8.0, 11.0, 15.0)
 SEEDS = 4
 TABLE = 12
-
-
-@dataclass(frozen=True)
-class Ask:
-    """One caption and the drawing it asks for; `concept` is an index."""
-
-    concept: int
-    style: str
-    background: str
-    caption: str
-
-
-def make_asks(concepts: Sequence[Concept], count: int, seed: int = 0) -> list[Ask]:
-    """`count` captions on different concepts; styles in turn; every second background white."""
-    rng = np.random.default_rng(seed)
-    asks = []
-    for row, concept in enumerate(rng.permutation(len(concepts))[:count]):
-        style = STYLES[row % len(STYLES)]
-        background = "white" if row % 2 == 0 else BACKGROUND_NAMES[1 + row // 2 % 8]
-        label = concepts[concept].label
-        text = f"{article(label)} {label}, {style} style"
-        if background != "white":
-            text += f", on {article(background)} {background} background"
-        asks.append(Ask(int(concept), style, background, text))
-    return asks
-
-
-def corner_colour(pixels: NDArray[np.float32]) -> tuple[float, float, float]:
-    """The mean colour of the four corners of one picture, (128, 128, 3)."""
-    ends = np.r_[0:CORNER, SIZE - CORNER : SIZE]
-    red, green, blue = pixels[np.ix_(ends, ends)].mean(axis=(0, 1)).tolist()
-    return red, green, blue
 
 
 @torch.no_grad()
@@ -99,66 +71,6 @@ def flat_error(vae: AutoencoderKL) -> float:
     colours = np.asarray([background_rgb(name) for name in BACKGROUND_NAMES], np.float32)
     plain = np.broadcast_to(colours[:, None, None], (len(colours), SIZE, SIZE, 3)).copy()
     return float(np.abs(reconstruct(vae, plain) - plain).mean())
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the classifier and the corners say of pictures, one entry a picture.
-
-    Args:
-        rank: how many concepts the classifier finds likelier than the asked one, (N,).
-        likelihood: its probability of the asked concept, (N,).
-        style, background: whether each is the asked one, (N,).
-    """
-
-    rank: NDArray[np.int64]
-    likelihood: NDArray[np.float32]
-    style: NDArray[np.bool_]
-    background: NDArray[np.bool_]
-
-
-@torch.no_grad()
-def judge(pictures: NDArray[np.float32], asks: Sequence[Ask], classifier: Classifier) -> Verdict:
-    """Judge pictures (N, 128, 128, 3) in 0..255 by what was asked for."""
-    concept, style = classifier(shrunk(pictures))
-    asked = torch.tensor([ask.concept for ask in asks])
-    own = concept.gather(1, asked[:, None])
-    styles = np.asarray([STYLES.index(ask.style) for ask in asks])
-    backgrounds = [nearest_background(corner_colour(picture)) for picture in pictures]
-    return Verdict(
-        rank=(concept > own).sum(1).numpy(),
-        likelihood=concept.softmax(1).gather(1, asked[:, None])[:, 0].numpy(),
-        style=style.argmax(1).numpy() == styles,
-        background=np.asarray(
-            [found == ask.background for found, ask in zip(backgrounds, asks, strict=True)]
-        ),
-    )
-
-
-def as_array(pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
-    """Pictures as (N, 128, 128, 3) float32 in 0..255."""
-    return np.stack([np.asarray(p.convert("RGB"), np.float32) for p in pictures])
-
-
-def truth(asks: Sequence[Ask], concepts: Sequence[Concept], drawings: Drawings) -> NDArray[Any]:
-    """The very drawings asked for, (N, 128, 128, 3) float32 in 0..255."""
-    row_of = {key: row for row, key in enumerate(drawings.keys)}
-    rows = [row_of[concepts[ask.concept].code, ask.style] for ask in asks]
-    return np.stack(
-        [
-            compose(np.asarray(drawings.pixels[row]), background_rgb(ask.background))
-            for row, ask in zip(rows, asks, strict=True)
-        ]
-    )
-
-
-def unseen_words(concepts: Sequence[Concept]) -> list[Ask]:
-    """One caption for each word of `SYNONYMS`, asking for the concept it means."""
-    index = {concept.label: i for i, concept in enumerate(concepts)}
-    return [
-        Ask(index[label], "3d", "white", f"{article(word)} {word}")
-        for word, label in SYNONYMS.items()
-    ]
 
 
 def guidance_table(
@@ -189,11 +101,6 @@ def guidance_table(
             }
         )
     return rows
-
-
-def share(values: NDArray[Any]) -> float:
-    """The mean of truths, to a tenth of a per cent."""
-    return round(float(np.mean(values)), 3)
 
 
 def evaluate(model: Path, cache: Path, count: int, steps: int) -> dict[str, Any]:
@@ -232,7 +139,14 @@ def evaluate(model: Path, cache: Path, count: int, steps: int) -> dict[str, Any]
         "ceiling_style": share(ceiling.style),
         "steps": steps,
         "guidance": GUIDANCE,
+        **evaluate_scenes(
+            lambda captions: as_array(generate(pipeline, captions, 0, steps, GUIDANCE, batch=20)),
+            lambda pixels: reconstruct(pipeline.vae, pixels),
+            cache,
+        ),
         "guidance_table": guidance_table(pipeline, asks[:TABLE], classifier),
+        "convergence_table": convergence_table(pipeline, GUIDANCE),
+        "siblings": evaluate_siblings(model, asks, classifier, drawings, concepts, cache),
         "seconds": round(time.monotonic() - begun, 1),
     }
 
@@ -252,6 +166,7 @@ def main() -> None:
             print(f"{name:24} {line}")
     target = args.json or args.model / "evaluation.json"
     target.write_text(json.dumps(figures, indent=2) + "\n")
+    plot_table(figures["guidance_table"], "guidance").save(target.with_name("guidance.png"))
 
 
 if __name__ == "__main__":

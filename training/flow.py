@@ -1,4 +1,4 @@
-"""Stage 8: a flow-matching transformer on the same latents, `models/emoji-flow`.
+"""Stage 7: a flow-matching transformer on the same latents, `models/emoji-flow`.
 
     python -m training.flow --minutes 60 [--resume]
 

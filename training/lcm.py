@@ -1,4 +1,4 @@
-"""Stage 7: a LoRA with which the shipped model needs four steps, `models/emoji-lcm`.
+"""Stage 6: a LoRA with which the shipped model needs four steps, `models/emoji-lcm`.
 
     python -m training.lcm --minutes 10 [--resume]
 
@@ -49,7 +49,7 @@ class Config(StageConfig):
     warmup: float = 0.05
     rank: int = 48
     skip: int = 40
-    guidance: float = 5.0
+    guidance: float = 4.0
     caption_dropout: float = 0.05
     scene_share: float = 0.2
     rate: float = 1e-3

@@ -1,4 +1,4 @@
-"""All stages in order: data, autoencoder, UNet, decoder, judge, export, evaluation.
+"""All stages in order: data, autoencoder, UNet, decoder, judges, export, siblings, evaluation.
 
     python -m training.run_all [--vae-minutes 45] [--unet-minutes 80] [--decoder-minutes 12]
                                [--resume]
@@ -19,6 +19,11 @@ from training.unet import Config as UnetConfig
 from training.vae import Config as VaeConfig
 
 
+def beside(out: Path, name: str) -> list[str]:
+    """The arguments of a sibling's stage: the shipped model, and a folder beside it."""
+    return ["--model", str(out), "--out", str(out.with_name(f"{out.name}-{name}"))]
+
+
 def commands(
     cache: Path,
     out: Path,
@@ -36,7 +41,12 @@ def commands(
         ["training.unet", "--minutes", str(unet_minutes), *place, *again],
         ["training.decoder", "--minutes", str(decoder_minutes), *place, *again],
         ["training.classifier", *place, *again],
+        ["training.scene_judge", *place, *again],
         ["training.export", "--out", str(out), *place],
+        *(
+            [f"training.{name}", *beside(out, name), *place, *again]
+            for name in ("clip", "lcm", "flow")
+        ),
         ["training.evaluate", "--model", str(out), *place],
     ]
 

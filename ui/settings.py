@@ -238,8 +238,8 @@ class SettingsForm:
         """The form filled with a Request's settings, its seed fixed."""
         supports = supports_of(self._studio, request.model)
         preset = preset_of(request.model, supports)
-        values = request.model_dump()
-        updates: Update = {self[name]: value for name, value in values.items()}
+        values = {name: getattr(request, name) for name in Request.model_fields}
+        updates: Update = {self[name]: values[name] for name in values if name in self.parts}
         for name, visible in shown_parts(supports).items():
             updates[self[name]] = type(self[name])(values[name], visible=visible)
         updates[self["seed_mode"]] = FIXED

@@ -25,6 +25,7 @@ class Model:
         scheduler_config: the checkpoint's own, pristine.
         fingerprint: hash of all weights and configs.
         configs: as in the folder, by component, with `scheduler` and `model_index`.
+        controlnets: loaded ones, by the names they were asked for.
         prepared: what backends made of the denoiser, by their own keys; goes when it goes.
     """
 
@@ -36,6 +37,7 @@ class Model:
     dtype: Any
     configs: Configs = field(default_factory=dict)
     prepared: MutableMapping[Any, Any] = field(default_factory=dict)
+    controlnets: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Family(Protocol):

@@ -21,8 +21,21 @@ from pipelines.types import Request
 LCM_PIPELINE = "LatentConsistencyModelPipeline"
 
 
+def added_inputs(unet: Any, more: Sequence[Tensor]) -> dict[str, Any]:
+    """A UNet's further inputs by name: the guidance where it is told that, then what ControlNets
+    add."""
+    told = int(unet.config.time_cond_proj_dim is not None)
+    guidance, residuals = more[:told], more[told:]
+    added: dict[str, Any] = {"timestep_cond": guidance[0]} if guidance else {}
+    if residuals:
+        added["down_block_additional_residuals"] = residuals[:-1]
+        added["mid_block_additional_residual"] = residuals[-1]
+    return added
+
+
 class _Network(nn.Module):
-    """The UNet as a function of tensors: three, then what `named_inputs` makes of the rest."""
+    """The UNet as a function of tensors: three, the guidance where it is told that, then what
+    ControlNets add, innermost last."""
 
     def __init__(self, unet: nn.Module) -> None:
         super().__init__()
@@ -35,7 +48,7 @@ class _Network(nn.Module):
             t,
             encoder_hidden_states=condition,
             return_dict=False,
-            **named_inputs(self.unet, more),
+            **added_inputs(self.unet, more),
         )[0]
         return output
 
@@ -156,12 +169,6 @@ def stacked_inputs(model: Model, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
     """x (rows, C, h, w) and t (rows,) float32."""
     x = torch.cat([row.x for row in rows])
     return x, torch.stack([row.t.to(torch.float32) for row in rows]).to(model.device)
-
-
-def named_inputs(unet: Any, more: Sequence[Tensor]) -> dict[str, Any]:
-    """The tensors that only some UNets are given, as they take them: told guidance."""
-    told = unet.config.time_cond_proj_dim is not None
-    return {"timestep_cond": more[0]} if told else {}
 
 
 def told_guidance(model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:

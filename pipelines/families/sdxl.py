@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pipelines.families import encoders
 from pipelines.families.base import Model, to_pixels
-from pipelines.families.sd import StableDiffusion, named_inputs, stacked_inputs, told_guidance
+from pipelines.families.sd import StableDiffusion, added_inputs, stacked_inputs, told_guidance
 from pipelines.guidance import Row
 
 EMPTY_IS_ZEROS = "force_zeros_for_empty_prompt"
@@ -40,7 +40,7 @@ class _Network(nn.Module):
             encoder_hidden_states=states,
             added_cond_kwargs={"text_embeds": pooled, "time_ids": time_ids},
             return_dict=False,
-            **named_inputs(self.unet, more),
+            **added_inputs(self.unet, more),
         )[0]
         return output
 

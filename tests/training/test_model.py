@@ -17,8 +17,8 @@ from training.data.colours import BACKGROUNDS, background_rgb, nearest_backgroun
 from training.data.concepts import Concept
 from training.data.drawings import STYLES, compose
 from training.decoder import CHECKPOINT, FROZEN, decoder_loss, load_vae
-from training.evaluate import corner_colour
 from training.export import export, read_config
+from training.judging import corner_colour
 from training.latents import Latents, fold_normalisation
 from training.muon import Muon, split_parameters
 from training.run_all import commands
@@ -173,11 +173,16 @@ def test_corners_alone_decide_the_background() -> None:
 def test_stages_run_in_order_with_their_minutes() -> None:
     stages = commands(Path("c"), Path("o"), 5.0, 7.0, 3.0, True)
     names = [stage[0].split(".")[1] for stage in stages]
-    assert names == ["vae", "unet", "decoder", "classifier", "export", "evaluate"]
+    assert names == [
+        "vae", "unet", "decoder", "classifier", "scene_judge", "export", "clip", "lcm", "flow",
+        "evaluate",
+    ]  # fmt: skip
     assert stages[0][1:3] == ["--minutes", "5.0"]
     assert stages[1][1:3] == ["--minutes", "7.0"]
     assert stages[2][1:3] == ["--minutes", "3.0"]
-    assert ["--resume" in stage for stage in stages] == [True] * 4 + [False] * 2
+    fresh = {stage[0] for stage in stages if "--resume" not in stage}
+    assert fresh == {"training.export", "training.evaluate"}
+    assert stages[7][1:5] == ["--model", "o", "--out", "o-lcm"]
 
 
 def test_without_minutes_the_autoencoder_is_the_frozen_one(tmp_path: Path) -> None:

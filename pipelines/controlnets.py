@@ -1,0 +1,129 @@
+"""Finds ControlNets on disk and says which of them fit a model, before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.catalog import (
+    ModelInfo,
+    check_path,
+    is_file,
+    read_json,
+    weight_files,
+)
+from pipelines.errors import ContactSheetError, InvalidRequest, ModelUnavailable, UnknownName
+
+_SUFFIX = "ControlNetModel"
+_WHERE = "python app.py models lists them"
+
+
+def find(folders: Sequence[Path]) -> list[ModelInfo]:
+    """Every ControlNet directly below `folders`, by id; the first of equal ids wins.
+
+    A folder is one if its config.json names a class that ends in ControlNetModel.
+    """
+    found: dict[str, ModelInfo] = {}
+    for folder in folders:
+        for config in sorted(folder.glob("*/config.json")):
+            if not is_file(config.with_name("model_index.json")):
+                info = _describe(config.parent)
+                if info is not None:
+                    found.setdefault(info.id, info)
+    return [found[id] for id in sorted(found)]
+
+
+def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
+    """The ControlNet of this id, or at this path.
+
+    Raises:
+        UnknownName: if there is none, with the closest id.
+        ModelUnavailable: if it is a pickle or broken.
+    """
+    path = Path(name)
+    check_path(path)
+    infos = {info.id: info for info in find(folders)}
+    info = infos.get(name)
+    if info is None and is_file(path / "config.json"):
+        info = _describe(path)
+    if info is None:
+        raise UnknownName.of("ControlNet", name, infos, _WHERE)
+    if info.problem:
+        raise ModelUnavailable(info.problem)
+    return info
+
+
+def fitting(
+    infos: Sequence[ModelInfo], family: str, configs: Mapping[str, Mapping[str, Any]]
+) -> list[ModelInfo]:
+    """Those that can steer a model of this family with these component configs."""
+    return [info for info in infos if not info.problem and misfit(info, family, configs) is None]
+
+
+def misfit(info: ModelInfo, family: str, configs: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Why a ControlNet cannot steer a model, as the end of a sentence; None if it can.
+
+    Raises: ModelUnavailable: if a config is broken.
+    """
+    from pipelines.families.controls import controls_of
+
+    controls = controls_of(family)
+    if controls is None:
+        return f"no ControlNet can steer {family} models yet"
+    if info.pipeline not in controls.classes:
+        return f"it is a {info.pipeline}, {family} models take {', '.join(controls.classes)}"
+    try:
+        return controls.misfit(configs, read_json(info.path / "config.json"))
+    except (KeyError, TypeError) as error:
+        raise ModelUnavailable(f"{info.path}: the config lacks {error}") from None
+
+
+def check_fits(
+    info: ModelInfo,
+    model: str,
+    family: str,
+    configs: Mapping[str, Mapping[str, Any]],
+    folders: Sequence[Path],
+) -> None:
+    """Raises: InvalidRequest: if a ControlNet cannot steer a model, with those that can."""
+    why = misfit(info, family, configs)
+    if why is not None:
+        fit = ", ".join(other.id for other in fitting(find(folders), family, configs))
+        raise InvalidRequest(
+            f"ControlNet {info.id!r} does not fit {model!r}: {why}; these here fit: {fit or 'none'}"
+        )
+
+
+def choose(preprocessor: str, model: str, fit: Sequence[ModelInfo]) -> str:
+    """The ControlNet for a preprocessor's maps: the one whose id has its name in it, or the only
+    one there is.
+
+    Raises: InvalidRequest: if that does not leave one.
+    """
+    named = [info.id for info in fit if preprocessor in info.id]
+    ids = named or [info.id for info in fit]
+    if len(ids) != 1:
+        there = ", ".join(ids) or "none is here"
+        raise InvalidRequest(
+            f"which ControlNet steers {model!r} by {preprocessor!r} maps is not said; "
+            f"name one with model=… ({there})"
+        )
+    return ids[0]
+
+
+def _describe(folder: Path) -> ModelInfo | None:
+    """What is known of a folder; None if it is no ControlNet's."""
+    try:
+        cls = str(read_json(folder / "config.json").get("_class_name", ""))
+    except ContactSheetError:
+        return None  # nobody knows what it would have been
+    if not cls.endswith(_SUFFIX):
+        return None
+    size = sum(f.stat().st_size for f in folder.glob("*.safetensors"))
+    problem = None
+    try:
+        weight_files(folder.parent, folder.name)
+    except ContactSheetError as error:
+        problem = str(error)
+    return ModelInfo(folder.name, folder, cls, "", size, problem, "controlnet")

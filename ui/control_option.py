@@ -1,0 +1,121 @@
+"""`--control FILE:PREPROCESSOR:name=value,…` on the command line. Imports no gradio."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines import Axis, Control, InvalidRequest, Request, Studio
+from pipelines.axes import split
+from pipelines.controls import NONE, control_field
+from pipelines.pictures import content_hash, open_picture
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+ControlTexts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--control",
+        help="A picture that steers: image.png:canny:strength=0.8,stop=0.6,model=NAME; what is "
+        "left out has its usual value. May be given several times.",
+    ),
+]
+# The picture's name may hold colons: what follows it starts at the first that can.
+_CONTROL = re.compile(r"^(?P<file>.+?)(?::(?P<name>[A-Za-z0-9_-]*)(?::(?P<rest>.*))?)?$", re.DOTALL)
+_FIELDS = ("model", "strength", "start", "stop", "mode")
+
+
+@dataclass(frozen=True, slots=True)
+class ControlOptions:
+    """What the command line says of controls, with its pictures read.
+
+    Attributes:
+        pictures: of the controls and of axes over them.
+    """
+
+    controls: tuple[Control, ...]
+    axes: tuple[Axis, ...]
+    pictures: tuple[Image, ...]
+
+    def steer(self, request: Request) -> Request:
+        """The Request with these controls."""
+        return request.replace(controls=self.controls) if self.controls else request
+
+    def bring_to(self, studio: Studio) -> None:
+        """Put the pictures where the studio finds them."""
+        for picture in self.pictures:
+            studio.add_picture(picture)
+
+
+def read_controls(texts: Sequence[str] | None, axes: Sequence[Axis] = ()) -> ControlOptions:
+    """Controls of the command line; axes over control pictures name files, as controls do.
+
+    Raises: InvalidRequest, UnknownName: saying what is wrong with which option.
+    """
+    pictures: dict[str, Image] = {}
+
+    def picture(file: str) -> str:
+        image = open_picture(Path(file))
+        name = content_hash(image)
+        pictures[name] = image
+        return name
+
+    def with_pictures(axis: Axis) -> Axis:
+        found = control_field(axis.field)
+        of_pictures = found is not None and found[1] == "image"
+        return Axis(
+            field=axis.field,
+            values=tuple(picture(str(value)) for value in axis.values)
+            if of_pictures
+            else axis.values,
+            zipped=tuple(map(with_pictures, axis.zipped)),
+        )
+
+    controls = []
+    for text in texts or ():
+        file, fields = parse_control(text)
+        controls.append(Control(image=picture(file), **fields))
+    placed = tuple(map(with_pictures, axes))
+    return ControlOptions(tuple(controls), placed, tuple(pictures.values()))
+
+
+def parse_control(text: str) -> tuple[str, dict[str, Any]]:
+    """The file and the fields of one `--control`; other names are the preprocessor's parameters.
+
+    Raises: InvalidRequest: if it is not written as it should be.
+    """
+    match = _CONTROL.match(text)
+    if match is None:
+        raise InvalidRequest(f"control {text!r} names no picture; write image.png:canny")
+    fields: dict[str, Any] = {"preprocessor": match["name"] or NONE}
+    parameters: dict[str, Any] = {}
+    for entry in split(match["rest"] or ""):
+        name, equals, value = entry.partition("=")
+        name = name.strip().lower().replace("-", "_")
+        if not equals or not name or not value.strip():
+            raise InvalidRequest(
+                f"control {text!r}: {entry!r} is no setting; write name=value, such as strength=0.8"
+            )
+        into = fields if name in _FIELDS else parameters
+        if name in into:
+            raise InvalidRequest(f"control {text!r} gives {name} twice; give it once")
+        into[name] = value.strip() if name in ("model", "mode") else _plain(value.strip())
+    return match["file"], {**fields, "parameters": parameters}
+
+
+def _plain(value: str) -> bool | int | float | str:
+    """A value as a number, true or false where it looks like one."""
+    if value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
