@@ -56,8 +56,8 @@ class ControlPanel:
             parts[self._name("map")] = gr.JSON(MapState().kept(), visible=False)
             self.picture = gr.Image(
                 type="filepath", format="png", sources=["upload", "clipboard", "webcam"],
-                label=f"Picture {self.number}", height=190, elem_id=f"controlnet-picture-{self.number}",
-                buttons=[],
+                label=f"Picture {self.number}", height=190, buttons=[],
+                elem_id=f"controlnet-picture-{self.number}",
             )  # fmt: skip
             self.examples = gr.Dataset(
                 label="Examples", components=[gr.Image(visible=False)], type="index",
@@ -107,20 +107,22 @@ class ControlPanel:
         seen = {self["map"], *sizes}
         outputs = [self["map"], self.parameters, self.editor, self.problem]
         raw: dict[str, Any] = {"preprocess": False, **QUICK}
-        self.picture.input(self._take, {self.picture, *seen}, [*outputs, self["on"], self.desk], **raw)
-        self.picture.clear(self._take, {self.picture, *seen}, [*outputs, self["on"], self.desk], **raw)
+        self.picture.input(
+            self._take, {self.picture, *seen}, [*outputs, self["on"], self.desk], **raw
+        )
+        self.picture.clear(
+            self._take, {self.picture, *seen}, [*outputs, self["on"], self.desk], **raw
+        )
         self.examples.click(
             self._example, {self.examples, self.form["prompt"], *seen},
-            [*outputs, self.form["prompt"], self.picture, self.preprocessor, self["on"], self.desk], **raw,
+            [self.form["prompt"], self["on"], self["map"], *self.outputs], **raw,
         )  # fmt: skip
         self.preprocessor.input(self._choose, {self.preprocessor, *seen}, outputs, **raw)
         self.parameters.set_parameters(self._set, seen, outputs, **raw)
         self.editor.edited(self._edit, seen, self["map"], **raw)
         for field in sizes:
             field.input(self._resize, seen, outputs, **raw)
-        self["on"].input(
-            lambda on: gr.Column(visible=on), self["on"], self.desk, **raw
-        )
+        self["on"].input(lambda on: gr.Column(visible=on), self["on"], self.desk, **raw)
 
     @property
     def outputs(self) -> list[Any]:

@@ -34,9 +34,7 @@ class ControlResult:
     def connect(self, maps: set[Any]) -> None:
         """Wire it. `maps`: what the form knows of its controls' maps, which has their pictures."""
         self._maps = maps
-        self.view.run_state(
-            self._draw, {self.view, *maps}, self.output, preprocess=False, **DIRECT
-        )
+        self.view.run_state(self._draw, {self.view, *maps}, self.output, preprocess=False, **DIRECT)
 
     def _draw(self, values: Mapping[Any, Any]) -> Any:
         run_id = values[self.view]

@@ -7,11 +7,10 @@ from typing import Any
 
 import gradio as gr
 
-from pipelines import Axis, InvalidRequest, Request, Sheet, UnknownName
+from pipelines import Axis, ContactSheetError, Control, InvalidRequest, Request, Sheet
 from ui.control_panel import ANY_MODEL, SIZE_FIELDS, ControlPanel
 from ui.control_result import ControlResult
 from ui.control_state import MapState
-from ui.errors import shown, toast
 from ui.run_tab import DIRECT, RunTab
 from ui.settings import Update
 
@@ -66,7 +65,8 @@ class ControlNet(RunTab):
 
     def sheet(self, fields: Mapping[str, Any]) -> Sheet:
         request, count = self.form.read(fields)
-        controls, axes = [], []
+        controls: list[Control] = []
+        axes: list[Axis] = []
         for panel in self.panels:
             found = panel.control(fields)
             if found is None:
@@ -138,9 +138,8 @@ class ControlNet(RunTab):
     def _models(self, model: str, *chosen: Any) -> list[Any]:
         """Whether there is a ControlNet for a model, and the menus of them."""
         try:
-            with shown():
-                ids = [info.id for info in self.studio.controlnets(model)]
-        except gr.Error:
+            ids = [info.id for info in self.studio.controlnets(model)]
+        except ContactSheetError:
             ids = []
         choices = [("The one that fits the map", ANY_MODEL), *((id, id) for id in ids)]
         note = gr.HTML(f'<p class="cs-note">{NO_CONTROLNET}</p>', visible=not ids)
@@ -152,5 +151,6 @@ class ControlNet(RunTab):
 
 def _value(updates: Mapping[Any, Any], component: Any) -> Any:
     """A component's value after updates, or as the page starts with it."""
-    update = updates.get(component, component.value)
-    return getattr(update, "value", update)
+    update = updates.get(component)
+    value = getattr(update, "value", update)
+    return component.value if value is None else value

@@ -67,7 +67,6 @@ def map_editor(*, elem_id: str, empty: str) -> gr.HTML:
         value=None,
         elem_id=elem_id,
         empty=empty,
-        pose=POSE,
         html_template='<div class="cs-editor"></div>',
         js_on_load=script(*SCRIPTS),
         apply_default_css=False,
@@ -105,6 +104,7 @@ def editor_value(
         "fit": fit,
         "skeletons": _drawn(skeletons),
         "computedSkeletons": _drawn(computed_skeletons),
+        "pose": POSE if kind == "pose" else None,
         "palette": [{"name": name, "colour": colour} for name, colour in palette],
     }
 

@@ -1,5 +1,5 @@
 // People as joints that can be dragged; the limbs are drawn as OpenPose draws them. What counts is where
-// the joints are: the server draws its own map from them. `props.pose` is {joints, colours, limbs, figure}.
+// the joints are: the server draws its own map from them. `given.pose` is {joints, colours, limbs, figure}.
 
 const handles = make("div", "cs-joints");
 stage.append(handles);
@@ -10,7 +10,7 @@ let firstPersons = [];
 const rgb = (colour, shade = 1) => `rgb(${colour.map((value) => Math.floor(value * shade)).join(" ")})`;
 const copyOf = (list) => structuredClone(list);
 const bodies = () => persons.map((person) => copyOf(person.joints));
-const named = (person, joint) => `${props.pose.joints[joint]}${persons.length > 1 ? ` of person ${person + 1}` : ""}`;
+const named = (person, joint) => `${given.pose.joints[joint]}${persons.length > 1 ? ` of person ${person + 1}` : ""}`;
 
 function resetPose() {
   const body = (joints) => ({ joints: copyOf(joints), last: copyOf(joints) });
@@ -27,18 +27,18 @@ function drawPose() {
   pen.fillRect(0, 0, width, height);
   for (const { joints } of persons) {
     const points = joints.map((joint) => joint && [joint[0] * width, joint[1] * height]);
-    props.pose.limbs.forEach(([start, stop], i) => {
+    given.pose.limbs.forEach(([start, stop], i) => {
       const [one, other] = [points[start], points[stop]];
       if (!one || !other) return;
       const [dx, dy] = [other[0] - one[0], other[1] - one[1]];
-      pen.fillStyle = rgb(props.pose.colours[i], 0.6);
+      pen.fillStyle = rgb(given.pose.colours[i], 0.6);
       pen.beginPath();
       pen.ellipse(one[0] + dx / 2, one[1] + dy / 2, Math.hypot(dx, dy) / 2, half, Math.atan2(dy, dx), 0, 2 * Math.PI);
       pen.fill();
     });
     points.forEach((point, i) => {
       if (!point) return;
-      pen.fillStyle = rgb(props.pose.colours[i]);
+      pen.fillStyle = rgb(given.pose.colours[i]);
       pen.beginPath();
       pen.arc(point[0], point[1], half, 0, 2 * Math.PI);
       pen.fill();
@@ -87,7 +87,7 @@ function handle(person, joint, place) {
   Object.assign(node.dataset, { person, joint });
   node.setAttribute("aria-label", `Joint: ${named(person, joint)}`);
   node.title = `${named(person, joint)}: drag, arrow keys, Delete`;
-  node.style.background = rgb(props.pose.colours[joint]);
+  node.style.background = rgb(given.pose.colours[joint]);
   putHandle(node, place);
   return node;
 }
@@ -108,7 +108,7 @@ function hide(person, joint) {
 // Where a missing joint goes: where it was, else amid the joints it is connected to, else the middle.
 function add(person, joint) {
   const { joints, last } = persons[person];
-  const near = props.pose.limbs.filter((limb) => limb.includes(joint)).map((limb) => joints[limb[0] === joint ? limb[1] : limb[0]]);
+  const near = given.pose.limbs.filter((limb) => limb.includes(joint)).map((limb) => joints[limb[0] === joint ? limb[1] : limb[0]]);
   const known = near.filter(Boolean);
   const middle = (axis) => (known.length ? known.reduce((sum, one) => sum + one[axis], 0) / known.length : 0.5);
   const guess = [middle(0), limit(middle(1) + (known.length === 1 ? 0.08 : 0), 0, 1)];
@@ -178,7 +178,7 @@ function drawPeople() {
     row.append(make("span", "cs-note", persons.length > 1 ? `Person ${person + 1}` : "Missing"));
     joints.forEach((place, joint) => {
       if (place) return;
-      const node = button(`+ ${props.pose.joints[joint]}`, () => add(person, joint));
+      const node = button(`+ ${given.pose.joints[joint]}`, () => add(person, joint));
       Object.assign(node.dataset, { person, joint });
       node.setAttribute("aria-label", `Add ${named(person, joint)}`);
       row.append(node);
@@ -190,7 +190,7 @@ function drawPeople() {
     people.append(row);
   });
   const more = button("Add a person", () => {
-    const joints = copyOf(props.pose.figure);
+    const joints = copyOf(given.pose.figure);
     changePose("added a person", () => persons.push({ joints, last: copyOf(joints) }));
     handleOf(persons.length - 1, 0)?.focus();
   });
