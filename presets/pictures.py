@@ -15,6 +15,7 @@ class ExamplePicture(BaseModel):
     """A picture or a map to begin with, and what to do with it.
 
     Attributes:
+        like: the preprocessor whose maps a ready-made one resembles.
         skeletons: file with the joints of the people in it, which need not be found then.
     """
 
@@ -24,6 +25,7 @@ class ExamplePicture(BaseModel):
     file: str
     preprocessor: str
     prompt: str
+    like: str | None = None
     skeletons: str | None = None
 
     @property

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from pipelines import Axis, ContactSheetError, Control, InvalidRequest, Studio, preprocessors
+from pipelines import (
+    Axis,
+    ContactSheetError,
+    Control,
+    InvalidRequest,
+    Studio,
+    controlnets,
+    preprocessors,
+)
 from pipelines.axes import parse_values
+from pipelines.catalog import ModelInfo
 from pipelines.controls import MODES
 from pipelines.preprocessors.skeletons import from_json
 from presets import example_pictures
@@ -64,38 +73,46 @@ class ControlPanel:
                 samples=[[str(example.path)] for example in example_pictures()],
                 elem_classes="cs-thumbs",
             )  # fmt: skip
-            self.preprocessor = gr.Dropdown(
-                preprocessor_choices(), value=MapState().preprocessor, label=f"Map {self.number}",
-                info="What is taken from the picture",
+            parts[self._name("strength")] = gr.Textbox(
+                "1", label=f"Strength {self.number}", info="0 to 2; or several: 0.5, 0.75, 1",
+                lines=1,
             )  # fmt: skip
-            self.parameters = gr.HTML(
-                parameters_shown(MapState()), elem_id=f"controlnet-parameters-{self.number}",
-                html_template='<div class="cs-parameters"></div>',
-                js_on_load=script("parameters.js"), apply_default_css=False,
-            )  # fmt: skip
-            parts[self._name("model")] = gr.Dropdown(
-                [("The one that fits the map", ANY_MODEL)], value=ANY_MODEL,
-                label=f"ControlNet {self.number}", info="Trained for one kind of map",
-            )  # fmt: skip
-            with gr.Row():
-                parts[self._name("strength")] = gr.Textbox(
-                    "1", label=f"Strength {self.number}", info="0 to 2; or several: 0.5, 0.75, 1",
-                    lines=1, min_width=130,
+            with gr.Accordion("How it acts", open=False):
+                self._add_details()
+
+    def _add_details(self) -> None:
+        parts = self.form.parts
+        parts[self._name("model")] = gr.Dropdown(
+            [("The one that fits the map", ANY_MODEL)], value=ANY_MODEL,
+            label=f"ControlNet {self.number}", info="Trained for one kind of map",
+        )  # fmt: skip
+        with gr.Row():
+            for name, label, start in (("start", "From", 0), ("stop", "Until", 1)):
+                parts[self._name(name)] = gr.Number(
+                    start, label=f"{label} {self.number}", info="Share of the steps",
+                    min_width=90, step=0.05,
                 )  # fmt: skip
-                for name, label, start, info in (
-                    ("start", "From", 0, "Share of steps"), ("stop", "Until", 1, "Share of steps"),
-                ):  # fmt: skip
-                    parts[self._name(name)] = gr.Number(
-                        start, label=f"{label} {self.number}", info=info, min_width=80, step=0.05
-                    )
-            parts[self._name("mode")] = gr.Radio(
-                [(MODE_NAMES[mode], mode) for mode in MODES], value="balanced",
-                label=f"Who decides {self.number}", info="Where prompt and map disagree",
-            )  # fmt: skip
+        parts[self._name("mode")] = gr.Radio(
+            [(MODE_NAMES[mode], mode) for mode in MODES], value="balanced",
+            label=f"Who decides {self.number}", info="Where prompt and map disagree",
+        )  # fmt: skip
 
     def add_editor(self, *, on: bool) -> None:
-        """The map, for the column of the pictures."""
-        with gr.Column(visible=on, elem_id=f"controlnet-map-{self.number}") as self.desk:
+        """The map and how it is made, for the column of the pictures."""
+        with gr.Column(
+            visible=on, elem_id=f"controlnet-map-{self.number}", elem_classes="cs-desk"
+        ) as self.desk:
+            with gr.Row(elem_classes="cs-desk-head"):
+                self.preprocessor = gr.Dropdown(
+                    preprocessor_choices(), value=MapState().preprocessor,
+                    label=f"Map {self.number}", info="What is taken from the picture",
+                    scale=0, min_width=270,
+                )  # fmt: skip
+                self.parameters = gr.HTML(
+                    parameters_shown(MapState()), elem_id=f"controlnet-parameters-{self.number}",
+                    html_template='<div class="cs-parameters"></div>',
+                    js_on_load=script("parameters.js"), apply_default_css=False,
+                )  # fmt: skip
             self.problem = gr.HTML(visible=False)
             self.editor = map_editor(
                 elem_id=f"controlnet-editor-{self.number}", empty=EMPTY.format(self.number)
@@ -133,8 +150,13 @@ class ControlPanel:
 
     # ---- meaning
 
-    def control(self, fields: Mapping[str, Any]) -> tuple[Control, tuple[float, ...]] | None:
+    def control(
+        self, fields: Mapping[str, Any], nets: Sequence[ModelInfo]
+    ) -> tuple[Control, tuple[float, ...]] | None:
         """The control that the form asks for and its strengths; None if it is off.
+
+        Args:
+            nets: the ControlNets that fit the model.
 
         Raises: ContactSheetError: for the first value that is not possible.
         """
@@ -150,13 +172,22 @@ class ControlPanel:
         strengths = parse_values("control_strength", str(fields[self._name("strength")]))
         control = Control(
             **state.source,
-            model=given["model"] or None,
+            model=given["model"] or self._net(state, nets),
             strength=strengths[0],
             start=fields[self._name("start")],
             stop=fields[self._name("stop")],
             mode=given["mode"],
         )
         return control, tuple(float(value) for value in strengths)
+
+    def _net(self, state: MapState, nets: Sequence[ModelInfo]) -> str:
+        try:
+            return controlnets.choose(state.like or state.preprocessor, "", nets)
+        except InvalidRequest:
+            raise InvalidRequest(
+                f"which ControlNet follows map {self.number} is not clear; choose one: "
+                f"{', '.join(info.id for info in nets)}"
+            ) from None
 
     def axis(self, place: int, strengths: tuple[float, ...]) -> Axis:
         """The axis of several strengths, for a control that is the place-th of its Request."""
@@ -246,7 +277,7 @@ class ControlPanel:
         state, size = self._seen(values)
         example = example_pictures()[int(values[self.examples])]
         image = self.studio.add_picture(example.path)
-        state = MapState(image=image, preprocessor=example.preprocessor)
+        state = MapState(image=image, preprocessor=example.preprocessor, like=example.like)
         people = example.skeletons_text()
         if people is not None:
             state = with_people(state, tuple(from_json(people)), size, self.studio)

@@ -26,6 +26,7 @@ class MapState:
 
     Attributes:
         image: hash of the picture, as `Studio.add_picture` returned it; None if there is none.
+        like: the preprocessor whose maps a ready-made one resembles, if that is known.
         edited: hash of the map as it was edited; None where it is as it was made.
         skeletons: of an edited pose.
     """
@@ -33,6 +34,7 @@ class MapState:
     image: str | None = None
     preprocessor: str = FIRST
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    like: str | None = None
     edited: str | None = None
     skeletons: tuple[Skeleton, ...] | None = None
 
@@ -48,6 +50,7 @@ class MapState:
                 image=kept.get("image"),
                 preprocessor=name,
                 parameters=preprocessors.check_parameters(name, kept.get("parameters") or {}),
+                like=kept.get("like"),
                 edited=kept.get("edited"),
                 skeletons=None if people is None else tuple(from_json(json.dumps(people))),
             )
@@ -65,13 +68,14 @@ class MapState:
             "image": self.image,
             "preprocessor": self.preprocessor,
             "parameters": dict(self.parameters),
+            "like": self.like,
             "edited": self.edited,
             "skeletons": people,
         }
 
     def remade(self, **changes: Any) -> MapState:
         """With another picture, preprocessor or parameters: edits of the old map are gone."""
-        return replace(self, **{"edited": None, "skeletons": None, **changes})
+        return replace(self, **{"like": None, "edited": None, "skeletons": None, **changes})
 
     @property
     def source(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from pipelines import Axis, ContactSheetError, Control, InvalidRequest, Request, Sheet
 from ui.control_panel import ANY_MODEL, SIZE_FIELDS, ControlPanel
@@ -65,10 +66,16 @@ class ControlNet(RunTab):
 
     def sheet(self, fields: Mapping[str, Any]) -> Sheet:
         request, count = self.form.read(fields)
+        nets = self.studio.controlnets(request.model)
+        if not nets:
+            raise InvalidRequest(
+                f"no ControlNet here fits {request.model!r}; put one into the models folder and "
+                "reload this page (python app.py models lists what is there)"
+            )
         controls: list[Control] = []
         axes: list[Axis] = []
         for panel in self.panels:
-            found = panel.control(fields)
+            found = panel.control(fields, nets)
             if found is None:
                 continue
             control, strengths = found
@@ -78,11 +85,6 @@ class ControlNet(RunTab):
         if not controls:
             raise InvalidRequest(
                 "no control is on; switch one on, or use the text-to-image tab without"
-            )
-        if not self.studio.controlnets(request.model):
-            raise InvalidRequest(
-                f"no ControlNet here fits {request.model!r}; put one into the models folder and "
-                "reload this page (python app.py models lists what is there)"
             )
         if count > 1:
             seeds = tuple(range(request.seed, request.seed + count))
@@ -152,5 +154,6 @@ class ControlNet(RunTab):
 def _value(updates: Mapping[Any, Any], component: Any) -> Any:
     """A component's value after updates, or as the page starts with it."""
     update = updates.get(component)
-    value = getattr(update, "value", update)
-    return component.value if value is None else value
+    if isinstance(update, Component):  # inside a handler these are no more than their arguments
+        update = update.constructor_args.get("value")
+    return component.value if update is None else update

@@ -123,6 +123,7 @@ class Preprocessor:
             says another; always that of the result; or, for networks, which bring a picture to
             their own size, the picture's.
         edited_as: what people may do to its maps.
+        nets: what ControlNets for its maps are also called, besides its own name.
         weights: what it cannot run without.
         check: what must hold between its parameters; raises InvalidRequest.
     """
@@ -138,6 +139,7 @@ class Preprocessor:
     blends: bool = True
     sized_by: SizedBy = "resolution"
     edited_as: EditedAs = "view"
+    nets: tuple[str, ...] = ()
     weights: Weights | None = None
     check: Callable[[Mapping[str, Any]], None] | None = None
 

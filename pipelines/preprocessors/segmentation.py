@@ -55,6 +55,7 @@ PREPROCESSOR = Preprocessor(
     detect=detect,
     cost="about a second, 15 MB of weights",
     edited_as="segment",
+    nets=("seg",),
     source="Xie et al. 2021, arXiv:2105.15203; Zhou et al. 2017, arXiv:1608.05442",
     blends=False,
     sized_by="picture",

@@ -146,6 +146,7 @@ PREPROCESSOR = Preprocessor(
     detect=detect,
     cost="1 to 2 s, 60 MB of weights",
     edited_as="edge",
+    nets=("hed",),
     source="Xie & Tu 2015, arXiv:1504.06375",
     weights=WEIGHTS,
     parameters=(

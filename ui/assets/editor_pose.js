@@ -175,7 +175,9 @@ function drawPeople() {
   if (people.hidden) return;
   persons.forEach(({ joints }, person) => {
     const row = make("div", "cs-actions");
-    row.append(make("span", "cs-note", persons.length > 1 ? `Person ${person + 1}` : "Missing"));
+    const whole = joints.every(Boolean);
+    const who = persons.length > 1 ? `Person ${person + 1}: ` : "";
+    row.append(make("span", "cs-note", `${who}${whole ? "all joints are there" : "missing"}`));
     joints.forEach((place, joint) => {
       if (place) return;
       const node = button(`+ ${given.pose.joints[joint]}`, () => add(person, joint));
@@ -183,7 +185,6 @@ function drawPeople() {
       node.setAttribute("aria-label", `Add ${named(person, joint)}`);
       row.append(node);
     });
-    if (joints.every(Boolean)) row.append(make("span", "cs-note", persons.length > 1 ? "has all joints" : "nothing"));
     const gone = button("Remove person", () => changePose("removed a person", () => persons.splice(person, 1)));
     gone.setAttribute("aria-label", `Remove person ${person + 1}`);
     row.append(gone);

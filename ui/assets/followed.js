@@ -3,7 +3,7 @@
 
 const root = element.querySelector(".cs-followed");
 const comparison = makeComparison(element);
-const SIDE = 220;
+const SIDE = 220; // at most, of a picture on the screen
 let at = 0;
 
 function show() {
@@ -37,8 +37,11 @@ function chooser(cells) {
 function figure(cell, { name, src }) {
   const box = make("figure", "cs-edit-figure");
   const image = make("img");
-  const whole = Math.floor(SIDE / Math.max(cell.width, cell.height));
-  const scale = whole >= 1 ? whole : SIDE / Math.max(cell.width, cell.height);
+  const beside = cell.pictures.length + 1;
+  const side = Math.min(SIDE, Math.max(110, (element.clientWidth - 16 * beside) / beside));
+  const room = side / Math.max(cell.width, cell.height);
+  const whole = Math.floor(room);
+  const scale = whole >= 1 ? whole : room;
   Object.assign(image, { src, alt: `${name} of ${cell.label || "this picture"}` });
   image.style.width = `${Math.round(cell.width * scale)}px`;
   image.style.aspectRatio = `${cell.width} / ${cell.height}`;
