@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,11 @@ from pipelines.catalog import ModelInfo
 from pipelines.controls import MODES
 from pipelines.preprocessors.skeletons import from_json
 from presets import example_pictures
-from ui.control_state import MapState, editor_shows, with_edit, with_people
+from ui.control_menus import parameters_shown, preprocessor_choices, problem_text
+from ui.control_state import MapState, Size, editor_shows, map_size, with_edit, with_people
 from ui.errors import shown
 from ui.grid import script
 from ui.map_editor import map_editor, read_edit
-from ui.menus import CUSTOM_SIZE, OWN_SIZE
 from ui.settings import SettingsForm, Update
 
 ANY_MODEL = ""
@@ -124,12 +123,11 @@ class ControlPanel:
         seen = {self["map"], *sizes}
         outputs = [self["map"], self.parameters, self.editor, self.problem]
         raw: dict[str, Any] = {"preprocess": False, **QUICK}
-        self.picture.input(
-            self._take, {self.picture, *seen}, [*outputs, self["on"], self.desk], **raw
-        )
-        self.picture.clear(
-            self._take, {self.picture, *seen}, [*outputs, self["on"], self.desk], **raw
-        )
+        for event in (self.picture.input, self.picture.clear):
+            event(
+                self._take, {self.picture, *seen},
+                [self.picture, self["on"], *outputs, self.desk], **raw,
+            )  # fmt: skip
         self.examples.click(
             self._example, {self.examples, self.form["prompt"], *seen},
             [self.form["prompt"], self["on"], self["map"], *self.outputs], **raw,
@@ -207,7 +205,7 @@ class ControlPanel:
             self["mode"]: control.mode,
         }
 
-    def show(self, state: MapState, size: tuple[int, int], *, on: bool) -> Update:
+    def show(self, state: MapState, size: Size, *, on: bool) -> Update:
         """The picture, its map and all that belongs to it."""
         return {
             self["on"]: on,
@@ -217,33 +215,13 @@ class ControlPanel:
             **self._map(state, size),
         }
 
-    def size(self, values: Mapping[str, Any]) -> tuple[int, int]:
-        """Width and height of the map, which are those of the picture to be made."""
-        size = str(values["size"])
-        width, height = None, None
-        if size == CUSTOM_SIZE:
-            width, height = values["width"], values["height"]
-        elif size != OWN_SIZE:
-            width, _, height = size.partition("x")
-        try:
-            # A size that is being typed is no reason to make no map.
-            return (int(width), int(height)) if width and height else self._own(values)
-        except ValueError:
-            return self._own(values)
-
-    def _own(self, values: Mapping[str, Any]) -> tuple[int, int]:
-        try:
-            return self.studio.native_size(str(values["model"]))
-        except ContactSheetError:
-            return 512, 512  # without a model, maps can be made all the same
-
     # ---- handlers
 
-    def _seen(self, values: Mapping[Any, Any]) -> tuple[MapState, tuple[int, int]]:
+    def _seen(self, values: Mapping[Any, Any]) -> tuple[MapState, Size]:
         fields = {name: values[self.form[name]] for name in SIZE_FIELDS}
-        return MapState.read(values[self["map"]], self.studio), self.size(fields)
+        return MapState.read(values[self["map"]], self.studio), map_size(self.studio, fields)
 
-    def _map(self, state: MapState, size: tuple[int, int]) -> Update:
+    def _map(self, state: MapState, size: Size) -> Update:
         """State and editor; why there is no map stands in the editor's place."""
         problem, value = "", None
         with shown():
@@ -268,7 +246,10 @@ class ControlPanel:
         try:
             image = self.studio.add_picture(Path(file["path"]).read_bytes())
         except ContactSheetError as error:
-            refused = {self.problem: gr.HTML(problem_text(str(error)), visible=True)}
+            refused = {
+                self.picture: None,
+                self.problem: gr.HTML(problem_text(str(error)), visible=True),
+            }
             return {**self._map(state.remade(image=None), size), **refused}
         on = {self["on"]: True, self.desk: gr.Column(visible=True)}
         return {**self._map(state.remade(image=image), size), **on}
@@ -309,36 +290,3 @@ class ControlPanel:
         state, size = self._seen(values)
         with shown():
             return {self["map"]: with_edit(state, read_edit(event), size, self.studio).kept()}
-
-
-def preprocessor_choices() -> list[tuple[str, str]]:
-    """Label and id of every preprocessor; those that cannot run here say so."""
-    return [
-        (
-            preprocessors.describe(name).label
-            + ("" if preprocessors.available(name) else " (needs weights)"),
-            name,
-        )
-        for name in preprocessors.names()
-    ]
-
-
-def parameters_shown(state: MapState) -> dict[str, Any]:
-    """What `parameters.js` draws: a preprocessor's help and one input a parameter."""
-    row = preprocessors.describe(state.preprocessor)
-    values = row.canonical(state.parameters)
-    return {
-        "help": row.help,
-        "parameters": [
-            {
-                "name": one.name, "label": one.label, "kind": one.kind, "help": one.help,
-                "low": one.low, "high": one.high, "choices": one.choices, "value": values[one.name],
-            }
-            for one in row.all_parameters
-        ],
-    }  # fmt: skip
-
-
-def problem_text(problem: str) -> str:
-    """A message that stands where the map would be."""
-    return f'<p class="cs-problem" role="alert">{escape(problem)}</p>' if problem else ""

@@ -15,8 +15,10 @@ from pipelines.controls import NONE
 from pipelines.preprocessors.palette import ade20k
 from pipelines.preprocessors.skeletons import Skeleton, from_json, to_json
 from ui.map_editor import Edit, editor_value, guess_kind
+from ui.menus import CUSTOM_SIZE, OWN_SIZE
 
 FIRST = "canny"
+NO_MODEL_SIZE = (512, 512)
 Size = tuple[int, int]
 
 
@@ -95,7 +97,8 @@ class MapState:
 
     def id(self, size: Size) -> str:
         """A name for the map as it was made, which edits of it carry."""
-        made = [self.image, self.preprocessor, dict(self.parameters), size]
+        parameters = preprocessors.check_parameters(self.preprocessor, self.parameters)
+        made = [self.image, self.preprocessor, parameters, size]
         return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -145,6 +148,23 @@ def editor_shows(state: MapState, size: Size, studio: Studio) -> dict[str, Any] 
         computed_skeletons=people,
         palette=_palette() if state.preprocessor == "segmentation" else (),
     )
+
+
+def map_size(studio: Studio, fields: Mapping[str, Any]) -> Size:
+    """Width and height of maps, which are those of the picture that the form asks for.
+
+    A size that is being typed, or a model that is not there, is no reason to make no map.
+    """
+    size = str(fields["size"])
+    width, height = fields["width"], fields["height"]
+    if size != CUSTOM_SIZE:
+        width, _, height = ("", "", "") if size == OWN_SIZE else size.partition("x")
+    try:
+        if width and height:
+            return int(width), int(height)
+        return studio.native_size(str(fields["model"]))
+    except (ValueError, ContactSheetError):
+        return NO_MODEL_SIZE
 
 
 def source_url(image: str) -> str:

@@ -11,7 +11,8 @@ from gradio.components import Component
 from pipelines import Axis, ContactSheetError, Control, InvalidRequest, Request, Sheet
 from ui.control_panel import ANY_MODEL, SIZE_FIELDS, ControlPanel
 from ui.control_result import ControlResult
-from ui.control_state import MapState
+from ui.control_state import MapState, map_size
+from ui.menus import CUSTOM_SIZE
 from ui.run_tab import DIRECT, RunTab
 from ui.settings import Update
 
@@ -98,7 +99,7 @@ class ControlNet(RunTab):
             if panel["map"] in updates:
                 state = MapState.read(updates[panel["map"]], self.studio)
                 on = bool(_value(updates, panel["on"]))
-                updates |= panel.show(state, panel.size(fields), on=on)
+                updates |= panel.show(state, map_size(self.studio, fields), on=on)
         return updates | self._missing(str(fields["model"]), updates)
 
     def fill(self, request: Request) -> Update:
@@ -108,7 +109,7 @@ class ControlNet(RunTab):
             updates |= panel.fill(control)
             if control is not None:
                 state = MapState.of(control)
-                size = panel.size(request.model_dump() | {"size": "custom"})
+                size = map_size(self.studio, {**request.model_dump(), "size": CUSTOM_SIZE})
                 updates |= panel.show(state, size, on=True)
         return updates | self._missing(request.model, updates)
 
@@ -129,7 +130,10 @@ class ControlNet(RunTab):
         old = MapState.read(fields["control1_map"], self.studio)
         state = old.remade(image=self.studio.add_picture(file))
         prompt = fields["prompt"] or cells[cell].request.prompt
-        return {self.form["prompt"]: prompt, **panel.show(state, panel.size(fields), on=True)}
+        return {
+            self.form["prompt"]: prompt,
+            **panel.show(state, map_size(self.studio, fields), on=True),
+        }
 
     def _missing(self, model: str, updates: Mapping[Any, Any]) -> Update:
         chosen = [_value(updates, panel["model"]) for panel in self.panels]

@@ -12,6 +12,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -66,8 +67,8 @@ def map_editor(*, elem_id: str, empty: str) -> gr.HTML:
     return gr.HTML(
         value=None,
         elem_id=elem_id,
-        empty=empty,
-        html_template='<div class="cs-editor"></div>',
+        # Not as a prop: an update inside a column that was hidden may come without them.
+        html_template=f'<div class="cs-editor" data-empty="{escape(empty)}"></div>',
         js_on_load=script(*SCRIPTS),
         apply_default_css=False,
     )

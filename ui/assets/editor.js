@@ -19,7 +19,7 @@ const pair = make("div", "cs-edit-pair");
 const hint = make("p", "cs-note");
 const spoken = make("p", "cs-spoken");
 spoken.setAttribute("role", "status");
-const empty = make("p", "cs-empty", props.empty || "");
+const empty = make("p", "cs-empty");
 root.append(tools, pair, hint, spoken, empty);
 
 const source = make("img");
@@ -90,7 +90,7 @@ function show(state) {
   const ready = state === "ready";
   tools.hidden = pair.hidden = hint.hidden = !ready;
   empty.hidden = ready;
-  fill(empty, state === "broken" ? "This map could not be read; make it again." : props.empty || "");
+  fill(empty, state === "broken" ? "This map could not be read; make it again." : root.dataset.empty);
   if (ready) fit();
 }
 

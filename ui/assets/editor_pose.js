@@ -177,7 +177,7 @@ function drawPeople() {
     const row = make("div", "cs-actions");
     const whole = joints.every(Boolean);
     const who = persons.length > 1 ? `Person ${person + 1}: ` : "";
-    row.append(make("span", "cs-note", `${who}${whole ? "all joints are there" : "missing"}`));
+    row.append(make("span", "cs-note", `${who}${whole ? "all joints are there" : "missing:"}`));
     joints.forEach((place, joint) => {
       if (place) return;
       const node = button(`+ ${given.pose.joints[joint]}`, () => add(person, joint));
