@@ -114,7 +114,6 @@ def test_upload_map_stroke_generate(page: Page, site: Site, tab: Locator, pictur
     assert [(one.preprocessor, one.model) for one in first.controls] == [("canny", "net-canny")]
 
     edited(page, lambda: drag(page, tab, (0.1, 0.5), (0.9, 0.5)))
-    runs = preprocessors.cache_stats().runs
     generate(tab)
     (steered,) = cells(page, tab)
     request = last_request(site)
@@ -127,6 +126,7 @@ def test_upload_map_stroke_generate(page: Page, site: Site, tab: Locator, pictur
     read = read_request(Image.open(site.newest_run().snapshot().cells[0].file))
     assert read == request
 
+    runs = preprocessors.cache_stats().runs
     # Neither another prompt nor another strength makes the map again.
     tab.get_by_label("Prompt", exact=True).fill("a blue car")
     tab.get_by_label("Strength 1").fill("0.4")
