@@ -133,8 +133,10 @@ class ControlPanel:
             [self.form["prompt"], self["on"], self["map"], *self.outputs], **raw,
         )  # fmt: skip
         self.preprocessor.input(self._choose, {self.preprocessor, *seen}, outputs, **raw)
-        self.parameters.set_parameters(self._set, seen, outputs, **raw)
-        self.editor.edited(self._edit, seen, self["map"], **raw)
+        # Gradio drops what comes while an answer is awaited, unless it is told not to.
+        every: dict[str, Any] = {**raw, "trigger_mode": "multiple"}
+        self.parameters.set_parameters(self._set, seen, outputs, **every)
+        self.editor.edited(self._edit, seen, self["map"], **every)
         for field in sizes:
             field.input(self._resize, seen, outputs, **raw)
         self["on"].input(lambda on: gr.Column(visible=on), self["on"], self.desk, **raw)

@@ -62,7 +62,8 @@ class Edit:
 def map_editor(*, elem_id: str, empty: str) -> gr.HTML:
     """A component whose value is what `editor_value` makes; None shows `empty` instead.
 
-    Its event: `edited`, when a stroke or a move has ended; `read_edit` reads its data.
+    Its event: `edited`, when a stroke or a move has ended; `read_edit` reads its data. Listen to
+    it with `trigger_mode="multiple"`, or Gradio drops an edit made while one is on its way.
     """
     return gr.HTML(
         value=None,

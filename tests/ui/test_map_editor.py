@@ -105,7 +105,7 @@ def served() -> Iterator[tuple[str, list[Edit]]]:
         def keep(event: gr.EventData) -> None:
             edits.append(read_edit(event))
 
-        editor.edited(keep, queue=False)
+        editor.edited(keep, queue=False, trigger_mode="multiple")
         for name, value in maps().items():
             gr.Button(f"show {name}").click(
                 lambda value=value: value or None, None, editor, queue=False
