@@ -14,6 +14,7 @@ from pipelines.catalog import (
     weight_files,
 )
 from pipelines.errors import ContactSheetError, InvalidRequest, ModelUnavailable, UnknownName
+from pipelines.preprocessors import describe
 
 _SUFFIX = "ControlNetModel"
 _WHERE = "python app.py models lists them"
@@ -96,12 +97,13 @@ def check_fits(
 
 
 def choose(preprocessor: str, model: str, fit: Sequence[ModelInfo]) -> str:
-    """The ControlNet for a preprocessor's maps: the one whose id has its name in it, or the only
-    one there is.
+    """The ControlNet for a preprocessor's maps: the one whose id has its name in it (or another
+    that such ControlNets have), or the only one there is.
 
     Raises: InvalidRequest: if that does not leave one.
     """
-    named = [info.id for info in fit if preprocessor in info.id]
+    words = (preprocessor, *describe(preprocessor).nets)
+    named = [info.id for info in fit if any(word in info.id for word in words)]
     ids = named or [info.id for info in fit]
     if len(ids) != 1:
         there = ", ".join(ids) or "none is here"

@@ -1,4 +1,4 @@
-"""What ships as readable files: how models are shown, their best settings, example sheets."""
+"""What ships as readable files: how models are shown, their best settings, examples."""
 
 from presets.loader import (
     ModelPreset,
@@ -8,10 +8,13 @@ from presets.loader import (
     recommended,
     sheet_presets,
 )
+from presets.pictures import ExamplePicture, example_pictures
 
 __all__ = [
+    "ExamplePicture",
     "ModelPreset",
     "SheetPreset",
+    "example_pictures",
     "hub_models",
     "model_preset",
     "recommended",

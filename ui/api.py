@@ -12,6 +12,7 @@ from pipelines import Axis, ContactSheetError, Request, Sheet, Studio
 from pipelines.axes import parse_values
 from pipelines.runs import Run
 from presets import recommended
+from ui.control_api import control_endpoints
 from ui.errors import shown
 from ui.limits import check_cells
 from ui.settings import picture_count
@@ -102,7 +103,8 @@ def add_endpoints(studio: Studio) -> None:
         check_cells(sheet)
         return await _pictures(await asyncio.to_thread(studio.submit, sheet))
 
-    for endpoint in (generate, guidance_sweep, compare_samplers):
+    steered = control_endpoints(studio, base, _sheet)
+    for endpoint in (generate, guidance_sweep, compare_samplers, *steered):
         api(endpoint, api_name=endpoint.__name__, concurrency_limit=None)
 
 

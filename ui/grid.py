@@ -31,12 +31,14 @@ def run_view(
     empty: str,
     elem_classes: str | None = None,
     sends: bool = False,
+    steers: bool = False,
 ) -> gr.HTML:
     """A component whose value is the id of the run it shows; "" shows `empty` instead.
 
     Its events: `run_state` when the run begins or ends, `use_settings` (data: `request`, JSON)
     when the user wants a picture's settings back in the form, `send_to` (the same data) when they
-    are wanted on the text-to-image tab; it is only offered if `sends`.
+    are wanted on the text-to-image tab, which is offered if `sends`; `steer` (data: `run`, `cell`)
+    when the picture is wanted on the ControlNet tab, if `steers`.
     """
 
     previews = view.Previews()
@@ -58,8 +60,9 @@ def run_view(
         elem_classes=elem_classes,
         empty=empty,
         sends=sends,
+        steers=steers,
         html_template='<div class="cs-run"></div>',
-        js_on_load=_script(*VIEWER),
+        js_on_load=script(*VIEWER),
         server_functions=[poll, pick],
         apply_default_css=False,
     )
@@ -71,7 +74,7 @@ def run_strip(*, elem_id: str) -> gr.HTML:
         value={"current": "", "runs": []},
         elem_id=elem_id,
         html_template='<div class="cs-strip"></div>',
-        js_on_load=_script("run_strip.js"),
+        js_on_load=script("run_strip.js"),
         apply_default_css=False,
     )
 
@@ -94,7 +97,7 @@ def strip_value(studio: Studio, current: str, limit: int = 12) -> dict[str, Any]
     return {"current": current, "runs": runs}
 
 
-def _script(*names: str) -> str:
+def script(*names: str) -> str:
     """A component's scripts, with the helpers they use before them."""
     return "\n".join(
         (ASSETS / file).read_text(encoding="utf-8") for file in ("elements.js", *names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import gradio as gr
 from pipelines import Request, Studio
 from ui.api import add_endpoints
 from ui.comparison import SamplerComparison
+from ui.controlnet import ControlNet
 from ui.errors import shown
 from ui.guidance import GuidanceSweep
 from ui.run_tab import DIRECT, RunTab
@@ -19,12 +20,14 @@ from ui.sheet import SheetTab
 from ui.text_to_image import TextToImage
 
 ASSETS = Path(__file__).parent / "assets"
+STYLES = ("page.css", "editor.css")
 TITLE = "Contact Sheet"
 TABS: dict[str, type[RunTab]] = {
     "Text to image": TextToImage,
     "Guidance": GuidanceSweep,
     "Samplers": SamplerComparison,
     "Sheet": SheetTab,
+    "ControlNet": ControlNet,
 }
 TAGLINE = "Explore prompts side by side, on your own machine."
 _SYSTEM_FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
@@ -49,7 +52,7 @@ def build(studio: Studio) -> gr.Blocks:
             page.load(
                 tab.restore,
                 tab.kept,
-                [tab.view, tab.strip, *tab.form.outputs],
+                [tab.view, tab.strip, *tab.filled],
                 show_progress="hidden",
                 api_visibility="private",
                 queue=False,
@@ -71,6 +74,22 @@ def _connect_sending(tabs: gr.Tabs, made: Sequence[RunTab]) -> None:
     for tab in made:
         if tab.sends:
             tab.view.send_to(send, None, [tabs, *target.form.outputs], **DIRECT)
+    _connect_steering(tabs, made)
+
+
+def _connect_steering(tabs: gr.Tabs, made: Sequence[RunTab]) -> None:
+    """A picture, from any tab, as what steers on the ControlNet tab, which comes to the front."""
+    target = next(tab for tab in made if isinstance(tab, ControlNet))
+
+    def steer(values: Mapping[Any, Any], event: gr.EventData) -> Update:
+        with shown():
+            taken = target.take(values, str(event.run), int(event.cell))
+        return {tabs: gr.Tabs(selected=target.id), **taken}
+
+    for tab in made:
+        tab.view.steer(
+            steer, target.form.inputs, [tabs, *target.filled], preprocess=False, **DIRECT
+        )
 
 
 def looks() -> dict[str, Any]:
@@ -98,6 +117,6 @@ def looks() -> dict[str, Any]:
     )
     return {
         "theme": theme,
-        "css": (ASSETS / "page.css").read_text(encoding="utf-8"),
+        "css": "\n".join((ASSETS / file).read_text(encoding="utf-8") for file in STYLES),
         "js": (ASSETS / "page.js").read_text(encoding="utf-8"),
     }

@@ -50,11 +50,13 @@ class RunTab:
             with gr.Column(scale=1, min_width=280, elem_classes="cs-form"):
                 self._add_inputs()
             with gr.Column(scale=2, min_width=400):
+                self.add_above_run()
                 self.view = run_view(
                     studio,
                     elem_id=f"{self.id}-run",
                     empty=self.empty if model_choices(studio) else NO_MODEL,
                     sends=self.sends,
+                    steers=True,
                 )
                 self.add_below_run()
                 gr.Markdown("## Recent runs", elem_classes="cs-heading")
@@ -103,6 +105,9 @@ class RunTab:
     def add_examples(self) -> None:
         """Examples below the buttons."""
 
+    def add_above_run(self) -> None:
+        """What stands above the pictures."""
+
     def add_below_run(self) -> None:
         """What stands below the pictures."""
 
@@ -112,6 +117,15 @@ class RunTab:
     def sheet(self, fields: Mapping[str, Any]) -> Sheet:
         """What the form asks for. Raises: ContactSheetError: for the first bad value."""
         raise NotImplementedError
+
+    def fill(self, request: Request) -> Update:
+        """The form filled with a Request's settings."""
+        return self.form.fill(request)
+
+    @property
+    def filled(self) -> list[Any]:
+        """What `fill` and `restore` change, besides the run."""
+        return self.form.outputs
 
     # ---- shared
 
@@ -149,7 +163,7 @@ class RunTab:
         self.view.run_state(
             self._after_change, self.view, [self.generate, self.stop, self.strip], **DIRECT
         )
-        self.view.use_settings(self._use_settings, None, form.outputs, **DIRECT)
+        self.view.use_settings(self._use_settings, None, self.filled, **DIRECT)
         self.strip.pick(
             self._pick, self.kept, [self.view, self.kept, self.problem, self.strip], **DIRECT
         )
@@ -260,7 +274,7 @@ class RunTab:
 
     def _use_settings(self, event: gr.EventData) -> Update:
         with shown():
-            return self.form.fill(Request.from_json(str(event.request)))
+            return self.fill(Request.from_json(str(event.request)))
 
     def _reuse_seed(self, run_id: str) -> Update:
         run = self.studio.find(run_id) if run_id else None

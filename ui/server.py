@@ -15,6 +15,7 @@ import gradio as gr
 import uvicorn
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse, PlainTextResponse, Response
+from PIL import Image
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,6 +26,7 @@ from ui.page import ASSETS, build, looks
 
 PORT = 7860
 _PORTS_TRIED = 100
+_FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
 log = logging.getLogger(__name__)
 
 _HEADERS = {
@@ -115,6 +117,7 @@ def make_server(
     _add_pictures(app, studio)
     _add_films(app, studio)
     _add_sheets(app, studio)
+    _add_sources(app, studio)
     mount: dict[str, Any] = {
         "footer_links": ["api"],
         "run_history": False,
@@ -168,8 +171,7 @@ def _add_pictures(app: FastAPI, studio: Studio) -> None:
         file = cells[cell].file if 0 <= cell < len(cells) else None
         if file is None or not file.is_file():
             raise HTTPException(404, "no such picture")
-        forever = {"cache-control": "private, max-age=31536000, immutable"}
-        return FileResponse(file, media_type="image/png", headers=forever)
+        return FileResponse(file, media_type="image/png", headers=_FOREVER)
 
 
 def _add_films(app: FastAPI, studio: Studio) -> None:
@@ -192,6 +194,32 @@ def _add_sheets(app: FastAPI, studio: Studio) -> None:
             raise HTTPException(404, "no such sheet")
         media_type, make = SHEET_FILES[kind]
         return Response(make(run.snapshot()), media_type=media_type)
+
+
+def _add_sources(app: FastAPI, studio: Studio) -> None:
+    def png(make: Callable[[], Image.Image]) -> Response:
+        try:
+            picture = make()
+        except ContactSheetError as error:
+            raise HTTPException(404, str(error)) from None
+        buffer = BytesIO()
+        picture.save(buffer, "PNG", compress_level=1)
+        return Response(buffer.getvalue(), media_type="image/png", headers=_FOREVER)
+
+    @app.get("/sources/{image}.png", include_in_schema=False)
+    def source(image: str) -> Response:
+        return png(lambda: studio.picture(image))
+
+    @app.get("/maps/{run_id}/{cell}/{number}.png", include_in_schema=False)
+    def control_map(run_id: str, cell: int, number: int) -> Response:
+        run = studio.find(run_id)
+        cells = run.snapshot().cells if run is not None else ()
+        request = cells[cell].request if 0 <= cell < len(cells) else None
+        if request is None or not 0 <= number < len(request.controls):
+            raise HTTPException(404, "no such map")
+        width, height = request.width, request.height
+        assert width and height, "requests of a run are complete"
+        return png(lambda: studio.control_map(request.controls[number], width, height))
 
 
 def _trusted(host: str) -> list[str]:

@@ -18,7 +18,15 @@ from pipelines.errors import InvalidRequest, ModelUnavailable, UnknownName
 from pipelines.preprocessors.base import Parameter, Preprocessor
 from pipelines.preprocessors.caching import CacheStats, MapCache, key_of
 from pipelines.preprocessors.pose import find_skeletons
-from pipelines.preprocessors.resizing import Size, own_size, place, put, resample, working_size
+from pipelines.preprocessors.resizing import (
+    Placement,
+    Size,
+    own_size,
+    place,
+    put,
+    resample,
+    working_size,
+)
 from pipelines.preprocessors.skeletons import Skeleton, draw_skeletons
 
 if TYPE_CHECKING:
@@ -34,6 +42,7 @@ __all__ = [
     "check_parameters",
     "describe",
     "draw_skeletons",
+    "find_people",
     "find_skeletons",
     "names",
     "problem",
@@ -116,13 +125,34 @@ def cache_stats() -> CacheStats:
     return _cache.stats()
 
 
+def find_people(image: Image, parameters: Mapping[str, Any], size: Size) -> tuple[Skeleton, ...]:
+    """The people of a pose map: their joints in shares of the map, as `run("pose", …)` draws them.
+
+    Raises: as `run`.
+    """
+    from pipelines.pictures import flatten
+
+    row = describe("pose")
+    settings = row.canonical(parameters)
+    seen, placement = _look(row, flatten(image), settings, size)
+    found = find_skeletons(seen, settings["people"], settings["visibility"])
+    return tuple(person.placed(placement, size) for person in found)
+
+
 def _make(row: Preprocessor, picture: Image, settings: Mapping[str, Any], size: Size) -> Image:
+    seen, placement = _look(row, picture, settings, size)
+    found = row.detect(seen, settings, placement.size)
+    return put(resample(found, placement.size, row.blends), placement, size, row.background)
+
+
+def _look(
+    row: Preprocessor, picture: Image, settings: Mapping[str, Any], size: Size
+) -> tuple[Image, Placement]:
+    """The part of a picture that a preprocessor looks at, and where it lies on the map."""
     placement = place(picture.size, size, settings["resize"])
     # Detectors look at the picture alone: padding would have edges of its own.
     if row.sized_by == "picture":
         looked_at = own_size(placement.source, OWN_SIDE_MAX)
     else:
         looked_at = working_size(placement.size, settings.get("resolution", 0))
-    seen = resample(picture, looked_at, box=placement.source)
-    found = row.detect(seen, settings, placement.size)
-    return put(resample(found, placement.size, row.blends), placement, size, row.background)
+    return resample(picture, looked_at, box=placement.source), placement

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Value = int | float | str
 Kind = Literal["int", "float", "choice"]
+EditedAs = Literal["edge", "depth", "segment", "pose", "view", "guess"]
+"""What people may do to a map: paint and erase white lines, shade, colour areas, move joints;
+nothing; or what it looks like, where the map was made elsewhere."""
 Detect = Callable[["Image", Mapping[str, Any], "Size"], "Image"]
 """From an RGB picture, canonical parameters and the size of the result, to its map, RGB or L.
 
@@ -119,6 +122,8 @@ class Preprocessor:
         sized_by: at which size it looks: that of the result unless the parameter `resolution`
             says another; always that of the result; or, for networks, which bring a picture to
             their own size, the picture's.
+        edited_as: what people may do to its maps.
+        nets: what ControlNets for its maps are also called, besides its own name.
         weights: what it cannot run without.
         check: what must hold between its parameters; raises InvalidRequest.
     """
@@ -133,6 +138,8 @@ class Preprocessor:
     background: tuple[int, int, int] = (0, 0, 0)
     blends: bool = True
     sized_by: SizedBy = "resolution"
+    edited_as: EditedAs = "view"
+    nets: tuple[str, ...] = ()
     weights: Weights | None = None
     check: Callable[[Mapping[str, Any]], None] | None = None
 

@@ -43,6 +43,7 @@ PREPROCESSOR = Preprocessor(
     detect=detect,
     check=check,
     cost="a few milliseconds",
+    edited_as="edge",
     source="Canny 1986, doi:10.1109/TPAMI.1986.4767851",
     parameters=(
         Parameter(

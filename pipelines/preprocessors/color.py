@@ -28,6 +28,7 @@ PREPROCESSOR = Preprocessor(
     help="Keeps the colours where they are and forgets all shapes.",
     detect=detect,
     cost="a few milliseconds",
+    edited_as="segment",
     source="Mou et al. 2023, arXiv:2302.08453 (the colour adapter)",
     blends=False,
     parameters=(

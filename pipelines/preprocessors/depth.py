@@ -66,6 +66,7 @@ PREPROCESSOR = Preprocessor(
     help="What is near and what is far: near is white. Keeps the room, frees the surfaces.",
     detect=detect,
     cost="about 2 s, 100 MB of weights",
+    edited_as="depth",
     source="Yang et al. 2024, arXiv:2406.09414",
     sized_by="picture",
     weights=WEIGHTS,

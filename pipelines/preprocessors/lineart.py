@@ -38,6 +38,7 @@ PREPROCESSOR = Preprocessor(
     help="A pencil drawing of the picture: soft lines where it is darker than around.",
     detect=detect,
     cost="about 20 ms",
+    edited_as="edge",
     source="the standard line art of Zhang's ControlNet annotators",
     parameters=(
         Parameter(

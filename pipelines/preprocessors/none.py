@@ -24,5 +24,6 @@ PREPROCESSOR = Preprocessor(
     help="Takes the picture as it is; only its size changes.",
     detect=detect,
     cost="nothing",
+    edited_as="guess",
     sized_by="result",
 )

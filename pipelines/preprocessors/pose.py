@@ -100,6 +100,7 @@ PREPROCESSOR = Preprocessor(
     help="How people stand and move; their joints can be dragged afterwards.",
     detect=detect,
     cost="about 0.1 s a person, 10 MB of weights",
+    edited_as="pose",
     source="Bazarevsky et al. 2020, arXiv:2006.10204; drawn as Cao et al. 2019, arXiv:1812.08008",
     sized_by="picture",
     weights=WEIGHTS,

@@ -42,6 +42,7 @@ PREPROCESSOR = Preprocessor(
     help="A rough sketch: only the main lines, broad. Leaves the model the most freedom.",
     detect=detect,
     cost="about 20 ms",
+    edited_as="edge",
     source="Winnemöller 2011, doi:10.1145/2024676.2024700",
     parameters=(
         Parameter(

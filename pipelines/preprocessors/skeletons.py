@@ -13,6 +13,8 @@ from pipelines.errors import InvalidRequest
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from pipelines.preprocessors.resizing import Placement, Size
+
 Point = tuple[float, float]
 
 JOINTS = (
@@ -76,6 +78,15 @@ class Skeleton:
     def hidden(self, joint: int) -> Skeleton:
         """With one joint not drawn; it can be shown again where it was."""
         return self._with(joint, self.joints[joint], 0.0)
+
+    def placed(self, placement: Placement, size: Size) -> Skeleton:
+        """The person of a part of a picture, on the map of this size that the part lies on."""
+        (left, upper), (width, height) = placement.corner, placement.size
+        joints = tuple(
+            point and ((left + point[0] * width) / size[0], (upper + point[1] * height) / size[1])
+            for point in self.joints
+        )
+        return replace(self, joints=joints)
 
     def _with(self, joint: int, point: Point | None, seen: float) -> Skeleton:
         joints, visibility = list(self.joints), list(self.visibility)

@@ -15,7 +15,7 @@ import torch
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from pipelines import Studio
-from tests.tiny import save_sd
+from tests.tiny import controlnet, save_sd
 from ui.server import PageServer, make_server
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -58,10 +58,17 @@ def chromium() -> str | None:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models folder with two tiny random models; only `emoji` has a preset."""
+    """A models folder with two tiny random models, of which only `emoji` has a preset, and two
+    ControlNets that fit both."""
     folder = tmp_path_factory.mktemp("models")
     save_sd(folder / "basic")
     save_sd(folder / "emoji", seed=1)
+    for seed, name in ((2, "net-canny"), (3, "net-pose")):
+        net = controlnet(seed)
+        # So that a stroke on a map shows in the picture.
+        for weights in net.controlnet_cond_embedding.parameters():
+            weights.data *= 5
+        net.save_pretrained(folder / name)
     return folder
 
 

@@ -42,7 +42,9 @@ def test_bad_values_come_back_as_their_message(client: Client) -> None:
 
 def test_nothing_else_is_public(client: Client) -> None:
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(endpoints) == {"/generate", "/guidance_sweep", "/compare_samplers"}
+    assert set(endpoints) == {
+        "/generate", "/guidance_sweep", "/compare_samplers", "/preprocess", "/controlnet"
+    }  # fmt: skip
 
 
 def test_a_sweep_and_a_comparison(client: Client, site: Site) -> None:

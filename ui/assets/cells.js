@@ -133,6 +133,7 @@ function actions(data) {
   const row = make("div", "cs-actions");
   row.append(download(data), use(data), copy(data));
   if (props.sends) row.append(send(data));
+  if (props.steers) row.append(steer(data));
   return row;
 }
 
@@ -160,6 +161,15 @@ function use(data) {
 
 function send(data) {
   return handing("To text to image", "Open the text-to-image tab with these settings", "send_to", data);
+}
+
+function steer(data) {
+  const node = button("To ControlNet", () => {
+    lightbox.close();
+    trigger("steer", { run: root.dataset.run, cell: data.index });
+  });
+  node.title = "Let this picture's edges, pose or depth steer another";
+  return node;
 }
 
 function copy(data) {

@@ -1,4 +1,4 @@
-// Two pictures on top of each other: a slider between them, a flip, or where they differ.
+// Two pictures on top of each other: a slider between them, one through the other, a flip, or where they differ.
 
 function makeComparison(host) {
   const dialog = make("dialog", "cs-lightbox cs-compare");
@@ -20,7 +20,7 @@ function makeComparison(host) {
   let mode = "slider";
   let pair = [];
 
-  for (const [id, text] of [["slider", "Slider"], ["flip", "Flip"], ["difference", "Difference"]]) {
+  for (const [id, text] of [["slider", "Slider"], ["overlay", "Overlay"], ["flip", "Flip"], ["difference", "Difference"]]) {
     const node = button(text, () => setMode(id));
     node.dataset.mode = id;
     modes.append(node);
@@ -34,12 +34,12 @@ function makeComparison(host) {
   function setMode(id) {
     mode = id;
     for (const node of modes.children) node.setAttribute("aria-pressed", String(node.dataset.mode === id));
-    slider.hidden = mode !== "slider";
+    slider.hidden = mode !== "slider" && mode !== "overlay";
     heat.hidden = mode !== "difference";
     over.hidden = mode === "difference";
     over.style.visibility = "visible";
-    over.style.clipPath = "";
-    if (mode === "slider") slide();
+    over.style.clipPath = over.style.opacity = "";
+    if (!slider.hidden) slide();
     if (mode === "flip") fill(words, "Click the picture, or press Space, to flip.");
     if (mode === "difference") drawDifference();
     describe();
@@ -49,6 +49,11 @@ function makeComparison(host) {
     fill(names, mode === "flip" ? pair[shown].name : `${pair[0].name} | ${pair[1].name}`);
   }
   function slide() {
+    if (mode === "overlay") {
+      over.style.opacity = slider.value / 100;
+      fill(words, "The first picture lies over the second, as strong as the slider says.");
+      return;
+    }
     over.style.clipPath = `inset(0 ${100 - slider.value}% 0 0)`;
     fill(words, "Left of the line the first picture, right of it the second.");
   }
@@ -101,14 +106,14 @@ function makeComparison(host) {
   });
   return {
     hint,
-    show(one, other) {
+    show(one, other, wanted = mode) {
       pair = [one, other];
       over.src = one.src;
       over.alt = one.name;
       under.src = other.src;
       under.alt = other.name;
       fit();
-      setMode(mode);
+      setMode(wanted);
       dialog.showModal();
     },
   };

@@ -1,0 +1,140 @@
+// The map editor's frame. It goes with editor_history, editor_brush, editor_pose and editor_tools.js, which
+// share its names. `props.value` is {id, kind, map, computed, source, fit, skeletons, palette}; the event
+// `edited` gives back {id, map, skeletons}, the map as PNG of exactly its own pixels.
+
+const root = element.querySelector(".cs-editor");
+const [HIGH, HIGHEST] = [0.5, 0.85]; // of a map on the screen, as shares of the window's height; when large
+
+let turn = 0; // grows when another map is to be shown, so that older loads end
+let given = {};
+let pixels = null; // the map as it stands
+let computed = null; // ... and as it was made, to start over from
+let scale = 1; // screen pixels a map pixel
+let large = false;
+
+const tools = make("div", "cs-edit-tools");
+tools.setAttribute("role", "toolbar");
+tools.setAttribute("aria-label", "Tools for the map");
+const pair = make("div", "cs-edit-pair");
+const hint = make("p", "cs-note");
+const spoken = make("p", "cs-spoken");
+spoken.setAttribute("role", "status");
+const empty = make("p", "cs-empty");
+root.append(tools, pair, hint, spoken, empty);
+
+const source = make("img");
+const beneath = make("img", "cs-beneath");
+const canvas = make("canvas", "cs-edit-map");
+const pen = canvas.getContext("2d", { willReadFrequently: true });
+const stage = make("div", "cs-edit-stage");
+stage.append(beneath, canvas);
+canvas.tabIndex = 0;
+for (const image of [source, beneath]) image.draggable = false;
+
+function framed(caption, node) {
+  const box = make("figure", "cs-edit-figure");
+  box.append(make("figcaption", "cs-note", caption), node);
+  pair.append(box);
+  return box;
+}
+const sourceBox = framed("Picture", source);
+const mapBox = framed("Map", stage);
+
+async function decoded(url) {
+  const image = new Image();
+  image.src = url;
+  await image.decode();
+  const still = make("canvas");
+  Object.assign(still, { width: image.naturalWidth, height: image.naturalHeight });
+  const brush = still.getContext("2d", { willReadFrequently: true });
+  brush.drawImage(image, 0, 0);
+  return brush.getImageData(0, 0, still.width, still.height);
+}
+
+async function load() {
+  const mine = ++turn;
+  clearTimeout(telling);
+  given = props.value || {};
+  const there = Boolean(given.map);
+  if (!there) {
+    pixels = computed = null;
+    show("empty");
+    return;
+  }
+  let found;
+  try {
+    found = await Promise.all([decoded(given.map), decoded(given.computed || given.map)]);
+  } catch {
+    if (mine === turn) show("broken");
+    return;
+  }
+  if (mine !== turn) return;
+  [pixels, computed] = found;
+  Object.assign(canvas, { width: pixels.width, height: pixels.height });
+  pen.putImageData(pixels, 0, 0);
+  for (const image of [source, beneath]) {
+    image.src = given.source || "";
+    image.alt = image === source ? "The picture that the map was made from" : "";
+    image.style.objectFit = { crop: "cover", pad: "contain" }[given.fit] || "fill";
+  }
+  forget();
+  resetBrush();
+  resetPose();
+  drawTools();
+  show("ready");
+}
+
+function show(state) {
+  root.dataset.state = state;
+  root.dataset.kind = given.kind || "";
+  const ready = state === "ready";
+  tools.hidden = pair.hidden = hint.hidden = !ready;
+  empty.hidden = ready;
+  fill(empty, state === "broken" ? "This map could not be read; make it again." : root.dataset.empty);
+  if (ready) fit();
+}
+
+// A whole number of screen pixels a map pixel where there is room, so that small maps stay sharp.
+function fit() {
+  if (!pixels) return;
+  const alone = large || !given.source;
+  const room = alone ? root.clientWidth - 2 : (root.clientWidth - 18) / 2; // borders and the gap
+  const most = Math.min(Math.max(48, room) / pixels.width, Math.max(260, (large ? HIGHEST : HIGH) * innerHeight) / pixels.height);
+  scale = most >= 1 ? Math.floor(most) : most;
+  sourceBox.hidden = alone;
+  const size = { width: `${Math.round(pixels.width * scale)}px`, aspectRatio: `${pixels.width} / ${pixels.height}` };
+  for (const node of [source, stage]) Object.assign(node.style, size);
+  canvas.classList.toggle("cs-sharp", scale >= 1);
+  // Joints of a face lie close together: their handles must not cover each other.
+  stage.style.setProperty("--cs-joint", `${limit(0.026 * scale * pixels.height, 9, 15)}px`);
+  moveCursor();
+}
+
+// Where an event is, in map pixels; the middle of the first pixel is at 0.5.
+function at(event) {
+  const box = canvas.getBoundingClientRect();
+  return [((event.clientX - box.left) / box.width) * canvas.width, ((event.clientY - box.top) / box.height) * canvas.height];
+}
+
+const limit = (value, low, high) => Math.min(high, Math.max(low, value));
+
+// ---- telling the server, when a stroke ends or the keys rest
+
+let telling = 0;
+let untold = false;
+
+function tell(wait = 0) {
+  clearTimeout(telling);
+  untold = true;
+  telling = setTimeout(send, wait);
+}
+
+function send() {
+  clearTimeout(telling);
+  if (!untold || !pixels) return;
+  untold = false;
+  const skeletons = given.kind === "pose" ? bodies() : null;
+  trigger("edited", { id: given.id ?? null, map: canvas.toDataURL("image/png"), skeletons });
+}
+
+root.addEventListener("focusout", send);

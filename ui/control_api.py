@@ -1,0 +1,129 @@
+"""Endpoints for programs that steer pictures: `/preprocess` and `/controlnet`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gradio.processing_utils import save_pil_to_cache
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+from pipelines import Axis, Control, InvalidRequest, Request, Sheet, Studio, preprocessors
+from pipelines.axes import parse_values
+from pipelines.controls import CONTROL_FIELDS
+from pipelines.pictures import open_picture
+from ui.errors import shown
+
+File = dict[str, Any]
+"""A file as `gradio_client.handle_file` sends it."""
+_DEFAULT = {name: info.default for name, info in Request.model_fields.items()}
+
+
+def control_endpoints(
+    studio: Studio,
+    base: Callable[[str, dict[str, Any]], Request],
+    make: Callable[[Sheet], Awaitable[tuple[list[File], str]]],
+) -> list[Callable[..., Any]]:
+    """The endpoints.
+
+    Args:
+        base: a Request from a model and the fields that were given.
+        make: makes a sheet's pictures.
+    """
+
+    async def preprocess(
+        image: dict[str, Any],
+        preprocessor: str = "canny",
+        parameters: dict[str, Any] | None = None,
+        width: int | None = None,
+        height: int | None = None,
+    ) -> tuple[dict[str, Any], str]:
+        """A picture's map: its PNG file, and the settings that made it as JSON.
+
+        The map is as large as the picture unless width and height say otherwise.
+        """
+        with shown():
+            picture = _opened(image)
+            settings = preprocessors.check_parameters(preprocessor, parameters or {})
+            size = (width or picture.width, height or picture.height)
+            made = await asyncio.to_thread(preprocessors.run, preprocessor, picture, settings, size)
+            told = {"preprocessor": preprocessor, "parameters": settings}
+            return _sent(made), json.dumps(told | {"width": size[0], "height": size[1]})
+
+    async def controlnet(
+        image: dict[str, Any],
+        prompt: str = "",
+        preprocessor: str = "canny",
+        parameters: dict[str, Any] | None = None,
+        controlnet: str | None = None,
+        strengths: str = "1",
+        start: float = 0.0,
+        stop: float = 1.0,
+        mode: str = "balanced",
+        more_controls: list[dict[str, Any]] | None = None,
+        negative_prompt: str = "",
+        model: str = _DEFAULT["model"],
+        sampler: str | None = None,
+        steps: int | None = None,
+        guidance_scale: float | None = None,
+        seed: int = 0,
+        width: int | None = None,
+        height: int | None = None,
+    ) -> tuple[list[dict[str, Any]], str]:
+        """Pictures steered by another's map, one a strength: PNG files, and settings as JSON.
+
+        `strengths` is a list or a range, such as `0.5, 1`. `more_controls` are objects with
+        `image` and, where they differ from the usual, `preprocessor`, `parameters`, `model`,
+        `strength`, `start`, `stop` and `mode`.
+        """
+        fields = {name: value for name, value in locals().items() if name in _DEFAULT}
+        first = {
+            "image": image, "preprocessor": preprocessor, "parameters": parameters or {},
+            "model": controlnet, "start": start, "stop": stop, "mode": mode,
+        }  # fmt: skip
+        with shown():
+            values = parse_values("control_strength", strengths)
+            axes = (Axis(field="control_strength", values=values),)
+            controls = _controls(studio, [first, *(more_controls or [])])
+            request = base(model, fields).replace(controls=controls)
+            return await make(Sheet(base=request, axes=axes))
+
+    return [preprocess, controlnet]
+
+
+def _controls(studio: Studio, given: Sequence[Mapping[str, Any]]) -> tuple[Control, ...]:
+    controls = []
+    for one in given:
+        if not isinstance(one, Mapping):
+            allowed = ", ".join(name.removeprefix("control_") for name in CONTROL_FIELDS)
+            raise InvalidRequest(f"a control is {str(one)[:40]!r}; give an object with {allowed}")
+        image = studio.add_picture(_opened(one.get("image")))
+        controls.append(Control(**{**one, "image": image}))
+    return tuple(controls)
+
+
+def _opened(file: Any) -> Image.Image:
+    """The picture of a file that was uploaded; no other file of this machine is looked at.
+
+    Raises: InvalidRequest: if it is no such file, or no picture.
+    """
+    path = file.get("path") if isinstance(file, Mapping) else None
+    if not isinstance(path, str):
+        raise InvalidRequest(
+            f"image is {str(file)[:40]!r}; send a file (gradio_client.handle_file)"
+        )
+    if not Path(path).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
+        raise InvalidRequest("image is no file that was uploaded; send it with handle_file")
+    try:
+        return open_picture(Path(path).read_bytes())
+    except OSError:
+        raise InvalidRequest("image is no longer here; upload it again") from None
+
+
+def _sent(picture: Image.Image) -> File:
+    path = save_pil_to_cache(picture, cache_dir=get_upload_folder(), format="png")
+    return {"path": path, "meta": {"_type": "gradio.FileData"}}

@@ -1,0 +1,78 @@
+"""Below a controlled run: picture, source and map side by side, to see how well it was followed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+
+from pipelines import Studio
+from pipelines.controls import NONE
+from pipelines.labels import index_text
+from pipelines.runs import Snapshot
+from ui.control_state import MapState, source_url
+from ui.grid import script
+from ui.run_tab import DIRECT
+from ui.view import picture_url
+
+
+class ControlResult:
+    """The panel; `view` is the tab's own run."""
+
+    def __init__(self, studio: Studio, view: gr.HTML) -> None:
+        self.studio = studio
+        self.view = view
+        self.output = gr.HTML(
+            None,
+            elem_id="controlnet-result",
+            html_template='<div class="cs-followed"></div>',
+            js_on_load=script("compare.js", "followed.js"),
+            apply_default_css=False,
+        )
+
+    def connect(self, maps: set[Any]) -> None:
+        """Wire it. `maps`: what the form knows of its controls' maps, which has their pictures."""
+        self._maps = maps
+        self.view.run_state(self._draw, {self.view, *maps}, self.output, preprocess=False, **DIRECT)
+
+    def _draw(self, values: Mapping[Any, Any]) -> Any:
+        run_id = values[self.view]
+        run = self.studio.find(str(run_id)) if run_id else None
+        states = [MapState.read(values[part], self.studio) for part in self._maps]
+        return None if run is None else followed(run.snapshot(), states)
+
+
+def followed(snapshot: Snapshot, states: list[MapState]) -> dict[str, Any] | None:
+    """What `followed.js` draws: for each finished picture its source and its maps.
+
+    Args:
+        states: of the form; the picture behind an edited map is known from them alone.
+    """
+    edited = {state.edited: state.image for state in states if state.edited is not None}
+    indices = snapshot.sheet.indices()
+    cells = []
+    for i, cell in enumerate(snapshot.cells):
+        request = cell.request
+        if cell.status != "done" or not request.controls:
+            continue
+        pictures = []
+        for number, control in enumerate(request.controls):
+            which = f" {number + 1}" if len(request.controls) > 1 else ""
+            source = edited.get(control.image)
+            if control.preprocessor != NONE:
+                source = control.image
+            if source is not None:
+                pictures.append({"name": f"Picture{which}", "src": source_url(source)})
+            address = f"maps/{snapshot.id}/{i}/{number}.png"
+            pictures.append({"name": f"Map{which}", "src": address})
+        cells.append(
+            {
+                "label": index_text(snapshot.sheet, indices[i]),
+                "width": request.width,
+                "height": request.height,
+                "src": picture_url(snapshot.id, i),
+                "pictures": pictures,
+            }
+        )
+    return {"cells": cells} if cells else None
