@@ -19,12 +19,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import typer
 
 from pipelines import InvalidRequest, Request, Sheet, Studio
-from pipelines.axes import parse_axis
+from pipelines.axes import parse_axis, prompt_variants
 from pipelines.contact import SheetFolder, check_folder
 from pipelines.events import CellDone, CellFailed
 from pipelines.samplers import SAMPLERS
 from pipelines.store import write_png
-from presets import recommended
+from presets import recommended, wildcard_folders
 from ui.annotators import add_commands
 from ui.control_option import ControlTexts, read_controls
 from ui.tables import model_row
@@ -34,6 +34,7 @@ from ui.terminal import (
     check_writable,
     follow,
     quiet_libraries,
+    shape_line,
     show,
 )
 
@@ -199,7 +200,8 @@ def make_sheet(
     """Make a sheet: every value of every axis, denoised together."""
     quiet_libraries()
     with bad_input_ends_here():
-        steered = read_controls(control, [parse_axis(text) for text in axis])
+        folders = wildcard_folders()
+        steered = read_controls(control, [parse_axis(text, folders) for text in axis])
         sheet = Sheet(base=steered.steer(base_request(locals())), axes=steered.axes)
         check_folder(out)
         # Checked without a store first: bad input must leave no folder behind.
@@ -207,6 +209,7 @@ def make_sheet(
         steered.bring_to(checker)
         for cell in sheet.expand():
             checker.resolve(cell)
+        typer.echo(shape_line(sheet), err=True)
         folder = SheetFolder(out, sheet)
         door = studio(models, device, memory, outputs, exact, backend, batch)
         steered.bring_to(door)
@@ -256,6 +259,17 @@ def list_samplers(as_json: AsJson = False) -> None:
         ],
         as_json,
     )
+
+
+@app.command("variants")
+def list_variants(
+    template: Annotated[str, typer.Argument(help="Such as: a {red|green} apple, __look__ [5]")],
+    as_json: AsJson = False,
+) -> None:
+    """List the prompts that --axis prompt_variants=TEMPLATE makes."""
+    with bad_input_ends_here():
+        prompts = prompt_variants(template, wildcard_folders())
+    typer.echo(json.dumps(prompts, indent=2, ensure_ascii=False) if as_json else "\n".join(prompts))
 
 
 @app.command()

@@ -1,5 +1,19 @@
 """What ships as readable files: how models are shown, their best settings, example sheets."""
 
-from presets.loader import ModelPreset, SheetPreset, model_preset, recommended, sheet_presets
+from presets.loader import (
+    ModelPreset,
+    SheetPreset,
+    model_preset,
+    recommended,
+    sheet_presets,
+    wildcard_folders,
+)
 
-__all__ = ["ModelPreset", "SheetPreset", "model_preset", "recommended", "sheet_presets"]
+__all__ = [
+    "ModelPreset",
+    "SheetPreset",
+    "model_preset",
+    "recommended",
+    "sheet_presets",
+    "wildcard_folders",
+]
