@@ -24,9 +24,10 @@ from pipelines.contact import SheetFolder, check_folder
 from pipelines.events import CellDone, CellFailed
 from pipelines.samplers import SAMPLERS
 from pipelines.store import write_png
-from presets import recommended, wildcard_folders
+from presets import recommended, styles_for, wildcard_folders
 from ui.annotators import add_commands
 from ui.control_option import ControlTexts, read_controls
+from ui.styling import style_row, styled_axis, worn
 from ui.tables import model_row
 from ui.terminal import (
     Group,
@@ -71,6 +72,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")
 Prompt = Annotated[str, typer.Argument(help="What the picture shows; may be empty.")]
 ModelName = Annotated[str, typer.Option(help="Model id, or a model's folder.")]
 NegativePrompt = Annotated[str, typer.Option(help="What it should not show.")]
+StyleName = Annotated[str | None, typer.Option(help="See: python app.py styles.")]
 SamplerName = Annotated[str | None, typer.Option(help="See: python app.py samplers.")]
 ScheduleName = Annotated[str | None, typer.Option(help="Spacing of the noise levels.")]
 Steps = Annotated[int | None, typer.Option(help="Denoising steps, 1 to 1000.")]
@@ -125,6 +127,7 @@ def generate(
     out: Annotated[Path, typer.Option(help="The PNG file to write.")],
     model: ModelName = "emoji",
     negative_prompt: NegativePrompt = "",
+    style: StyleName = None,
     sampler: SamplerName = None,
     schedule: ScheduleName = None,
     steps: Steps = None,
@@ -177,6 +180,7 @@ def make_sheet(
     ],
     model: ModelName = "emoji",
     negative_prompt: NegativePrompt = "",
+    style: StyleName = None,
     sampler: SamplerName = None,
     schedule: ScheduleName = None,
     steps: Steps = None,
@@ -201,7 +205,8 @@ def make_sheet(
     quiet_libraries()
     with bad_input_ends_here():
         folders = wildcard_folders()
-        steered = read_controls(control, [parse_axis(text, folders) for text in axis])
+        axes = [styled_axis(parse_axis(text, folders), style, model) for text in axis]
+        steered = read_controls(control, axes)
         sheet = Sheet(base=steered.steer(base_request(locals())), axes=steered.axes)
         check_folder(out)
         # Checked without a store first: bad input must leave no folder behind.
@@ -261,6 +266,12 @@ def list_samplers(as_json: AsJson = False) -> None:
     )
 
 
+@app.command("styles")
+def list_styles(model: ModelName = "emoji", as_json: AsJson = False) -> None:
+    """List the styles for a model."""
+    show([style_row(name, one) for name, one in styles_for(model).items()], as_json)
+
+
 @app.command("variants")
 def list_variants(
     template: Annotated[str, typer.Argument(help="Such as: a {red|green} apple, __look__ [5]")],
@@ -313,7 +324,9 @@ def base_request(given: dict[str, Any]) -> Request:
     Raises: InvalidRequest, UnknownName.
     """
     chosen = {name: given[name] for name in Request.model_fields if name in given}
-    suggested = studio(given["models"]).suggested(chosen["model"])
+    door = studio(given["models"])
+    chosen |= worn(door, given["style"], chosen)
+    suggested = door.suggested(chosen["model"])
     return Request(**recommended(chosen["model"], chosen, suggested))
 
 
