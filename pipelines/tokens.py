@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import catalog
+from pipelines.emphasis import Parts, read
 
 T5_TOKENS: Mapping[str, int] = {"sd3": 256, "flux": 512}
 """Tokens that T5 reads, by family; every other encoder reads as many as its tokenizer takes."""
@@ -26,11 +27,13 @@ class Tokens:
         count: of the prompt, without the marks of its start and end.
         most: that are read.
         cut: the end of the prompt, which is not read.
+        parts: in which the prompt is read, one after the other; nothing is cut from several.
     """
 
     count: int
     most: int
     cut: str = ""
+    parts: int = 1
 
 
 def count_tokens(folder: Path, family: str, text: str) -> Tokens:
@@ -40,7 +43,8 @@ def count_tokens(folder: Path, family: str, text: str) -> Tokens:
         folder: of the model.
     Raises: ModelUnavailable: if the model's index cannot be read.
     """
-    counts = [_count(tokenizer, most, text) for tokenizer, most in _readers(folder, family)]
+    meaning = read(text)
+    counts = [_count(tokenizer, most, meaning) for tokenizer, most in _readers(folder, family)]
     return max(counts, key=lambda one: (len(one.cut), one.count / one.most))
 
 
@@ -63,8 +67,17 @@ def _tokenizer(folder: Path, cls: str, changed: int) -> Any:
     return getattr(transformers, cls).from_pretrained(str(folder), local_files_only=True)
 
 
-def _count(tokenizer: Any, longest: int, text: str) -> Tokens:
+def _count(tokenizer: Any, longest: int, text: str | Parts) -> Tokens:
     most = longest - tokenizer.num_special_tokens_to_add()
+    if not isinstance(text, str):
+        counts = [
+            sum(
+                len(tokenizer(piece.text, add_special_tokens=False, verbose=False).input_ids)
+                for piece in part
+            )
+            for part in text
+        ]
+        return Tokens(sum(counts), most, parts=sum(-(-max(count, 1) // most) for count in counts))
     found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     places = found["offset_mapping"]
     cut = text[places[most][0] :] if len(places) > most else ""

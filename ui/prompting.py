@@ -80,6 +80,8 @@ def tokens_line(studio: Studio, model: str, prompt: str) -> Any:
     if tokens is None:
         return gr.HTML(visible=False)
     text = f"{tokens.count} of {tokens.most} tokens"
+    if tokens.parts > 1:
+        text = f"{tokens.count} tokens, read in {tokens.parts} parts"
     if tokens.cut:
         text += f'; not read: <strong class="cs-cut">{html.escape(tokens.cut)}</strong>'
     return gr.HTML(f'<p class="cs-note">{text}</p>', visible=True)
