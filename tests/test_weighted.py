@@ -5,6 +5,7 @@ from __future__ import annotations
 import diffusers
 import pytest
 import torch
+from PIL import ImageChops
 
 from pipelines import InvalidRequest, Request, Sheet, Studio
 from pipelines.axes import parse_axis
@@ -127,20 +128,14 @@ def test_cells_of_all_lengths_share_a_sheet(studio, name):
     if name == "lcm":
         base = base.replace(sampler="lcm")
     prompts = f'prompt="a pear", "a (pear:1.0)", "a (pear:1.4)", "{LONG}", "a BREAK (b)"'
-    sheet = Sheet(base=base, axes=(parse_axis(prompts), parse_axis("seed=3, 4")))
-    pictures = [event.image for event in studio.run(sheet) if isinstance(event, CellDone)]
-    assert len(pictures) == 10
-    done = {event.cell: event for event in studio.run(sheet) if isinstance(event, CellDone)}
+    sheet = Sheet(base=base, axes=(parse_axis(prompts),))
+    done = {event.cell: event.image for event in studio.run(sheet) if isinstance(event, CellDone)}
+    assert len(done) == 5
     for cell, request in enumerate(sheet.expand()):
-        alone = studio.image(request)
-        off = [
-            abs(a - b)
-            for p, q in zip(alone.getdata(), done[cell].image.getdata(), strict=True)
-            for a, b in zip(p, q, strict=True)
-        ]
-        assert max(off) <= 2
-    assert done[0].image.tobytes() == done[2].image.tobytes()  # weight 1.0 is the same cell
-    assert len({done[cell].image.tobytes() for cell in (0, 4, 6, 8)}) == 4
+        alone = ImageChops.difference(studio.image(request), done[cell])
+        assert max(most for _, most in alone.getextrema()) <= 2
+    assert done[0].tobytes() == done[1].tobytes()  # weight 1.0 is the same cell
+    assert len({done[cell].tobytes() for cell in (0, 2, 3, 4)}) == 4
 
 
 @pytest.mark.parametrize("name", ["sd3", "flux-dev"])
