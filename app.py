@@ -19,15 +19,16 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import typer
 
 from pipelines import InvalidRequest, Request, Sheet, Studio
-from pipelines.axes import parse_axis
+from pipelines.axes import parse_axis, prompt_variants
 from pipelines.contact import SheetFolder, check_folder
 from pipelines.events import CellDone, CellFailed
 from pipelines.samplers import SAMPLERS
 from pipelines.store import write_png
-from presets import recommended
+from presets import recommended, styles_for, wildcard_folders
 from ui.annotators import add_commands
 from ui.control_option import ControlTexts, read_controls
 from ui.download import add_download
+from ui.styling import style_row, styled_axis, worn
 from ui.tables import model_row
 from ui.terminal import (
     Group,
@@ -35,6 +36,7 @@ from ui.terminal import (
     check_writable,
     follow,
     quiet_libraries,
+    shape_line,
     show,
 )
 
@@ -71,6 +73,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")
 Prompt = Annotated[str, typer.Argument(help="What the picture shows; may be empty.")]
 ModelName = Annotated[str, typer.Option(help="Model id, or a model's folder.")]
 NegativePrompt = Annotated[str, typer.Option(help="What it should not show.")]
+StyleName = Annotated[str | None, typer.Option(help="See: python app.py styles.")]
 SamplerName = Annotated[str | None, typer.Option(help="See: python app.py samplers.")]
 ScheduleName = Annotated[str | None, typer.Option(help="Spacing of the noise levels.")]
 Steps = Annotated[int | None, typer.Option(help="Denoising steps, 1 to 1000.")]
@@ -125,6 +128,7 @@ def generate(
     out: Annotated[Path, typer.Option(help="The PNG file to write.")],
     model: ModelName = "emoji",
     negative_prompt: NegativePrompt = "",
+    style: StyleName = None,
     sampler: SamplerName = None,
     schedule: ScheduleName = None,
     steps: Steps = None,
@@ -177,6 +181,7 @@ def make_sheet(
     ],
     model: ModelName = "emoji",
     negative_prompt: NegativePrompt = "",
+    style: StyleName = None,
     sampler: SamplerName = None,
     schedule: ScheduleName = None,
     steps: Steps = None,
@@ -200,7 +205,9 @@ def make_sheet(
     """Make a sheet: every value of every axis, denoised together."""
     quiet_libraries()
     with bad_input_ends_here():
-        steered = read_controls(control, [parse_axis(text) for text in axis])
+        folders = wildcard_folders()
+        axes = [styled_axis(parse_axis(text, folders), style, model) for text in axis]
+        steered = read_controls(control, axes)
         sheet = Sheet(base=steered.steer(base_request(locals())), axes=steered.axes)
         check_folder(out)
         # Checked without a store first: bad input must leave no folder behind.
@@ -208,6 +215,7 @@ def make_sheet(
         steered.bring_to(checker)
         for cell in sheet.expand():
             checker.resolve(cell)
+        typer.echo(shape_line(sheet), err=True)
         folder = SheetFolder(out, sheet)
         door = studio(models, device, memory, outputs, exact, backend, batch)
         steered.bring_to(door)
@@ -259,6 +267,23 @@ def list_samplers(as_json: AsJson = False) -> None:
     )
 
 
+@app.command("styles")
+def list_styles(model: ModelName = "emoji", as_json: AsJson = False) -> None:
+    """List the styles for a model."""
+    show([style_row(name, one) for name, one in styles_for(model).items()], as_json)
+
+
+@app.command("variants")
+def list_variants(
+    template: Annotated[str, typer.Argument(help="Such as: a {red|green} apple, __look__ [5]")],
+    as_json: AsJson = False,
+) -> None:
+    """List the prompts that --axis prompt_variants=TEMPLATE makes."""
+    with bad_input_ends_here():
+        prompts = prompt_variants(template, wildcard_folders())
+    typer.echo(json.dumps(prompts, indent=2, ensure_ascii=False) if as_json else "\n".join(prompts))
+
+
 @app.command()
 def info(file: Annotated[Path, typer.Argument(help="A picture with settings inside.")]) -> None:
     """Print the settings found in a picture, as JSON."""
@@ -300,7 +325,9 @@ def base_request(given: dict[str, Any]) -> Request:
     Raises: InvalidRequest, UnknownName.
     """
     chosen = {name: given[name] for name in Request.model_fields if name in given}
-    suggested = studio(given["models"]).suggested(chosen["model"])
+    door = studio(given["models"])
+    chosen |= worn(door, given["style"], chosen)
+    suggested = door.suggested(chosen["model"])
     return Request(**recommended(chosen["model"], chosen, suggested))
 
 

@@ -9,6 +9,10 @@
 | `1-10 [4]` | 1, 4, 7, 10: that many, evenly spaced, both ends included |
 | `a red apple, "an apple, cut"` | two texts; quotes keep commas, `""` inside them is a quote |
 
+`prompt_variants=a {red|green} apple, cut` is an axis of prompts: all that this template stands for
+(`pipelines.templates`), its commas included; `[20]` behind it draws 20 of them, `[20 @7]` with
+seed 7.
+
 Numbers are computed in exact decimals. Lists and ranges mix: `1, 3-5, 10`. Two axes that change
 together are joined by ` & `: `steps=10,20 & guidance_scale=3,5`.
 """
@@ -16,42 +20,66 @@ together are joined by ` & `: `steps=10,20 & guidance_scale=3,5`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import get_args
 
-from pipelines import controls
+from pipelines import controls, templates
 from pipelines.errors import InvalidRequest
 from pipelines.types import EVALUATIONS, PROMPT_REPLACE, Axis, Request, check_field
 
 MOST_VALUES = 1000
 """Values that one axis may have."""
 
+PROMPT_VARIANTS = "prompt_variants"
+"""Written like a field: an axis of prompts, given by a template. A Sheet holds the prompts
+themselves, so it means the same when a wildcard file has changed."""
+
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"
 _RANGE = re.compile(
     rf"^({_NUMBER})\s*-\s*({_NUMBER})(?:\s*\(\s*({_NUMBER})\s*\)|\s*\[\s*(\d+)\s*\])?$"
 )
 _SINGLE = re.compile(rf"^{_NUMBER}$")
+_SAMPLE = re.compile(r"^(.*?)\s*\[\s*(\d+)\s*(?:@\s*(\d+)\s*)?\]$", re.DOTALL)
 _TOGETHER = re.compile(r"\s&\s(?=\s*[a-z0-9_]+\s*=)")
 
 
-def parse_axis(text: str) -> Axis:
+def parse_axis(text: str, wildcards: Sequence[Path] = ()) -> Axis:
     """An axis, `field=values`, with what changes in step with it after ` & `.
 
+    Args:
+        wildcards: folders with the wildcards of `prompt_variants`.
     Raises: UnknownName: for a field that does not exist; InvalidRequest: naming the bad value.
     """
-    first, *rest = [_parse_one(part) for part in _TOGETHER.split(text)]
+    first, *rest = [_parse_one(part, wildcards) for part in _TOGETHER.split(text)]
     return Axis(field=first.field, values=first.values, zipped=tuple(rest))
 
 
-def _parse_one(text: str) -> Axis:
+def _parse_one(text: str, wildcards: Sequence[Path]) -> Axis:
     field, equals, values = text.partition("=")
     if not equals:
         raise InvalidRequest(
             f"axis {text!r} has no '='; write it as field=values, such as guidance_scale=1,3,5"
         )
     field = field.strip().lower().replace("-", "_").replace(" ", "_")
+    if field == PROMPT_VARIANTS:
+        return Axis(field="prompt", values=prompt_variants(values, wildcards))
     return Axis(field=field, values=parse_values(field, values))
+
+
+def prompt_variants(text: str, wildcards: Sequence[Path] = ()) -> tuple[str, ...]:
+    """The prompts of a template, which may be in quotes. Raises: UnknownName, InvalidRequest."""
+    match = _SAMPLE.match(text)
+    sample, seed = (int(match[2]), int(match[3] or 0)) if match else (None, 0)
+    template = (match[1] if match else text).strip()
+    if len(template) > 1 and template[0] == template[-1] == '"':
+        template = template[1:-1].replace('""', '"')
+    if not template:
+        raise InvalidRequest(
+            f"axis {PROMPT_VARIANTS!r} has no template; give one, such as a {{red|green}} apple"
+        )
+    return templates.expand(template, wildcards, sample, seed)
 
 
 def parse_values(field: str, text: str) -> tuple[int | float | str, ...]:

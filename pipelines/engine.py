@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from pipelines.errors import ContactSheetError, OutOfMemory
-from pipelines.guidance import GuidedTrajectory, Row
+from pipelines.guidance import GuidedTrajectory, Row, alike
 from pipelines.steering import Pull
 
-VERSION = "1"
+VERSION = "2"
 """Part of every finished cell's address: raise it when the same Request gives other pixels."""
 
 log = logging.getLogger(__name__)
@@ -189,7 +189,19 @@ def _merge(live: Sequence[_Live]) -> list[Row]:
             if place == len(unique):
                 unique.append(replace(row, x=same.setdefault(content[1], row.x)))
             one.places.append(place)
-    return unique
+    return _by_length(unique, live)
+
+
+def _by_length(unique: list[Row], live: Sequence[_Live]) -> list[Row]:
+    """Rows whose texts are equally long side by side, because only those can share a batch."""
+    lengths = [row.text_shape for row in unique]
+    if len(set(lengths)) <= 1:
+        return unique
+    order = sorted(range(len(unique)), key=lengths.__getitem__)
+    moved = {old: new for new, old in enumerate(order)}
+    for one in live:
+        one.places = [moved[place] for place in one.places]
+    return [unique[old] for old in order]
 
 
 def _bits(x: Tensor) -> bytes:
@@ -213,7 +225,7 @@ class _Computing:
 
         Out of memory: free what is idle, then take smaller batches, then give up on the row.
         """
-        chunk = rows[: self.batches.take(len(rows))]
+        chunk = rows[: self.batches.take(alike(rows))]
         try:
             return self._batch(chunk)
         except torch.OutOfMemoryError as error:

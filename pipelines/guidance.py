@@ -33,6 +33,19 @@ class Row:
     pulls: tuple[Pull, ...] = ()
     guidance: float | None = None
 
+    @property
+    def text_shape(self) -> tuple[int, ...]:
+        """Of its condition: only rows of one shape, hence of as many tokens, share a batch."""
+        condition = self.condition
+        states = condition[0] if isinstance(condition, tuple) else condition
+        return tuple(states.shape)
+
+
+def alike(rows: Sequence[Row]) -> int:
+    """How many of the first rows have texts of one length."""
+    first = rows[0].text_shape
+    return next((i for i, row in enumerate(rows) if row.text_shape != first), len(rows))
+
 
 @dataclass(frozen=True, slots=True)
 class Guidance:

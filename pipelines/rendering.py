@@ -20,6 +20,7 @@ from pipelines.controls import Control, control_models
 from pipelines.devices import device_memory
 from pipelines.errors import ContactSheetError, OutOfMemory
 from pipelines.events import CellDone, CellFailed, CellPreview, CellProgress, Event
+from pipelines.families import weighted
 from pipelines.families.base import Family, Model, build_scheduler
 from pipelines.families.controls import controls_of
 from pipelines.guidance import Guidance, GuidedTrajectory
@@ -218,11 +219,7 @@ def encode(
     supports = family.supports(model.configs)
     negatives = {r.negative_prompt for r in requests if Guidance.of(r, supports).needs_negative}
     texts = sorted({r.prompt for r in requests} | negatives)
-    conditions: dict[str | None, Any]
-    if alone:
-        conditions = {text: family.encode(model, [text])[0] for text in texts}
-    else:
-        conditions = dict(zip(texts, family.encode(model, texts), strict=True))
+    conditions = weighted.conditions(family, model, texts, alone)
     if "" in negatives:
         conditions[None] = family.without_negative(model, conditions[""])
     return conditions

@@ -35,6 +35,7 @@ from pipelines.pace import cache_folder
 from pipelines.runs import Run, restored
 from pipelines.shelf import Shelf
 from pipelines.store import RunSummary, Store
+from pipelines.tokens import Tokens, count_tokens
 from pipelines.types import Request, Sheet
 
 if TYPE_CHECKING:
@@ -127,6 +128,14 @@ class Studio:
             return self.supports(model).suggested
         except ContactSheetError:
             return {}
+
+    def tokens(self, model: str, prompt: str) -> Tokens:
+        """How many tokens a prompt has for a model, and what of it is not read.
+
+        Raises: UnknownName, ModelUnavailable.
+        """
+        info = self.manager.locate(model)
+        return count_tokens(info.path, info.family, prompt)
 
     def noise_levels(self, request: Request) -> tuple[float, ...]:
         """σ at the start of every step of a complete Request; see `pipelines.noise_levels`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from functools import cache
@@ -83,6 +84,15 @@ def recommended(
     if "sampler" in given:
         del defaults["schedule"]
     return {**defaults, **given}
+
+
+def wildcard_folders() -> tuple[Path, ...]:
+    """Folders of wildcards for prompt templates: those that ship, then the user's, which win.
+
+    The user's are in CONTACT_SHEET_WILDCARDS, or in `wildcards` beside the code.
+    """
+    named = os.environ.get("CONTACT_SHEET_WILDCARDS")
+    return _HERE / "wildcards", Path(named) if named else _HERE.parent / "wildcards"
 
 
 class SheetPreset(BaseModel):

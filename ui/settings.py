@@ -29,6 +29,7 @@ from ui.menus import (
     supports_of,
 )
 from ui.model_menu import add_model_menu
+from ui.prompting import PromptHelp
 
 PICTURES_MAX = 16
 RANDOM, FIXED = "random", "fixed"
@@ -48,6 +49,7 @@ class SettingsForm:
     def __init__(self, elem_id: str) -> None:
         self.elem_id = elem_id
         self.parts: dict[str, Any] = {}
+        self.help = PromptHelp(elem_id)
 
     def __getitem__(self, name: str) -> Any:
         return self.parts[name]
@@ -63,7 +65,7 @@ class SettingsForm:
     # ---- layout
 
     def add_prompts(self) -> None:
-        """The two prompt boxes."""
+        """The two prompt boxes, and what helps with them."""
         self.parts["prompt"] = gr.Textbox(
             "",
             label="Prompt",
@@ -73,6 +75,7 @@ class SettingsForm:
             elem_classes="cs-prompt",
             autofocus=True,
         )
+        self.help.add_tokens()
         self.parts["negative_prompt"] = gr.Textbox(
             "",
             label="Negative prompt",
@@ -81,6 +84,7 @@ class SettingsForm:
             placeholder="What it should not show (optional)",
             elem_classes="cs-prompt",
         )
+        self.help.add_styles()
 
     def add_settings(self, studio: Studio) -> None:
         """Everything else, with the first model's recommended values."""
@@ -98,6 +102,7 @@ class SettingsForm:
         for name, visible in shown_parts(supports).items():
             self.parts[name].visible = visible
         self._react()
+        self.help.connect(self, studio, model)
 
     def _add_sampling(self, start: Request, supports: Supports | None) -> None:
         with gr.Row():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -22,9 +23,10 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from pipelines import ContactSheetError, InvalidRequest
+from pipelines import ContactSheetError, InvalidRequest, Sheet
 from pipelines.contact import nearest_existing
 from pipelines.events import CellDone, CellFailed, CellProgress
+from pipelines.labels import axis_title
 from pipelines.runs import Run
 
 # Typer carries its own copy of click in some versions; this is its usage error in all of them.
@@ -78,6 +80,12 @@ def follow(
                     ended[event.cell] = event
                     ended_cell(event)
     return [ended[cell] for cell in sorted(ended)]
+
+
+def shape_line(sheet: Sheet) -> str:
+    """What a sheet will make, such as `6 cells: 3 × prompt, 2 × seed`."""
+    counts = [f"{len(axis.values)} × {axis_title(axis)}" for axis in sheet.axes]
+    return f"{math.prod(sheet.shape)} cells: {', '.join(counts)}"
 
 
 def check_writable(out: Path) -> None:

@@ -18,9 +18,9 @@ from pipelines.families.base import Model
 from pipelines.families.sd import stacked_inputs
 from pipelines.families.supports import Configs, Sizes, Supports
 from pipelines.guidance import Row
+from pipelines.tokens import T5_TOKENS
 from pipelines.types import Request
 
-T5_TOKENS = 512
 NATIVE = 128
 """Latents along a side of the picture size that diffusers defaults to; no config says it."""
 DISTILLED = 3.5
@@ -127,7 +127,7 @@ class Flux:
     def encode(self, model: Model, texts: Sequence[str]) -> list[Any]:
         """T5's states, (1, tokens, D), and CLIP's pooled embedding, (1, P)."""
         pooled = encoders.clip_pooled(model, "", texts)
-        return encoders.pairs(encoders.t5(model, "_2", texts, T5_TOKENS), pooled)
+        return encoders.pairs(encoders.t5(model, "_2", texts, T5_TOKENS[self.id]), pooled)
 
     def without_negative(self, model: Model, empty: Any) -> Any:
         return empty

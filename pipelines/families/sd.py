@@ -78,7 +78,7 @@ class StableDiffusion:
         kind = "v-prediction" if v_prediction else "diffusion"
         samplers = fitting("diffusion", scheduler)
         if configs["unet"].get("time_cond_proj_dim") is None:
-            return Supports(kind, samplers, sizes)
+            return Supports(kind, samplers, sizes, prompt_weights=True)
         most = 1000
         if configs["model_index"].get("_class_name") == LCM_PIPELINE:
             # The one sampler that diffusers' pipeline of this name runs.
@@ -90,6 +90,7 @@ class StableDiffusion:
             guidance="embedded",
             negative_prompt=False,
             steps=(1, most),
+            prompt_weights=True,
             suggested={"sampler": "lcm", "steps": 4, "guidance_scale": 8.0},
         )
 

@@ -13,9 +13,8 @@ from pipelines.families.base import Model
 from pipelines.families.sd import stacked_inputs
 from pipelines.families.supports import Configs, Sizes, Supports, fitting
 from pipelines.guidance import Row
+from pipelines.tokens import T5_TOKENS
 from pipelines.types import Request
-
-T5_TOKENS = 256
 
 
 class _Network(nn.Module):
@@ -94,10 +93,10 @@ class StableDiffusion3:
         second, pooled_2 = encoders.clip(model, "_2", texts, length)
         both = torch.cat([first, second], dim=-1)
         if "text_encoder_3" in model.components:
-            long = encoders.t5(model, "_3", texts, T5_TOKENS)
+            long = encoders.t5(model, "_3", texts, T5_TOKENS[self.id])
         else:
             width = model.components["transformer"].config.joint_attention_dim
-            long = both.new_zeros(len(texts), T5_TOKENS, width)
+            long = both.new_zeros(len(texts), T5_TOKENS[self.id], width)
         both = nn.functional.pad(both, (0, long.shape[-1] - both.shape[-1]))
         return encoders.pairs(
             torch.cat([both, long], dim=-2), torch.cat([pooled, pooled_2], dim=-1)

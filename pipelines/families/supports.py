@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipelines import emphasis
 from pipelines.errors import InvalidRequest
 from pipelines.samplers import SAMPLERS, Kind
 
@@ -56,6 +57,7 @@ class Supports:
         negative_prompt: whether it takes one.
         distilled_guidance: its default where the network takes one as an input; else None.
         steps: fewest and most.
+        prompt_weights: whether it takes `(red:1.2)` and `BREAK` in prompts.
         suggested: Request fields for a model nobody has written a preset for; what is not there
             is a Request's own default.
     """
@@ -67,6 +69,7 @@ class Supports:
     negative_prompt: bool = True
     distilled_guidance: float | None = None
     steps: tuple[int, int] = (1, 1000)
+    prompt_weights: bool = False
     suggested: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self, request: Request) -> None:
@@ -88,6 +91,14 @@ class Supports:
                 f"{model} takes no negative prompt: its guidance is built into the network; "
                 "leave negative_prompt empty"
             )
+        if not self.prompt_weights:
+            for name in ("prompt", "negative_prompt"):
+                if not isinstance(emphasis.read(getattr(request, name)), str):
+                    raise InvalidRequest(
+                        f"{name} has weights or parts, such as (red:1.2), [red] or BREAK, which "
+                        f"{model}, a {self.kind} model, cannot follow; leave them out, and write "
+                        r"\( \) \[ \] for brackets that are text"
+                    )
         if request.guidance_rescale and self.guidance == "embedded":
             raise InvalidRequest(
                 f"guidance_rescale is {request.guidance_rescale:g}; {model} has its guidance "

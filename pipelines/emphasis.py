@@ -1,0 +1,107 @@
+r"""Prompt weights and parts, in the grammar of AUTOMATIC1111's web UI. Pure text, no model.
+
+| text | means |
+| --- | --- |
+| `(red:1.2)` | red, with weight 1.2 |
+| `(red)`, `((red))` | weight 1.1, 1.1² = 1.21 |
+| `[red]`, `[[red]]` | weight 1/1.1, 1/1.1² |
+| `\(`, `\)`, `\[`, `\]` | the bracket itself |
+| `a cat BREAK a dog` | two parts: each is read on its own, as far as the encoder reads |
+
+A bracket that is not closed reaches to the end; one that was not opened is text. A prompt without
+any of this, or all of whose weights are 1, is a plain text.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_SYNTAX = re.compile(r"[()\[\]]|\bBREAK\b")
+_BREAK = re.compile(r"\s*\bBREAK\b\s*")
+_TOKEN = re.compile(
+    r"\\[()\[\]]|\(|\[|:\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*\)|\)|\]|[^\\()\[\]:]+|[\\:]"
+)
+_STEP = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Words of one weight."""
+
+    text: str
+    weight: float
+
+
+Parts = tuple[tuple[Piece, ...], ...]
+"""The parts of a prompt, in order; each has a piece, if only an empty one."""
+
+
+def read(prompt: str) -> Parts | str:
+    """A prompt's parts with their weights; the text itself where it has neither."""
+    if not _SYNTAX.search(prompt):
+        return prompt
+    parts = tuple(filter(None, map(_merged, _weighed(prompt)))) or ((Piece("", 1.0),),)
+    if len(parts) == 1 and all(piece.weight == 1.0 for piece in parts[0]):
+        return "".join(piece.text for piece in parts[0])
+    return parts
+
+
+def _weighed(prompt: str) -> list[list[Piece]]:
+    """Runs of text with the product of the weights around them, by part."""
+    texts: list[str | None] = []  # None is where a part ends
+    weights: list[float] = []
+    round_: list[int] = []
+    square: list[int] = []
+
+    def put(text: str | None) -> None:
+        texts.append(text)
+        weights.append(1.0)
+
+    def multiply(start: int, factor: float) -> None:
+        weights[start:] = [weight * factor for weight in weights[start:]]
+
+    for match in _TOKEN.finditer(prompt):
+        token, number = match[0], match[1]
+        if len(token) == 2 and token[0] == "\\":
+            put(token[1])
+        elif token == "(":
+            round_.append(len(texts))
+        elif token == "[":
+            square.append(len(texts))
+        elif number is not None and round_:
+            multiply(round_.pop(), float(number))
+        elif token == ")" and round_:
+            multiply(round_.pop(), _STEP)
+        elif token == "]" and square:
+            multiply(square.pop(), 1 / _STEP)
+        else:
+            first, *others = _BREAK.split(token)
+            put(first)
+            for text in others:
+                put(None)
+                put(text)
+    for start in round_:
+        multiply(start, _STEP)
+    for start in square:
+        multiply(start, 1 / _STEP)
+
+    parts: list[list[Piece]] = [[]]
+    for text, weight in zip(texts, weights, strict=True):
+        if text is None:
+            parts.append([])
+        elif text:
+            # Brackets that cancel give 1, not 1 and a rounding error.
+            parts[-1].append(Piece(text, round(weight, 6)))
+    return parts
+
+
+def _merged(pieces: list[Piece]) -> tuple[Piece, ...]:
+    """Neighbours of one weight joined."""
+    found: list[Piece] = []
+    for piece in pieces:
+        if found and found[-1].weight == piece.weight:
+            found[-1] = Piece(found[-1].text + piece.text, piece.weight)
+        else:
+            found.append(piece)
+    return tuple(found)

@@ -1,0 +1,180 @@
+"""Prompt templates: `a {red|green} apple, __look__` stands for several prompts.
+
+| text | stands for |
+| --- | --- |
+| `{red\\|green}` | red, green |
+| `{2$$ and $$red\\|green\\|blue}` | two of them, joined by ` and ` |
+| `__look__` | every line of `look.txt` in a wildcard folder |
+| `\\{`, `\\}`, `\\_`, `\\$`, `\\%` and `\\` before a bar | the character itself |
+
+The grammar is that of the library dynamicprompts, without its comments: `#` and `//` are text.
+A text without `{` or `__name__` stands for itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+from pipelines.errors import InvalidRequest, UnknownName
+
+if TYPE_CHECKING:
+    from dynamicprompts.sampling_context import SamplingContext
+    from dynamicprompts.wildcards import WildcardManager
+    from dynamicprompts.wildcards.collection import WildcardCollection
+
+MOST_PROMPTS = 1000
+"""Prompts that one template may stand for."""
+_POOL = 10_000
+"""A sample of so many prompts or fewer is drawn from the list of all, hence without repeats."""
+_TRIES = 50
+"""Draws for each prompt of a sample from more than that."""
+
+_SPECIAL = "{}|#$%_/"
+_HIDDEN = {character: chr(0xE000 + i) for i, character in enumerate(_SPECIAL)}
+_SHOWN = str.maketrans({hidden: character for character, hidden in _HIDDEN.items()})
+_LITERAL = re.compile(r"\\([{}|#$%_/])|(#|%(?!\{)|(?<!\$)\$(?![{$])|/(?=[/*]))")
+_TEMPLATE = re.compile(r"\{|__.+?__")
+
+
+def is_template(text: str) -> bool:
+    """Whether a text may stand for anything but itself."""
+    return _TEMPLATE.search(text) is not None
+
+
+def expand(
+    template: str,
+    folders: Sequence[Path] = (),
+    sample: int | None = None,
+    seed: int = 0,
+) -> tuple[str, ...]:
+    """The prompts that a template stands for, each once.
+
+    Args:
+        folders: with wildcard files; of equal names the last wins.
+        sample: how many to draw of them; None gives all, the last choice changing fastest.
+        seed: of the draw; equal seeds draw equal prompts, in the order of all where it is known.
+    Raises:
+        UnknownName: for a wildcard that no folder has.
+        InvalidRequest: if the template cannot be read, or stands for too many or too few prompts.
+    """
+    if sample is not None and not 1 <= sample <= MOST_PROMPTS:
+        raise InvalidRequest(f"the sample is {sample}; it must be from 1 to {MOST_PROMPTS}")
+    found, whole = _listed(template, folders, seed, MOST_PROMPTS if sample is None else _POOL)
+    if sample is None:
+        if not whole:
+            raise InvalidRequest(
+                f"{template!r} stands for more than {MOST_PROMPTS} prompts; "
+                "write [20] behind it to draw 20 of them"
+            )
+        return tuple(found)
+    if not whole:
+        return _draw(template, folders, seed, sample)
+    if sample > len(found):
+        raise InvalidRequest(
+            f"{template!r} stands for {len(found)} prompts; {sample} cannot be drawn of them"
+        )
+    return tuple(found[i] for i in sorted(Random(seed).sample(range(len(found)), sample)))
+
+
+def wildcards(folders: Sequence[Path]) -> dict[str, list[str]]:
+    """Values by name, such as `look` or `animals/cats`, from the .txt files in these folders.
+
+    Empty lines and lines that start with `#` are left out.
+    Raises: InvalidRequest: for a file that cannot be read.
+    """
+    found: dict[str, list[str]] = {}
+    for folder in folders:
+        for file in sorted(folder.rglob("*.txt")):
+            try:
+                lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+            except (OSError, UnicodeDecodeError) as error:
+                raise InvalidRequest(f"wildcard file {file} cannot be read: {error}") from None
+            name = file.relative_to(folder).with_suffix("").as_posix()
+            found[name] = [line for line in lines if line and not line.startswith("#")]
+    return found
+
+
+def _listed(template: str, folders: Sequence[Path], seed: int, most: int) -> tuple[list[str], bool]:
+    """At most so many prompts of a template, in order, without repeats; whether these are all."""
+    if not is_template(template):
+        return [template], True
+    found: dict[str, None] = {}
+    every = _prompts(template, folders, Random(seed), "COMBINATORIAL")
+    # Some templates repeat themselves, those with `~` for ever.
+    for prompt in islice(every, _TRIES * most):
+        if len(found) == most and prompt not in found:
+            return list(found), False
+        found[prompt] = None
+    return list(found), next(every, None) is None
+
+
+def _draw(template: str, folders: Sequence[Path], seed: int, sample: int) -> tuple[str, ...]:
+    """Distinct prompts of a template that stands for too many to list."""
+    drawn: dict[str, None] = {}
+    for prompt in islice(_prompts(template, folders, Random(seed), "RANDOM"), _TRIES * sample):
+        drawn[prompt] = None
+        if len(drawn) == sample:
+            return tuple(drawn)
+    raise InvalidRequest(
+        f"{template!r} gave {len(drawn)} different prompts in {_TRIES * sample} draws; "
+        f"ask for fewer than {sample}"
+    )
+
+
+def _prompts(template: str, folders: Sequence[Path], random: Random, method: str) -> Iterator[str]:
+    """Prompts as dynamicprompts makes them, its errors in our words."""
+    from dynamicprompts.enums import SamplingMethod
+    from dynamicprompts.sampling_context import SamplingContext
+    from pyparsing import ParseException
+
+    context: SamplingContext = SamplingContext(
+        default_sampling_method=SamplingMethod[method],
+        wildcard_manager=_manager(wildcards(folders)),
+        rand=random,
+        ignore_whitespace=True,
+    )
+    try:
+        for result in context.sample_prompts(_hide(template)):
+            yield str(result).translate(_SHOWN)
+    except ParseException as error:
+        rest = error.pstr[error.loc :].translate(_SHOWN)
+        raise InvalidRequest(
+            f"{template!r} cannot be read as a template at {rest[:40]!r}; write {{a|b}} for a "
+            "choice, __name__ for a wildcard, and \\{ \\| \\} \\_ for the characters themselves"
+        ) from None
+    except RecursionError:
+        raise InvalidRequest(f"{template!r} holds a wildcard that holds itself") from None
+    except KeyError as error:
+        raise InvalidRequest(f"{template!r} uses a variable it does not set: {error}") from None
+
+
+def _hide(text: str) -> str:
+    """Characters that are meant as they are, where the parser does not see them."""
+    return _LITERAL.sub(lambda match: _HIDDEN[match[1] or match[2]], text)
+
+
+def _manager(values: Mapping[str, Sequence[str]]) -> WildcardManager:
+    """dynamicprompts' view of wildcard values; a name that is not there is an error."""
+    from dynamicprompts.wildcards import WildcardManager
+    from dynamicprompts.wildcards.values import WildcardValues
+
+    class Manager(WildcardManager):
+        def get_values(self, wildcard: str) -> WildcardValues:
+            name = wildcard.translate(_SHOWN)
+            if not any(self.match_collections(wildcard)):
+                known = sorted(values)
+                where = "each is a .txt file in presets/wildcards or in your own folder"
+                raise UnknownName.of("wildcard", name, known, where)
+            return super().get_values(wildcard)
+
+    hidden: dict[str, WildcardCollection | list[str]] = {
+        name: [_hide(line) for line in lines] for name, lines in values.items()
+    }
+    manager = Manager(root_map={"": [hidden]})
+    manager.sort_wildcards = False
+    return manager

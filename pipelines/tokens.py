@@ -1,0 +1,84 @@
+"""How many tokens a prompt has, and what of it a model does not read. Needs no torch.
+
+Every text encoder has a tokenizer of its own; of several, the one that reads least counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pipelines import catalog
+from pipelines.emphasis import Parts, read
+
+T5_TOKENS: Mapping[str, int] = {"sd3": 256, "flux": 512}
+"""Tokens that T5 reads, by family; every other encoder reads as many as its tokenizer takes."""
+_T5: Mapping[str, str] = {"sd3": "tokenizer_3", "flux": "tokenizer_2"}
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What one tokenizer makes of a prompt.
+
+    Attributes:
+        count: of the prompt, without the marks of its start and end.
+        most: that are read.
+        cut: the end of the prompt, which is not read.
+        parts: in which the prompt is read, one after the other; nothing is cut from several.
+    """
+
+    count: int
+    most: int
+    cut: str = ""
+    parts: int = 1
+
+
+def count_tokens(folder: Path, family: str, text: str) -> Tokens:
+    """Tokens of a prompt, by that of a model's tokenizers that reads the least of it.
+
+    Args:
+        folder: of the model.
+    Raises: ModelUnavailable: if the model's index cannot be read.
+    """
+    meaning = read(text)
+    counts = [_count(tokenizer, most, meaning) for tokenizer, most in _readers(folder, family)]
+    return max(counts, key=lambda one: (len(one.cut), one.count / one.most))
+
+
+def _readers(folder: Path, family: str) -> Iterator[tuple[Any, int]]:
+    """The tokenizers of a model, and how many tokens each may give, marks included."""
+    for name, entry in catalog.read_index(folder).items():
+        if name.startswith("tokenizer") and isinstance(entry, list) and all(entry):
+            part = folder / name
+            changed = max((file.stat().st_mtime_ns for file in part.glob("*")), default=0)
+            tokenizer = _tokenizer(part, entry[1], changed)
+            longest = T5_TOKENS[family] if _T5.get(family) == name else tokenizer.model_max_length
+            yield tokenizer, longest
+
+
+@lru_cache(maxsize=8)
+def _tokenizer(folder: Path, cls: str, changed: int) -> Any:
+    """`changed` is only part of the key."""
+    import transformers
+
+    return getattr(transformers, cls).from_pretrained(str(folder), local_files_only=True)
+
+
+def _count(tokenizer: Any, longest: int, text: str | Parts) -> Tokens:
+    most = longest - tokenizer.num_special_tokens_to_add()
+    if not isinstance(text, str):
+        counts = [
+            sum(
+                len(tokenizer(piece.text, add_special_tokens=False, verbose=False).input_ids)
+                for piece in part
+            )
+            for part in text
+        ]
+        return Tokens(sum(counts), most, parts=sum(-(-max(count, 1) // most) for count in counts))
+    found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    places = found["offset_mapping"]
+    cut = text[places[most][0] :] if len(places) > most else ""
+    return Tokens(len(places), most, cut)
