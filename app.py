@@ -27,6 +27,7 @@ from pipelines.store import write_png
 from presets import recommended
 from ui.annotators import add_commands
 from ui.control_option import ControlTexts, read_controls
+from ui.lora_option import LoraTexts
 from ui.tables import model_row
 from ui.terminal import (
     Group,
@@ -134,6 +135,7 @@ def generate(
     width: Side = None,
     height: Side = None,
     control: ControlTexts = None,
+    lora: LoraTexts = None,
     models: Models = None,
     device: Device = "auto",
     memory: Memory = None,
@@ -186,6 +188,7 @@ def make_sheet(
     width: Side = None,
     height: Side = None,
     control: ControlTexts = None,
+    lora: LoraTexts = None,
     models: Models = None,
     device: Device = "auto",
     memory: Memory = None,
@@ -229,10 +232,10 @@ def make_sheet(
 
 @app.command("models")
 def list_models(models: Models = None, as_json: AsJson = False) -> None:
-    """List the models and ControlNets that are here."""
+    """List the models, ControlNets and LoRAs that are here."""
     with bad_input_ends_here():
         door = studio(models)
-        found = [*door.models(), *door.controlnets()]
+        found = [*door.models(), *door.controlnets(), *door.loras()]
         rows = [model_row(door, info, as_json) for info in found]
     show(rows, as_json)
 
@@ -299,6 +302,7 @@ def base_request(given: dict[str, Any]) -> Request:
     Raises: InvalidRequest, UnknownName.
     """
     chosen = {name: given[name] for name in Request.model_fields if name in given}
+    chosen["loras"] = given["lora"] or ()
     suggested = studio(given["models"]).suggested(chosen["model"])
     return Request(**recommended(chosen["model"], chosen, suggested))
 
