@@ -49,6 +49,12 @@ class LoRA(Frozen):
     def __str__(self) -> str:
         return f"{self.name}:{self.scale:g}"
 
+    @property
+    def text(self) -> str:
+        """As short as it is read again."""
+        plain = self.scale == 1.0 and _SCALED.match(self.name) is None
+        return self.name if plain else f"{self.name}:{self.scale!r}"
+
 
 State = tuple[LoRA, ...]
 """What is added to a model's weights, in order."""

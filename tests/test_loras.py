@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -137,3 +136,170 @@ def test_a_mixed_sheet_equals_diffusers(folder: Path, manager: PipelineManager, 
     after = states_of(manager, name)
     assert before.keys() == after.keys()
     assert all(torch.equal(before[key], after[key]) for key in before), "bit by bit"
+
+
+def test_the_base_is_put_back_after_a_failure(manager: PipelineManager) -> None:
+    before = states_of(manager, "tiny")
+    with (
+        manager.use("tiny", (), ["tiny-one"]) as model,
+        pytest.raises(ZeroDivisionError),
+        applied(model, manager.family("tiny"), (LoRA(name="tiny-one"),)) as changed,
+    ):
+        assert changed.fingerprint != model.fingerprint == changed.base
+        assert changed.prepared is not model.prepared
+        unet = changed.components["unet"].state_dict()
+        assert any(not torch.equal(before[f"unet.{k}"], v) for k, v in unet.items())
+        raise ZeroDivisionError
+    after = states_of(manager, "tiny")
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+SGM = {
+    "down_blocks.1.attentions.0": "input_blocks.3.1",
+    "mid_block.attentions.0": "middle_block.1",
+    "up_blocks.0.attentions.0": "output_blocks.0.1",
+    "up_blocks.0.attentions.1": "output_blocks.1.1",
+}
+"""What the tiny SDXL's attentions are called in Stability AI's code."""
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_kohyas_names_mean_the_same(folder: Path, tmp_path: Path, name: str) -> None:
+    """A single file with kohya's names and alphas gives what diffusers' own file gives."""
+    # kohya's trainer names SDXL's blocks as Stability AI does; so renamed are its attentions.
+    layers = ["to_q", "to_k", "to_v", "to_out.0"]
+    given = save_lora(MAKERS[name](), tmp_path / "theirs", alpha=6, layers=layers) / WEIGHTS
+    tensors = {}
+    for key, value in load_file(given).items():
+        module, _, half = key.partition(".lora_")
+        part, _, module = module.partition(".")
+        if part.startswith("text"):
+            number = part[-1] if part[-1].isdigit() else "1"
+            prefix = f"lora_te{number if name == 'xl' else ''}_text_model_"
+            module = module.removeprefix("text_model.")
+        else:
+            prefix = "lora_unet_"
+            for old, new in SGM.items() if name == "xl" else ():
+                module = module.replace(old, new)
+        named = prefix + module.replace(".", "_")
+        tensors[f"{named}.lora_{'down' if half[0] == 'A' else 'up'}.weight"] = value
+        tensors[f"{named}.alpha"] = torch.tensor(6.0)
+    save_file(tensors, tmp_path / "ink.safetensors")
+    manager = PipelineManager([folder, tmp_path], device="cpu")
+    assert manager.locate_lora("ink", name).kind == "lora"
+    base = BASE.replace(model=name)
+    wanted, made = latents(
+        manager, [base.replace(loras=["theirs:0.8"]), base.replace(loras=["ink:0.8"])]
+    )
+    assert apart(wanted, made) <= 1e-6
+
+
+def test_a_sheet_over_scales_and_names(folder: Path, tmp_path: Path) -> None:
+    """Through the studio: pictures, grouping, cache."""
+    studio = Studio(folder, tmp_path, device="cpu", batch=16)
+    scales = Sheet(
+        base=BASE.replace(steps=2, loras=["tiny-one"]), axes=(parse_axis("lora_scale=0,0.5,1"),)
+    )
+    names = Sheet(base=BASE.replace(steps=2), axes=(parse_axis("lora=none,tiny-one,tiny-two:0.5"),))
+    assert [cell.loras for cell in names.expand()] == [
+        (), (LoRA(name="tiny-one"),), (LoRA(name="tiny-two", scale=0.5),)
+    ]  # fmt: skip
+    images = {}
+    for sheet in (scales, names):
+        for event in studio.run(sheet):
+            assert not isinstance(event, CellFailed), event
+            if isinstance(event, CellDone):
+                images[event.request.loras] = event.image.tobytes()
+    plain = images[()]
+    assert images[LoRA(name="tiny-one", scale=0.0),] == plain
+    assert len(set(images.values())) == len(images) - 1 == 4
+    *_, end = studio.run(names)
+    assert isinstance(end, RunFinished) and end.stats.cells_cached == 3
+    assert len(group([studio.resolve(cell) for cell in scales.expand()])["tiny"]) == 3
+    # Another file behind the same name is another picture.
+    before = studio._maker.address(studio.resolve(BASE.replace(loras=["tiny-one"])))
+    path = folder / "tiny-one" / WEIGHTS
+    kept = path.read_bytes()
+    save_lora(sd(), path.parent, seed=9)
+    try:
+        assert studio._maker.address(studio.resolve(BASE.replace(loras=["tiny-one"]))) != before
+    finally:
+        path.write_bytes(kept)
+    studio.close()
+
+
+def test_what_does_not_fit_is_refused_before_loading(folder: Path, tmp_path: Path) -> None:
+    studio = Studio([folder, tmp_path], device="cpu")
+    for name in ("broken", "empty"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "broken" / WEIGHTS).write_bytes((folder / "tiny-one" / WEIGHTS).read_bytes()[:-1])
+    save_file({"x": torch.zeros(2)}, tmp_path / "empty" / WEIGHTS)
+    (tmp_path / "ink.ckpt").write_bytes(b"")
+    tensors = load_file(folder / "tiny-two" / WEIGHTS)
+    key = next(key for key in tensors if "conv1.lora_B" in key)
+    save_file({**tensors, key.replace("lora_B", "lora_magnitude_vector"): torch.zeros(1)},
+              tmp_path / "dora.safetensors")  # fmt: skip
+    save_file({**tensors, key: torch.zeros(3, 2, 1, 1)}, tmp_path / "odd.safetensors")
+    cases: list[tuple[str, type[Exception], str]] = [
+        ("xl-one", InvalidRequest, r"'xl-one' does not fit 'tiny': .*; these here fit: tiny-one, "),
+        ("odd", InvalidRequest, r"conv1 is for 3 × \d+ numbers, that model's has \d+ × \d+"),
+        ("dora", InvalidRequest, "is no plain LoRA"),
+        ("broken", ModelUnavailable, "is damaged"),
+        ("empty", ModelUnavailable, "has no LoRA's tensors"),
+        ("tiny-oen", UnknownName, "unknown LoRA 'tiny-oen'; did you mean 'tiny-one'"),
+        (str(tmp_path / "ink.ckpt"), ModelUnavailable, "is a pickle"),
+    ]
+    for name, kind, message in cases:
+        with pytest.raises(kind, match=message):
+            studio.resolve(BASE.replace(loras=[LoRA(name=name)]))
+    assert studio.manager.resident_bytes == 0, "headers tell"
+    assert [info.id for info in studio.loras("tiny")] == ["tiny-one", "tiny-two"]
+    assert {i.id: bool(i.problem) for i in studio.loras()}["broken"]
+    by_path = studio.resolve(BASE.replace(loras=[str(folder / "tiny-one")]))
+    assert by_path.loras[0].name == (folder / "tiny-one" / WEIGHTS).as_posix()
+    studio.close()
+
+
+def test_its_tensors_are_a_component_with_counted_bytes(folder: Path) -> None:
+    manager = PipelineManager([folder], device="cpu")
+    with manager.use("tiny"):
+        alone = manager.resident_bytes
+    tensors = load_file(folder / "tiny-one" / WEIGHTS)
+    size = sum(value.numel() * value.element_size() for value in tensors.values())
+    for _ in range(2):
+        with manager.use("tiny", (), ["tiny-one"]):
+            assert manager.resident_bytes == alone + size
+    first, second = manager.history[-2:]
+    assert dict(first.loaded) == {"LoRA tiny-one": size} and not second.loaded
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "scale"),
+    [("ink", "ink", 1.0), ("ink:0.5", "ink", 0.5), ("a:b", "a:b", 1.0), ("c:-2", "c", -2.0)],
+)
+def test_loras_from_text(text: str, name: str, scale: float) -> None:
+    lora = LoRA.model_validate(text)
+    assert (lora.name, lora.scale) == (name, scale)
+    assert LoRA.model_validate(lora.text) == lora
+    request = BASE.replace(loras=[text])
+    assert Request.from_json(request.to_json()) == request
+    assert settings_text(request).startswith(f"an apple <lora:{name}:{scale:g}>\n")
+
+
+def test_axes_of_loras() -> None:
+    base = BASE.replace(loras=["ink:0.3"])
+    both = Sheet(
+        base=base, axes=(parse_axis("lora=none,oil,pen:2"), parse_axis("lora2=none,ink"))
+    ).expand()
+    assert [" ".join(map(str, cell.loras)) for cell in both] == [
+        "", "ink:1", "oil:0.3", "oil:0.3 ink:1", "pen:2", "pen:2 ink:1"
+    ]  # fmt: skip
+    for axis, message in (
+        ("lora3=ink", "changes LoRA 3, but there is 1 LoRA; add it"),
+        ("lora2_scale=1", "changes LoRA 2, but there is 1 LoRA; add it"),
+        ("lora_scale=5", "LoRA scale is 5.0; it must be a number from -4 to 4"),
+    ):
+        with pytest.raises(InvalidRequest, match=message):
+            Sheet(base=base, axes=(parse_axis(axis),)).expand()
+    with pytest.raises(UnknownName, match="unknown axis 'loras'"):
+        Axis(field="loras", values=("ink",))
