@@ -9,6 +9,10 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 
+from tests.tiny import sd
+from tests.tiny_families import sdxl
+
+MAKERS: dict[str, Any] = {"tiny": sd, "xl": sdxl}
 LAYERS = ["to_q", "to_k", "to_v", "to_out.0", "conv1", "ff.net.0.proj", "proj_in"]
 TEXT = ["q_proj", "k_proj", "v_proj", "out_proj", "fc1"]
 
@@ -77,3 +81,12 @@ def load_lora(pipe: Any, file: Path, name: str, scale: float) -> None:
             if isinstance(layer, LoraLayer):
                 layer.set_scale(name, scale)
                 layer.set_adapter([*dict.fromkeys([*layer.active_adapters, name])])
+
+
+def save_with_loras(folder: Path) -> Path:
+    """A tiny SD and a tiny SDXL with two LoRAs each. `…-one` says its alpha, `…-two` does not."""
+    for name, make in MAKERS.items():
+        make().save_pretrained(folder / name)
+        save_lora(make(), folder / f"{name}-one", seed=1, rank=4, alpha=6)
+        save_lora(make(), folder / f"{name}-two", seed=2, rank=2, text=False)
+    return folder
