@@ -106,14 +106,9 @@ def _render_model(
 
 
 def _render_state(
-    job: Job,
-    state: State,
-    sizes: Mapping[tuple[int, int], Sequence[int]],
-    family: Family,
-    model: Model,
-    manager: PipelineManager,
-    tally: engine.Tally,
-) -> None:
+    job: Job, state: State, sizes: Mapping[tuple[int, int], Sequence[int]],
+    family: Family, model: Model, manager: PipelineManager, tally: engine.Tally,
+) -> None:  # fmt: skip
     """Make the cells that have the same LoRAs, while these are in the model's weights."""
     changed = False
     try:
