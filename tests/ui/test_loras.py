@@ -16,9 +16,10 @@ from tests.ui.pages import choose, fill, fix_seed, generate, picture, wait_statu
 from tests.ui.test_text_to_image import same
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    studio = Studio(save_with_loras(tmp_path / "models"), tmp_path / "outputs", device="cpu")
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    models = save_with_loras(tmp_path_factory.mktemp("models"))
+    studio = Studio(models, tmp_path_factory.mktemp("outputs"), device="cpu")
     site, stop = start(studio)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
