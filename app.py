@@ -28,6 +28,7 @@ from presets import recommended, styles_for, wildcard_folders
 from ui.annotators import add_commands
 from ui.control_option import ControlTexts, read_controls
 from ui.download import add_download
+from ui.lora_option import LoraTexts
 from ui.styling import style_row, styled_axis, worn
 from ui.tables import model_row
 from ui.terminal import (
@@ -139,6 +140,7 @@ def generate(
     width: Side = None,
     height: Side = None,
     control: ControlTexts = None,
+    lora: LoraTexts = None,
     models: Models = None,
     device: Device = "auto",
     memory: Memory = None,
@@ -192,6 +194,7 @@ def make_sheet(
     width: Side = None,
     height: Side = None,
     control: ControlTexts = None,
+    lora: LoraTexts = None,
     models: Models = None,
     device: Device = "auto",
     memory: Memory = None,
@@ -238,10 +241,10 @@ def make_sheet(
 
 @app.command("models")
 def list_models(models: Models = None, as_json: AsJson = False) -> None:
-    """List the models and ControlNets that are here."""
+    """List the models, ControlNets and LoRAs that are here."""
     with bad_input_ends_here():
         door = studio(models)
-        found = [*door.models(), *door.controlnets()]
+        found = [*door.models(), *door.controlnets(), *door.loras()]
         rows = [model_row(door, info, as_json) for info in found]
     show(rows, as_json)
 
@@ -325,6 +328,7 @@ def base_request(given: dict[str, Any]) -> Request:
     Raises: InvalidRequest, UnknownName.
     """
     chosen = {name: given[name] for name in Request.model_fields if name in given}
+    chosen["loras"] = given["lora"] or ()
     door = studio(given["models"])
     chosen |= worn(door, given["style"], chosen)
     suggested = door.suggested(chosen["model"])

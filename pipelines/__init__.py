@@ -14,6 +14,7 @@ from pipelines.errors import (
     OutOfMemory,
     UnknownName,
 )
+from pipelines.loras import LoRA
 from pipelines.studio import Studio
 from pipelines.types import Axis, Request, Sheet
 
@@ -23,6 +24,7 @@ __all__ = [
     "ContactSheetError",
     "Control",
     "InvalidRequest",
+    "LoRA",
     "ModelUnavailable",
     "OutOfMemory",
     "Request",

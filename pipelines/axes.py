@@ -25,7 +25,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import get_args
 
-from pipelines import controls, templates
+from pipelines import controls, loras, templates
 from pipelines.errors import InvalidRequest
 from pipelines.types import EVALUATIONS, PROMPT_REPLACE, Axis, Request, check_field
 
@@ -116,9 +116,9 @@ def value_type(field: str) -> type[int] | type[float] | type[str]:
     if field == EVALUATIONS:
         return int
     check_field(field)
-    of_control = controls.value_type(field)
-    if of_control is not None:
-        return of_control
+    of_part = controls.value_type(field) or loras.value_type(field)
+    if of_part is not None:
+        return of_part
     annotation = Request.model_fields[field].annotation
     for kind in (str, int, float):
         if annotation is kind or kind in get_args(annotation):

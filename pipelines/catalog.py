@@ -29,7 +29,7 @@ _WHERE = "python app.py models lists them"
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A model or a ControlNet found on disk.
+    """A model, a ControlNet or a LoRA found on disk.
 
     Attributes:
         pipeline: its diffusers class.
@@ -44,7 +44,7 @@ class ModelInfo:
     family: str
     bytes: int
     problem: str | None = None
-    kind: Literal["model", "controlnet"] = "model"
+    kind: Literal["model", "controlnet", "lora"] = "model"
     source: str = "folder"
     single: SingleFile | None = field(default=None, repr=False)
 
@@ -245,6 +245,22 @@ def tensor_bytes(files: Sequence[Path], item_bytes: int) -> int:
         for key, row in read_header(file).items()
         if key != "__metadata__"
     )
+
+
+def stored_bytes(file: Path) -> int:
+    """Bytes of a file's tensors as they are in it."""
+    rows = [row for key, row in read_header(file).items() if key != "__metadata__"]
+    return max((int(row["data_offsets"][1]) for row in rows), default=0)
+
+
+def weight_shapes(folder: Path, name: str) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a component's tensors, from headers. Raises: ModelUnavailable."""
+    return {
+        key: tuple(row["shape"])
+        for file in weight_files(folder, name)
+        for key, row in read_header(file).items()
+        if key != "__metadata__"
+    }
 
 
 class Digests:

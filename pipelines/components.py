@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,9 @@ from pipelines import catalog, single_file_loading
 from pipelines.devices import device_dtype
 from pipelines.errors import ContactSheetError, ModelUnavailable
 from pipelines.single_file import SingleFile
+
+LORA = "LoRA"
+"""The class of a part that is a LoRA's file; it belongs to no library."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ def load(part: Part, device: str) -> Any:
     """
     import torch
 
+    if part.cls == LORA:
+        return load_tensors(part.folder, device)
     library = __import__(part.library)
     cls = getattr(library, part.cls, None)
     if cls is None:
@@ -107,6 +112,17 @@ def load(part: Part, device: str) -> Any:
     return component
 
 
+def load_tensors(file: Path, device: str) -> Mapping[str, Any]:
+    """A LoRA's tensors, as the file has them. Raises: ModelUnavailable: if it is damaged."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(file, device=device)
+    except (SafetensorError, OSError) as error:
+        raise ModelUnavailable(f"{file} cannot be loaded: {error}") from None
+
+
 def _check_complete(part: Part, missing: Collection[str]) -> None:
     """The libraries fill tensors that are missing with random numbers and only warn."""
     if missing:
@@ -117,7 +133,9 @@ def _check_complete(part: Part, missing: Collection[str]) -> None:
 
 
 def measure(component: Any) -> int:
-    """Bytes of a component's parameters and buffers; 0 for a tokenizer."""
+    """Bytes of a component's parameters and buffers, or of a LoRA's; 0 for a tokenizer."""
+    if type(component) is dict:
+        return sum(tensor.numel() * tensor.element_size() for tensor in component.values())
     if not hasattr(component, "parameters"):
         return 0
     tensors = [*component.parameters(), *component.buffers()]

@@ -113,13 +113,15 @@ class Computer:
         self._residuals = residuals
         shape = "x".join(map(str, latent))
         steered = "" if residuals is None else "steered "
-        self._key = (
-            f"{model.fingerprint[:16]} {shape} {steered}{device_label(model.device)} {model.dtype}"
-        )
+        weights = (model.base or model.fingerprint)[:16]  # LoRAs in them do not change the speed
+        self._key = f"{weights} {shape} {steered}{device_label(model.device)} {model.dtype}"
         chosen = how.exact_backend if how.exact else how.backend
         names = backends.fitting(chosen if residuals is None else "torch", model.device)
         if chosen == backends.AUTO and residuals is None:
-            names = [name for name in names if self._worth_trying(name)]
+            # A copy of the weights for each state of the LoRAs costs more than it saves.
+            names = [
+                n for n in names if self._worth_trying(n) and not (model.base and n != "torch")
+            ]
         self._sizes = {name: self._sizes_of(name) for name in names}
         self._batches = {name: self._batches_of(name) for name in names}
         self._turn = names[0]
@@ -215,7 +217,8 @@ class Computer:
         if (name, sizes) not in prepared:
             place = Place(
                 self._model.fingerprint,
-                None if self._how.cache is None else self._how.cache / name,
+                # A sheet of LoRA scales must not leave as many copies of the network on disk.
+                None if self._how.cache is None or self._model.base else self._how.cache / name,
             )
             network = self._family.network(self._model)
             prepared[name, sizes] = backends.denoiser_class(name)(network, place, sizes)

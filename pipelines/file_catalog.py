@@ -22,6 +22,8 @@ ENDING = ".safetensors"
 def find_files(folders: Sequence[Path], models: Sequence[ModelInfo]) -> list[ModelInfo]:
     """Every single file directly below `folders`; its id is its name with its ending.
 
+    LoRAs are left to `pipelines.lora_files`.
+
     Args:
         models: the diffusers folders there, which may give what a file lacks.
     """
@@ -30,7 +32,9 @@ def find_files(folders: Sequence[Path], models: Sequence[ModelInfo]) -> list[Mod
     for file in _files(folders):
         if donors is None:  # read once, and only where there are files
             donors = list(_donors(models))
-        found.append(describe(file, donors, folders))
+        info = describe(file, donors, folders)
+        if info.source != "lora":
+            found.append(info)
     return found
 
 

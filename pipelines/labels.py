@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipelines.controls import control_field
+from pipelines.loras import NONE, lora_field
 from pipelines.samplers import SAMPLERS, SCHEDULES, parse
 from pipelines.types import EVALUATIONS, PROMPT_REPLACE, Axis, Sheet
 
@@ -42,7 +43,11 @@ _SPEAK_FOR_THEMSELVES = ("prompt", PROMPT_REPLACE, "sampler", "schedule", "model
 
 
 def name_of(field: str) -> str:
-    """The short name of a field or a control's field; those of a second control say so."""
+    """The short name of a field, of a control's or of a LoRA's; those of a second one say so."""
+    lora = lora_field(field)
+    if lora is not None:
+        named = "LoRA scale" if lora[1] == "scale" else "LoRA"
+        return named + (f" {lora[0] + 1}" if lora[0] else "")
     found = control_field(field)
     if found is None:
         return NAMES.get(field, field)
@@ -60,6 +65,8 @@ def value_text(field: str, value: Any) -> str:
     control = control_field(field)
     if control is not None and control[1] == "image":
         return str(value)[:8]
+    if value == NONE and lora_field(field) is not None:
+        return "without"
     if isinstance(value, float):
         return f"{value:g}"
     return str(value) or "(empty)"

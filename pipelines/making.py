@@ -14,6 +14,7 @@ from pipelines.computing import Computing
 from pipelines.controls import control_models
 from pipelines.errors import ContactSheetError
 from pipelines.events import CellDone, CellFailed, Event, RunFinished, RunStarted, Stats
+from pipelines.loras import lora_names
 from pipelines.manager import PipelineManager
 from pipelines.maps import Maps
 from pipelines.pace import Paces
@@ -185,13 +186,13 @@ class Maker:
         """Where the picture of a complete Request lies in the store."""
         return request.address(self._context(*_models(request)))
 
-    def _context(self, model: str, controls: tuple[str, ...]) -> str:
+    def _context(self, model: str, controls: tuple[str, ...], loras: tuple[str, ...]) -> str:
         """What decides a picture beside its Request. Looks at every file of the models."""
         from pipelines.engine import VERSION
 
         manager = self.manager
         device = "" if manager.device == "cpu" else manager.device
-        return f"{manager.fingerprint(model, controls)} {VERSION} {device}{self.how.mark}"
+        return f"{manager.fingerprint(model, controls, loras)} {VERSION} {device}{self.how.mark}"
 
     def _record(
         self, run: Run, cell: int, address: str | None, seconds: float, *,
@@ -207,9 +208,9 @@ class Maker:
         run.publish(event)
 
 
-def _models(request: Request) -> tuple[str, tuple[str, ...]]:
-    """The model of a complete Request and its ControlNets."""
-    return request.model, control_models(request)
+def _models(request: Request) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """The model of a complete Request, its ControlNets and its LoRAs."""
+    return request.model, control_models(request), lora_names(request)
 
 
 def _kind(request: Request) -> _Kind:

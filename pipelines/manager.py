@@ -1,8 +1,8 @@
 """PipelineManager: loads models as cached components and hands out thin views on them.
 
-The cache holds components (tokenizer, text encoder, UNet, VAE, ControlNets), keyed by what is in
-their files, so that two models with the same VAE share it. A byte budget is kept by evicting what
-was used longest ago; what is in use is never evicted. Schedulers are not cached: each
+The cache holds components (tokenizer, text encoder, UNet, VAE, ControlNets, LoRAs), keyed by what
+is in their files, so that two models with the same VAE share it. A byte budget is kept by evicting
+what was used longest ago; what is in use is never evicted. Schedulers are not cached: each
 trajectory builds its own from the checkpoint's config, so swapping one loads nothing.
 """
 
@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines import catalog, components, controlnets
+from pipelines import catalog, components, controlnets, lora_files
 from pipelines.catalog import Digests, ModelInfo
 from pipelines.components import ComponentKey, Part
 from pipelines.devices import default_budget, device_dtype, device_memory, resolve_device
-from pipelines.errors import ModelUnavailable, OutOfMemory
+from pipelines.errors import InvalidRequest, ModelUnavailable, OutOfMemory
 from pipelines.families import family_of
-from pipelines.families.base import Family, Model
+from pipelines.families.base import Family, LoadedLoRA, Model
 from pipelines.families.supports import Configs, Sizes, Supports
 
 log = logging.getLogger(__name__)
@@ -109,6 +109,28 @@ class PipelineManager:
         controlnets.check_fits(info, model, family, configs, self.folders)
         return info
 
+    def loras(self, model: str | None = None) -> list[ModelInfo]:
+        """All LoRAs found, also those that cannot be used; or those that fit a model.
+
+        Raises: UnknownName, ModelUnavailable: if there is no such model.
+        """
+        found = lora_files.find(self.folders)
+        if model is None:
+            return found
+        fits = self.locate(model), self.family(model), self.configs(model)
+        return [one for one in found if lora_files.misfit(one, *fits) is None]
+
+    def locate_lora(self, name: str, model: str) -> ModelInfo:
+        """A LoRA that fits a model. Raises: UnknownName, ModelUnavailable, InvalidRequest."""
+        info = lora_files.locate(name, self.folders)
+        why = lora_files.misfit(info, self.locate(model), self.family(model), self.configs(model))
+        if why is not None:
+            fit = ", ".join(other.id for other in self.loras(model))
+            raise InvalidRequest(
+                f"LoRA {name!r} does not fit {model!r}: {why}; these here fit: {fit or 'none'}"
+            )
+        return info
+
     def sizes(self, name: str) -> Sizes:
         """Picture sizes a model takes, from its configs alone."""
         return self.supports(name).sizes
@@ -134,11 +156,14 @@ class PipelineManager:
         """The checkpoint's own scheduler config."""
         return catalog.scheduler_of(self.locate(name))
 
-    def fingerprint(self, name: str, controls: Sequence[str] = ()) -> str:
+    def fingerprint(
+        self, name: str, controls: Sequence[str] = (), loras: Sequence[str] = ()
+    ) -> str:
         """Hash of all that decides the model's pixels: classes, configs, weights, scheduler.
 
         Args:
             controls: ControlNets that steer it.
+            loras: LoRAs that change it.
         """
         info = self.locate(name)
         family = family_of(info.pipeline)
@@ -151,6 +176,7 @@ class PipelineManager:
         else:
             digests.append(json.dumps(info.single.configs["scheduler"], sort_keys=True))
         digests += [self._control_part(one).key.source for one in controls]
+        digests += [self._lora_part(one).key.source for one in loras]
         return _join(digests)
 
     @property
@@ -170,11 +196,14 @@ class PipelineManager:
             return sum(entry.bytes for entry in self._cache.values())
 
     @contextmanager
-    def use(self, name: str, controls: Sequence[str] = ()) -> Iterator[Model]:
+    def use(
+        self, name: str, controls: Sequence[str] = (), loras: Sequence[str] = ()
+    ) -> Iterator[Model]:
         """A loaded model; its components stay until the block ends.
 
         Args:
             controls: ControlNets to load with it.
+            loras: LoRAs to load with it; its weights stay as they are.
         Raises: UnknownName, ModelUnavailable, OutOfMemory: parts that were loaded before one
             failed stay cached, idle.
         """
@@ -183,14 +212,21 @@ class PipelineManager:
         family = family_of(info.pipeline)
         with self._lock:
             own = self._parts(info, family)
-            parts = [*own, *(self._control_part(one) for one in controls)]
+            lora_parts = [self._lora_part(one) for one in loras]
+            parts = [*own, *(self._control_part(one) for one in controls), *lora_parts]
             held = self._hold(info.id, parts, started)
         loaded = [entry.component for entry in held]
         try:
             yield Model(
                 id=info.id,
                 components={part.name: one for part, one in zip(own, loaded, strict=False)},
-                controlnets=dict(zip(controls, loaded[len(own) :], strict=True)),
+                controlnets=dict(zip(controls, loaded[len(own) :], strict=False)),
+                loras={
+                    lora: LoadedLoRA(part.folder, part.key.source, tensors)
+                    for lora, part, tensors in zip(
+                        loras, lora_parts, loaded[len(parts) - len(loras) :], strict=True
+                    )
+                },
                 scheduler_config=self.scheduler_config(name),
                 fingerprint=self.fingerprint(name),
                 device=self.device,
@@ -238,6 +274,13 @@ class PipelineManager:
     def _control_part(self, name: str) -> Part:
         info = controlnets.locate(name, self.folders)
         return self._part(f"controlnet {info.id}", "diffusers", info.pipeline, info.path)
+
+    def _lora_part(self, name: str) -> Part:
+        info = lora_files.locate(name, self.folders)
+        key = ComponentKey(self._digests.file(info.path), None, components.LORA)
+        return Part(
+            f"LoRA {info.id}", "", components.LORA, info.path, key, catalog.stored_bytes(info.path)
+        )
 
     def _part(self, name: str, library: str, cls: str, folder: Path) -> Part:
         dtype = device_dtype(self.device)

@@ -22,7 +22,9 @@ COMMON = "parameters"
 
 def settings_text(request: Request) -> str:
     """The settings in the grammar that AUTOMATIC1111's web UI writes and many tools read."""
-    lines = [request.prompt]
+    # Where that web UI, and what reads its grammar, keeps LoRAs.
+    loras = "".join(f" <lora:{one}>" for one in request.loras)
+    lines = [f"{request.prompt}{loras}".strip() if loras else request.prompt]
     if request.negative_prompt:
         lines.append(f"Negative prompt: {request.negative_prompt}")
     facts: dict[str, Any] = {

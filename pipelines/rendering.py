@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,10 @@ from pipelines.events import CellDone, CellFailed, CellPreview, CellProgress, Ev
 from pipelines.families import weighted
 from pipelines.families.base import Family, Model, build_scheduler
 from pipelines.families.controls import controls_of
+from pipelines.grouping import Addons, States, group, numbers, only, together
 from pipelines.guidance import Guidance, GuidedTrajectory
+from pipelines.lora_weights import applied
+from pipelines.loras import State, lora_names
 from pipelines.manager import PipelineManager
 from pipelines.pace import USUAL, Paces
 from pipelines.previews import PreviewClock
@@ -69,58 +72,57 @@ class Job:
 
 def render(job: Job, manager: PipelineManager, tally: engine.Tally) -> None:
     """Make every cell that is not there yet; each ends in CellDone or CellFailed unless stopped."""
-    for model_id, sizes in group(job).items():
-        _render_model(job, model_id, sizes, manager, tally)
+    for model_id, states in group(job.cells, job.skip).items():
+        _render_model(job, model_id, states, manager, tally)
 
 
 def _render_model(
-    job: Job,
-    model_id: str,
-    sizes: Mapping[tuple[int, int], Sequence[int]],
-    manager: PipelineManager,
-    tally: engine.Tally,
+    job: Job, model_id: str, states: States, manager: PipelineManager, tally: engine.Tally
 ) -> None:
-    """Make the cells of one model, by size. If its ControlNets do not fit in memory together, or
-    one of them is broken, cells of different ControlNets are made one after another."""
-    cells = [cell for of_size in sizes.values() for cell in of_size]
-    by_controls: dict[tuple[str, ...], list[int]] = {}
+    """Make the cells of one model, by what LoRAs do to its weights, then by size. If its
+    ControlNets and LoRAs do not fit in memory together, or one of them is broken, cells with
+    different ones are made one after another."""
+    cells = numbers(states)
+    by_addons: dict[Addons, list[int]] = {}
     for cell in cells:
-        by_controls.setdefault(control_models(job.cells[cell]), []).append(cell)
+        request = job.cells[cell]
+        by_addons.setdefault((control_models(request), lora_names(request)), []).append(cell)
     if job.stop():
         return
     loaded = False
     try:
-        with manager.use(model_id, list(dict.fromkeys(chain(*by_controls)))) as model:
+        with manager.use(model_id, *together(by_addons)) as model:
             loaded = True
             family = manager.family(model_id)
-            for of_size in sizes.values():
+            for state, sizes in states.items():
                 if not job.stop():
-                    _render_group(job, of_size, family, model, manager, tally)
+                    _render_state(job, state, sizes, family, model, manager, tally)
     except ContactSheetError as error:
-        if len(by_controls) > 1 and not loaded:
-            for some in by_controls.values():
-                _render_model(job, model_id, _only(some, sizes), manager, tally)
+        if len(by_addons) > 1 and not loaded:
+            for some in by_addons.values():
+                _render_model(job, model_id, only(some, states), manager, tally)
             return
         for cell in cells:
             job.publish(CellFailed(job.run, cell, job.cells[cell], str(error)))
 
 
-def _only(
-    some: Collection[int], sizes: Mapping[tuple[int, int], Sequence[int]]
-) -> dict[tuple[int, int], list[int]]:
-    """Some of the cells, by size."""
-    found = {size: [cell for cell in of_size if cell in some] for size, of_size in sizes.items()}
-    return {size: cells for size, cells in found.items() if cells}
-
-
-def group(job: Job) -> dict[str, dict[tuple[int, int], list[int]]]:
-    """Cells by model, then by size: each model is loaded once, equal sizes share batches."""
-    groups: dict[str, dict[tuple[int, int], list[int]]] = {}
-    for cell, request in enumerate(job.cells):
-        if cell not in job.skip:
-            size = (request.width or 0, request.height or 0)
-            groups.setdefault(request.model, {}).setdefault(size, []).append(cell)
-    return groups
+def _render_state(
+    job: Job, state: State, sizes: Mapping[tuple[int, int], Sequence[int]],
+    family: Family, model: Model, manager: PipelineManager, tally: engine.Tally,
+) -> None:  # fmt: skip
+    """Make the cells that have the same LoRAs, while these are in the model's weights."""
+    changed = False
+    try:
+        with applied(model, family, state) as with_loras:
+            changed = True
+            for of_size in sizes.values():
+                if not job.stop():
+                    _render_group(job, of_size, family, with_loras, manager, tally)
+    except ContactSheetError as error:
+        if changed:
+            raise
+        for cell in chain(*sizes.values()):
+            job.publish(CellFailed(job.run, cell, job.cells[cell], str(error)))
 
 
 def _render_group(

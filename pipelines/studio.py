@@ -27,6 +27,7 @@ from pipelines.errors import Cancelled, ContactSheetError, InvalidRequest
 from pipelines.events import CellDone, CellFailed, Event, RunFinished, Stats
 from pipelines.families.base import build_scheduler
 from pipelines.families.supports import Supports
+from pipelines.loras import LoRA
 from pipelines.making import Maker, Plan
 from pipelines.manager import PipelineManager
 from pipelines.maps import Maps, check_preprocessor
@@ -97,6 +98,10 @@ class Studio:
         """All ControlNets found, also those that cannot be used; or those that fit a model."""
         return self.manager.controlnets(model)
 
+    def loras(self, model: str | None = None) -> list[ModelInfo]:
+        """All LoRAs found, also those that cannot be used; or those that fit a model."""
+        return self.manager.loras(model)
+
     def add_picture(self, picture: Image | bytes | str | Path) -> str:
         """Keep a picture for controls; its hash, which is a Control's `image`.
 
@@ -159,6 +164,7 @@ class Studio:
             width=request.width or native[0],
             height=request.height or native[1],
             controls=[self._resolve_control(one, request.model) for one in request.controls],
+            loras=[self._resolve_lora(one, request.model) for one in request.loras],
         )
         assert complete.width and complete.height, "just filled in"
         supports.sizes.check(complete.width, complete.height)
@@ -175,6 +181,11 @@ class Studio:
         name = control.model or controlnets.choose(control.preprocessor, model, fit)
         info = self.manager.locate_control(name, model)
         return control.replace(model=info.path.as_posix() if "/" in name else name)
+
+    def _resolve_lora(self, lora: LoRA, model: str) -> LoRA:
+        info = self.manager.locate_lora(lora.name, model)
+        name = info.path.as_posix() if "/" in lora.name else lora.name
+        return LoRA(name=name, scale=lora.scale)
 
     def plan(self, sheet: Sheet) -> Plan:
         """What a sheet would cost, without making anything.

@@ -20,15 +20,16 @@ from pydantic import (
     model_validator,
 )
 
-from pipelines import samplers
+from pipelines import loras, samplers
 from pipelines.controls import CONTROL_FIELDS, Control, changed, control_field
 from pipelines.errors import InvalidRequest, UnknownName
 from pipelines.frozen import PROMPT_MAX, Fraction, Frozen, Number
+from pipelines.loras import LORA_FIELDS, LoRA, lora_field
 
 SEED_MAX = 2**32 - 1
 
 
-_LATER: Mapping[str, Any] = {"distilled_guidance": None, "controls": ()}
+_LATER: Mapping[str, Any] = {"distilled_guidance": None, "controls": (), "loras": ()}
 """Fields that came after the first pictures were stored: JSON leaves them out at these values, so
 that what was stored is still found."""
 
@@ -82,6 +83,11 @@ class Request(Frozen):
     )  # fmt: skip
     controls: tuple[Control, ...] = Field(
         (), max_length=8, description="it must be a list of at most 8 controls"
+    )
+    loras: tuple[LoRA, ...] = Field(
+        (),
+        max_length=loras.MOST,
+        description=f"it must be a list of at most {loras.MOST} LoRAs",
     )
 
     @model_validator(mode="before")
@@ -164,9 +170,9 @@ PSEUDO_FIELDS = (PROMPT_REPLACE, EVALUATIONS)
 
 def check_field(field: str) -> None:
     """Raises: UnknownName: if that cannot be an axis."""
-    known = [name for name in Request.model_fields if name != "controls"]
-    known += [*PSEUDO_FIELDS, *CONTROL_FIELDS]
-    if field not in known and control_field(field) is None:
+    known = [name for name in Request.model_fields if name not in ("controls", "loras")]
+    known += [*PSEUDO_FIELDS, *CONTROL_FIELDS, *LORA_FIELDS]
+    if field not in known and control_field(field) is None and lora_field(field) is None:
         raise UnknownName.of("axis", field, known, f"known: {', '.join(known)}")
 
 
@@ -254,7 +260,8 @@ class Sheet(Frozen):
             if EVALUATIONS in changes:
                 sampler, _ = samplers.parse(str(changes.get("sampler", self.base.sampler)))
                 changes["steps"] = samplers.steps_within(sampler, changes.pop(EVALUATIONS))
-            cells.append(self.base.replace(**changed(self.base.controls, changes)))
+            changes = loras.changed(self.base.loras, changed(self.base.controls, changes))
+            cells.append(self.base.replace(**changes))
         return cells
 
     def _schedule_of(self, sampler: str) -> str:

@@ -103,11 +103,13 @@ def test_any_texts_can_be_quoted(texts) -> None:
 
 
 def test_every_field_of_a_request_can_be_an_axis() -> None:
-    for field in {*Request.model_fields} - {"controls"}:
+    for field in {*Request.model_fields} - {"controls", "loras"}:
         assert value_type(field) in (str, int, float)
     for field in Control.model_fields:
         assert value_type(f"control_{field}") is value_type(f"control8_{field}")
         assert value_type(f"control_{field}") in (str, float)
+    assert (value_type("lora"), value_type("lora8")) == (str, str)
+    assert (value_type("lora_scale"), value_type("lora2_scale")) == (float, float)
 
 
 def test_cells_are_the_product_last_axis_fastest() -> None:

@@ -243,6 +243,7 @@ CHANGED = {
     "width": 64,
     "height": 64,
     "controls": (Control(image="0" * 32),),
+    "loras": ("ink:0.5",),
 }
 
 

@@ -43,6 +43,14 @@ def sampler_choices(supports: Supports | None) -> list[tuple[str, str]]:
     return [(SAMPLERS[id].label, id) for id in ids]
 
 
+def lora_choices(studio: Studio, model: str | None = None) -> list[str]:
+    """Ids of the LoRAs that fit a model; without one of all, which needs no torch."""
+    try:
+        return [info.id for info in studio.loras(model) if info.problem is None]
+    except ContactSheetError:
+        return []
+
+
 def schedule_choices(sampler: str) -> list[tuple[str, str]]:
     """Label and id of every schedule that a sampler has."""
     return [(schedule_name(id), id) for id in SAMPLERS[sampler].schedules]

@@ -20,6 +20,7 @@ from ui.menus import (
     OWN_SIZE,
     fitting_schedule,
     guidance_info,
+    lora_choices,
     model_choices,
     preset_of,
     sampler_choices,
@@ -99,6 +100,7 @@ class SettingsForm:
         self._add_size(preset)
         self._add_seed()
         self._add_guidance()
+        self._add_loras()
         for name, visible in shown_parts(supports).items():
             self.parts[name].visible = visible
         self._react()
@@ -186,6 +188,17 @@ class SettingsForm:
                     default, label=label, info=info, min_width=80, step=0.05
                 )
 
+    def _add_loras(self) -> None:
+        with gr.Accordion("LoRAs", open=False):
+            self.parts["loras"] = gr.Dropdown(
+                lora_choices(self._studio),
+                value=[],
+                multiselect=True,
+                allow_custom_value=True,
+                label="LoRAs",
+                info="Type name:0.8 for another scale than 1 (-4 to 4)",
+            )
+
     def _react(self) -> None:
         """Wire the settings that depend on each other."""
         quiet: dict[str, Any] = {
@@ -234,6 +247,7 @@ class SettingsForm:
             given |= {"width": width, "height": height}
         elif given["width"] is None or given["height"] is None:
             raise InvalidRequest("a custom size needs both a width and a height, in pixels")
+        given["loras"] = given["loras"] or ()
         if given["seed_mode"] == RANDOM:
             given["seed"] = random_seed(count)
         return Request(**{k: v for k, v in given.items() if k in Request.model_fields}), count
@@ -243,6 +257,7 @@ class SettingsForm:
         supports = supports_of(self._studio, request.model)
         preset = preset_of(request.model, supports)
         values = {name: getattr(request, name) for name in Request.model_fields}
+        values["loras"] = [lora.text for lora in request.loras]
         updates: Update = {self[name]: values[name] for name in values if name in self.parts}
         for name, visible in shown_parts(supports).items():
             updates[self[name]] = type(self[name])(values[name], visible=visible)
@@ -283,6 +298,12 @@ class SettingsForm:
             self["sampler"]: gr.Dropdown(sampler_choices(supports), value=start.sampler),
             self["schedule"]: gr.Dropdown(schedule_choices(start.sampler), value=start.schedule),
             self["steps"]: start.steps,
+            self["loras"]: gr.Dropdown(
+                lora_choices(self._studio, model),
+                value=[],
+                multiselect=True,
+                allow_custom_value=True,
+            ),
             self["guidance_scale"]: gr.Number(start.guidance_scale, info=guidance_info(supports)),
             **self._sizes(preset, *(preset.sizes[0] if preset.sizes else (None, None))),
         }

@@ -15,13 +15,13 @@ def model_row(studio: Studio, info: ModelInfo, full: bool) -> dict[str, Any]:
     Args:
         full: with the lists that are too long for a terminal.
     """
-    supports = None if info.problem or info.kind == "controlnet" else studio.supports(info.id)
+    supports = None if info.problem or info.kind != "model" else studio.supports(info.id)
     row: dict[str, Any] = {
         "id": info.id,
         "title": model_preset(info.id).title,
         "family": info.family,
         "source": info.source,
-        "kind": "controlnet" if info.kind == "controlnet" else supports and supports.kind,
+        "kind": info.kind if info.kind != "model" else supports and supports.kind,
         "size": supports and "x".join(map(str, supports.sizes.native)),
         "guidance": supports and supports.guidance.replace("_", " "),
         "negative_prompt": supports and supports.negative_prompt,

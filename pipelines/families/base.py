@@ -10,6 +10,8 @@ from pipelines import samplers
 from pipelines.families.supports import Configs, Sizes, Supports
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor, nn
 
     from pipelines.guidance import Row
@@ -26,6 +28,8 @@ class Model:
         fingerprint: hash of all weights and configs.
         configs: as in the folder, by component, with `scheduler` and `model_index`.
         controlnets: loaded ones, by the names they were asked for.
+        loras: loaded ones, by the names they were asked for; `lora_weights` applies them.
+        base: the fingerprint without the LoRAs that are in the weights; "" where none are.
         prepared: what backends made of the denoiser, by their own keys; goes when it goes.
     """
 
@@ -38,6 +42,21 @@ class Model:
     configs: Configs = field(default_factory=dict)
     prepared: MutableMapping[Any, Any] = field(default_factory=dict)
     controlnets: Mapping[str, Any] = field(default_factory=dict)
+    loras: Mapping[str, LoadedLoRA] = field(default_factory=dict)
+    base: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedLoRA:
+    """A LoRA's file in memory.
+
+    Attributes:
+        source: digest of the file.
+    """
+
+    file: Path
+    source: str
+    tensors: Mapping[str, Tensor]
 
 
 class Family(Protocol):

@@ -135,3 +135,13 @@ def test_a_form_kept_by_a_browser_is_checked(
     if kept == {"steps": 0}:
         assert form.restore({**fields, **kept}) == {}
     assert form.restore({**fields, "prompt": "kept"})[form["prompt"]] == "kept"
+
+
+def test_loras_go_through_the_form(form: SettingsForm, fields: dict[str, Any]) -> None:
+    request, _ = form.read({**fields, "loras": ["ink", "oil:0.5"]})
+    assert [(one.name, one.scale) for one in request.loras] == [("ink", 1.0), ("oil", 0.5)]
+    assert form.fill(request)[form["loras"]] == ["ink", "oil:0.5"]
+    with pytest.raises(ContactSheetError, match=r"LoRA scale is '5'; .* -4 to 4"):
+        form.read({**fields, "loras": ["ink:5"]})
+    kept = form.restore({**fields, "loras": ["ink:0.5"]})
+    assert kept[form["loras"]] == ["ink:0.5"]

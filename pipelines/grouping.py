@@ -1,0 +1,53 @@
+"""Which cells of a run are made together: by model, by LoRAs, by size. Nothing is loaded here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
+
+from pipelines.loras import State, lora_state
+from pipelines.types import Request
+
+Size = tuple[int, int]
+States = Mapping[State, Mapping[Size, Sequence[int]]]
+"""Cells of one model by the LoRAs in its weights, then by size."""
+
+Addons = tuple[tuple[str, ...], tuple[str, ...]]
+"""The ControlNets and the LoRAs that a cell needs."""
+
+
+def group(cells: Sequence[Request], skip: Collection[int] = ()) -> dict[str, States]:
+    """Cells by model, then by LoRAs, then by size, those in `skip` left out.
+
+    Each model is loaded once, its weights are changed once a state, equal sizes share batches.
+    """
+    groups: dict[str, dict[State, dict[Size, list[int]]]] = {}
+    for cell, request in enumerate(cells):
+        if cell not in skip:
+            size = (request.width or 0, request.height or 0)
+            of_model = groups.setdefault(request.model, {})
+            of_state = of_model.setdefault(lora_state(request), {})
+            of_state.setdefault(size, []).append(cell)
+    return dict(groups)
+
+
+def numbers(states: States) -> list[int]:
+    """All cells, in the order in which they are made."""
+    return [cell for sizes in states.values() for cell in chain(*sizes.values())]
+
+
+def only(some: Collection[int], states: States) -> States:
+    """Some of the cells, grouped as before."""
+    found: dict[State, dict[Size, list[int]]] = {}
+    for state, sizes in states.items():
+        for size, cells in sizes.items():
+            kept = [cell for cell in cells if cell in some]
+            if kept:
+                found.setdefault(state, {})[size] = kept
+    return found
+
+
+def together(addons: Iterable[Addons]) -> Addons:
+    """All ControlNets and all LoRAs of several cells, each once."""
+    controls, loras = zip(*addons, strict=True)
+    return tuple(dict.fromkeys(chain(*controls))), tuple(dict.fromkeys(chain(*loras)))

@@ -1,0 +1,95 @@
+"""Finds LoRAs on disk and says which of them fit a model, before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.catalog import PICKLES, ModelInfo, check_path, is_file, read_header, weight_shapes
+from pipelines.errors import ContactSheetError, ModelUnavailable, UnknownName
+
+if TYPE_CHECKING:
+    from pipelines.families.base import Family
+    from pipelines.families.supports import Configs
+
+WEIGHTS = "pytorch_lora_weights.safetensors"
+"""The file in a LoRA's folder, as diffusers' `save_lora_weights` names it."""
+
+_HALVES = (".lora_down.weight", ".lora.down.weight", "_lora.down.weight", ".lora_A.weight")
+"""How the names of the narrowing halves end, in kohya's, diffusers' and peft's files."""
+_WHERE = "python app.py models lists them"
+
+
+def find(folders: Sequence[Path]) -> list[ModelInfo]:
+    """Every LoRA directly below `folders`, by id; the first of equal ids wins.
+
+    One is a folder with `pytorch_lora_weights.safetensors`, or a single file; the id is the
+    folder's name, or the file's without its ending.
+    """
+    found: dict[str, ModelInfo] = {}
+    for folder in folders:
+        files = [*sorted(folder.glob(f"*/{WEIGHTS}")), *sorted(folder.glob("*.safetensors"))]
+        for file in files:
+            info = _describe(file)
+            if info is not None:
+                found.setdefault(info.id, info)
+    return [found[id] for id in sorted(found)]
+
+
+def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
+    """The LoRA of this id, or at this path; `path` is the safetensors file itself.
+
+    Raises:
+        UnknownName: if there is none, with the closest id.
+        ModelUnavailable: if it is a pickle or broken.
+    """
+    path = Path(name)
+    if path.suffix.lower() in PICKLES:
+        check_path(path)  # says why not
+    infos = {info.id: info for info in find(folders)}
+    info = infos.get(name)
+    if info is None:
+        for file in (path / WEIGHTS, path):
+            info = _describe(file) if info is None and is_file(file) else info
+    if info is None:
+        raise UnknownName.of("LoRA", name, infos, _WHERE)
+    if info.problem:
+        raise ModelUnavailable(info.problem)
+    return info
+
+
+def misfit(lora: ModelInfo, model: ModelInfo, family: Family, configs: Configs) -> str | None:
+    """Why a LoRA cannot change a model, as the end of a sentence; None if it can.
+
+    Names and shapes are compared, from the files' headers.
+    """
+    if lora.problem:
+        return lora.problem
+    from pipelines.lora_weights import file_misfit
+
+    parts = [name for name in family.components if (model.path / name).is_dir()]
+    try:
+        shapes = {name: weight_shapes(model.path, name) for name in parts}
+        return file_misfit(lora.path, family.id, configs, shapes)
+    except ModelUnavailable as error:
+        return str(error)
+
+
+def _describe(file: Path) -> ModelInfo | None:
+    """What is known of a file; None if it is no LoRA's."""
+    id = file.parent.name if file.name == WEIGHTS else file.stem
+    size, problem = 0, None
+    try:
+        size = file.stat().st_size
+        halves = [name for name in read_header(file) if name.endswith(_HALVES)]
+        if not halves and file.name != WEIGHTS:
+            return None
+        problem = None if halves else f"{file} has no LoRA's tensors"
+    except OSError as error:
+        problem = f"{file} cannot be read: {error.strerror}"
+    except ContactSheetError as error:
+        if file.name != WEIGHTS:
+            return None  # nobody knows what it would have been
+        problem = str(error)
+    return ModelInfo(id, file, "", "", size, problem, "lora")
