@@ -244,7 +244,9 @@ def list_models(models: Models = None, as_json: AsJson = False) -> None:
     """List the models, ControlNets and LoRAs that are here."""
     with bad_input_ends_here():
         door = studio(models)
-        found = [*door.models(), *door.controlnets(), *door.loras()]
+        # A LoRA in a single file is no model, and stands among the LoRAs.
+        known = [info for info in door.models() if info.source != "lora"]
+        found = [*known, *door.controlnets(), *door.loras()]
         rows = [model_row(door, info, as_json) for info in found]
     show(rows, as_json)
 

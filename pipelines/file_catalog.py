@@ -22,8 +22,6 @@ ENDING = ".safetensors"
 def find_files(folders: Sequence[Path], models: Sequence[ModelInfo]) -> list[ModelInfo]:
     """Every single file directly below `folders`; its id is its name with its ending.
 
-    LoRAs are left to `pipelines.lora_files`.
-
     Args:
         models: the diffusers folders there, which may give what a file lacks.
     """
@@ -32,9 +30,7 @@ def find_files(folders: Sequence[Path], models: Sequence[ModelInfo]) -> list[Mod
     for file in _files(folders):
         if donors is None:  # read once, and only where there are files
             donors = list(_donors(models))
-        info = describe(file, donors, folders)
-        if info.source != "lora":
-            found.append(info)
+        found.append(describe(file, donors, folders))
     return found
 
 
