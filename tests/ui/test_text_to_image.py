@@ -13,7 +13,7 @@ from presets import model_preset
 from tests.ui import pages
 from tests.ui.conftest import Site
 
-SLOW = 500
+SLOW = 1000
 """Steps of a run that lasts long enough to be interrupted."""
 
 
