@@ -13,7 +13,7 @@ from presets import model_preset
 from tests.ui import pages
 from tests.ui.conftest import Site
 
-SLOW = 1000
+SLOW = 500
 """Steps of a run that lasts long enough to be interrupted."""
 
 
@@ -185,7 +185,7 @@ def test_recent_runs_come_back(page: Page, site: Site) -> None:
 
 
 def test_a_second_page_waits_its_turn(page: Page, browser: Browser, site: Site) -> None:
-    pages.fill(page, Prompt="long", Steps=SLOW)
+    pages.fill(page, Prompt="long", Steps=1000)
     pages.generate(page)
     pages.wait_status(page, "running")
     context = browser.new_context()
