@@ -341,8 +341,15 @@ def main() -> None:
     parser = common.stage_parser(__doc__, Config.minutes)
     parser.add_argument("--concepts", type=int, default=Config.concepts, help="only the first N")
     parser.add_argument("--start", default="", help="a model folder whose weights are taken on")
+    parser.add_argument("--rate-share", type=float, default=1.0, help="of the usual rates")
     args = parser.parse_args()
-    config = Config(minutes=args.minutes, concepts=args.concepts, start=args.start)
+    config = Config(
+        minutes=args.minutes,
+        concepts=args.concepts,
+        start=args.start,
+        matrix_rate=Config.matrix_rate * args.rate_share,
+        rate=Config.rate * args.rate_share,
+    )
     train(config, args.cache, args.resume)
 
 
