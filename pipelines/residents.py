@@ -73,7 +73,7 @@ class Residents:
 
     Args:
         budget: bytes they may take together.
-        emptied: called after an eviction, to hand memory back to the device.
+        emptied: called after evictions, to hand memory back.
     """
 
     def __init__(self, budget: Callable[[], int], emptied: Callable[[], None]) -> None:
@@ -141,7 +141,10 @@ class Residents:
     def free_idle(self) -> list[str]:
         """Evict all that is not in use; the names of it."""
         with self.lock:
-            return [self._evict(key) for key in self._idle(())]
+            evicted = [self._evict(key) for key in self._idle(())]
+            if evicted:
+                self._emptied()
+            return evicted
 
     def _hold(self, parts: Sequence[Part], device: str, stop: Callable[[], bool]) -> Held:
         # All parts of this model count as in use, loaded or not.
@@ -206,6 +209,8 @@ class Residents:
         evicted = []
         while self.bytes + size > self._budget() and idle:
             evicted.append(self._evict(idle.pop(0)))
+        if evicted:
+            self._emptied()
         return evicted
 
     def _idle(self, keep: Collection[ComponentKey]) -> list[ComponentKey]:
@@ -220,7 +225,6 @@ class Residents:
     def _evict(self, key: ComponentKey) -> str:
         name = self._entries.pop(key).name
         self._look()
-        self._emptied()
         return name
 
     def _look(self) -> None:
