@@ -39,7 +39,7 @@ def add_memory_line(studio: Studio) -> None:
         studio.manager.free_idle()
         return line()
 
-    with gr.Row(elem_id="memory", elem_classes="cs-tab"):
+    with gr.Row(elem_id="memory"):
         text = gr.HTML(line)
         button = gr.Button("Free memory", size="sm", scale=0, min_width=120)
     gr.Timer(EVERY_SECONDS).tick(line, None, text, **DIRECT)
