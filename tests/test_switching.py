@@ -29,7 +29,7 @@ AHEAD = 8
 
 @pytest.fixture(scope="module")
 def five(tmp_path_factory):
-    """Five models of about 8 MB, so that a leak of them would be seen in the process's memory."""
+    """Five models of about 16 MB, so that a leak of them would be seen in the process's memory."""
     folder = tmp_path_factory.mktemp("five")
     for seed, name in enumerate(NAMES):
         pipe = sd(seed=seed)
