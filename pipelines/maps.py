@@ -6,11 +6,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pipelines.controls import NONE, Control
-from pipelines.errors import InvalidRequest, ModelUnavailable, UnknownName
+from pipelines.controls import Control
+from pipelines.errors import ModelUnavailable, UnknownName
 from pipelines.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -41,36 +40,10 @@ class Preprocessors(Protocol):
 
 
 def preprocessors() -> Preprocessors:
-    """The registry of preprocessors; where it is not installed, "none" alone."""
-    if find_spec("pipelines.preprocessors") is None:
-        return _NoneAlone()
+    """The registry of preprocessors."""
     registry: Any = import_module("pipelines.preprocessors")
     found: Preprocessors = registry
     return found
-
-
-class _NoneAlone:
-    """The picture is the map."""
-
-    def names(self) -> list[str]:
-        return [NONE]
-
-    def problem(self, name: str) -> str | None:
-        return None
-
-    def check_parameters(self, name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        if parameters:
-            raise InvalidRequest(
-                f"preprocessor {name!r} takes no {min(parameters)!r}; leave it out"
-            )
-        return {}
-
-    def run(
-        self, name: str, image: Image, parameters: Mapping[str, Any], size: tuple[int, int]
-    ) -> Image:
-        from PIL import Image as Pillow
-
-        return image if image.size == size else image.resize(size, Pillow.Resampling.LANCZOS)
 
 
 def check_preprocessor(control: Control) -> Control:

@@ -43,12 +43,15 @@ def add_endpoints(studio: Studio) -> None:
         width: int | None = None,
         height: int | None = None,
         count: int = 1,
+        loras: list[str] | None = None,
     ) -> tuple[list[dict[str, Any]], str]:
         """Make pictures: their PNG files, and their settings as a JSON list.
 
-        What is left out, or None, is what suits the model best.
+        What is left out, or None, is what suits the model best. `loras` is a list such as
+        `["NAME", "NAME:0.8"]`.
         """
         fields = {name: value for name, value in locals().items() if name in _DEFAULT}
+        fields["loras"] = loras or ()
         with shown():
             request = base(model, fields)
             return await _sheet(Sheet.seeds(request, picture_count(count)))

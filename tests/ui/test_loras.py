@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
 import pytest
 import torch
+from gradio_client import Client
+from PIL import Image
 from playwright.sync_api import Browser, expect
 
 from pipelines import Request, Studio
@@ -60,3 +63,16 @@ def test_a_lora_is_chosen_and_another_typed_with_its_scale(browser: Browser, sit
     box.click()
     expect(options).to_have_text([re.compile("xl-one"), re.compile("xl-two")])
     context.close()
+
+
+def test_a_program_names_loras(site: Site) -> None:
+    files, settings = Client(site.url, verbose=False).predict(
+        prompt="a red apple", sampler="euler", steps=3, seed=5, model="tiny",
+        loras=["tiny-one", "tiny-two:-0.5"], api_name="/generate",
+    )  # fmt: skip
+    made = Request(**json.loads(settings)[0])
+    assert [lora.text for lora in made.loras] == ["tiny-one", "tiny-two:-0.5"]
+    with Image.open(files[0]) as image:
+        shown = image.convert("RGB")
+    assert same(shown, site.studio.image(made))
+    assert not same(shown, site.studio.image(made.replace(loras=())), tolerance=8)
