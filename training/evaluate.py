@@ -23,7 +23,7 @@ Every asked drawing was trained on: the figures measure recall, not invention.
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -103,52 +103,51 @@ def guidance_table(
     return rows
 
 
-def evaluate(model: Path, cache: Path, count: int, steps: int) -> dict[str, Any]:
-    """All figures, by name."""
-    begun = time.monotonic()
+def evaluate(model: Path, cache: Path, count: int, steps: int) -> Iterator[dict[str, Any]]:
+    """All figures by name, a few at a time as they are found."""
     drawings = load_drawings(cache)
     concepts = load_concepts(drawings.names)
     classifier, own = load_classifier(cache)
     pipeline = StableDiffusionPipeline.from_pretrained(model, use_safetensors=True)
     _, held_out = split_rows(drawings)
-    asks = make_asks(concepts, count)
-    ceiling = judge(reconstruct(pipeline.vae, truth(asks, concepts, drawings)), asks, classifier)
-    pictures = generate(pipeline, [a.caption for a in asks], 0, steps, GUIDANCE, batch=20)
-    found = judge(as_array(pictures), asks, classifier)
-    words = unseen_words(concepts)
-    drawn = generate(pipeline, [a.caption for a in words], 0, steps, GUIDANCE, batch=20)
-    unseen = judge(as_array(drawn), words, classifier)
-    named = np.asarray([ask.background != "white" for ask in asks])
-    return {
+
+    def draw(captions: Sequence[str]) -> NDArray[np.float32]:
+        return as_array(generate(pipeline, captions, 0, steps, GUIDANCE, batch=20))
+
+    yield {
         "vae_psnr_db": round(psnr_on_white(pipeline.vae, drawings, held_out), 2),
         "vae_held_out_drawings": len(held_out),
         "flat_error": round(flat_error(pipeline.vae), 2),
+    }
+    words = unseen_words(concepts)
+    unseen = judge(draw([ask.caption for ask in words]), words, classifier)
+    yield {"unseen_words": len(words), "unseen_words_top5": share(unseen.rank < 5)}
+    yield evaluate_scenes(draw, lambda pixels: reconstruct(pipeline.vae, pixels), cache)
+    asks = make_asks(concepts, count)
+    found = judge(draw([ask.caption for ask in asks]), asks, classifier)
+    named = np.asarray([ask.background != "white" for ask in asks])
+    yield {
         "captions": len(asks),
         "concepts": len(concepts),
+        "steps": steps,
+        "guidance": GUIDANCE,
         "background_right": share(found.background),
         "background_right_named": share(found.background[named]),
         "style_right": share(found.style),
         "concept_top1": share(found.rank < 1),
         "concept_top5": share(found.rank < 5),
-        "unseen_words": len(words),
-        "unseen_words_top5": share(unseen.rank < 5),
+    }
+    ceiling = judge(reconstruct(pipeline.vae, truth(asks, concepts, drawings)), asks, classifier)
+    yield {
         "classifier_concept": round(own["concept"], 3),
         "classifier_style": round(own["style"], 3),
         "ceiling_top1": share(ceiling.rank < 1),
         "ceiling_top5": share(ceiling.rank < 5),
         "ceiling_style": share(ceiling.style),
-        "steps": steps,
-        "guidance": GUIDANCE,
-        **evaluate_scenes(
-            lambda captions: as_array(generate(pipeline, captions, 0, steps, GUIDANCE, batch=20)),
-            lambda pixels: reconstruct(pipeline.vae, pixels),
-            cache,
-        ),
-        "guidance_table": guidance_table(pipeline, asks[:TABLE], classifier),
-        "convergence_table": convergence_table(pipeline, GUIDANCE),
-        "siblings": evaluate_siblings(model, asks, classifier, drawings, concepts, cache),
-        "seconds": round(time.monotonic() - begun, 1),
     }
+    yield {"guidance_table": guidance_table(pipeline, asks[:TABLE], classifier)}
+    yield {"convergence_table": convergence_table(pipeline, GUIDANCE)}
+    yield {"siblings": evaluate_siblings(model, asks, classifier, drawings, concepts, cache)}
 
 
 def main() -> None:
@@ -160,12 +159,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--json", type=Path, help="default: evaluation.json in the model's folder")
     args = parser.parse_args()
-    figures = evaluate(args.model, args.cache, args.captions, args.steps)
-    for name, value in figures.items():
-        for line in value if isinstance(value, list) else [value]:
-            print(f"{name:24} {line}")
     target = args.json or args.model / "evaluation.json"
-    target.write_text(json.dumps(figures, indent=2) + "\n")
+    figures: dict[str, Any] = {}
+    begun = time.monotonic()
+    for more in evaluate(args.model, args.cache, args.captions, args.steps):
+        figures |= more | {"seconds": round(time.monotonic() - begun, 1)}
+        for name, value in more.items():
+            for line in value if isinstance(value, list) else [value]:
+                print(f"{name:24} {line}", flush=True)
+        target.write_text(json.dumps(figures, indent=2) + "\n")
     plot_table(figures["guidance_table"], "guidance").save(target.with_name("guidance.png"))
 
 

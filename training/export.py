@@ -14,16 +14,10 @@ from diffusers import StableDiffusionPipeline
 
 from training import common
 from training.data.sources import cache_dir
+from training.meanings import taught_text
 from training.sampling import make_pipeline
 from training.text import build_text_encoder
-from training.unet import Config, Model, build_unet, prepare
-
-
-def read_config(folder: Path) -> Config:
-    """The UNet's Config as the run saved it in `folder/config.json`."""
-    fields = json.loads((folder / "config.json").read_text())
-    lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
-    return Config(**(fields | lists))
+from training.unet import Model, build_unet, prepare, read_config
 
 
 def averaged_pipeline(cache: Path) -> StableDiffusionPipeline:
@@ -36,6 +30,9 @@ def averaged_pipeline(cache: Path) -> StableDiffusionPipeline:
     )
     tensors, state = common.load_checkpoint(cache / "unet" / "checkpoint.safetensors")
     model.load_state_dict(common.part(tensors, "average"))
+    taught = taught_text(cache, int(state["step"]))
+    if taught:
+        model.text.load_state_dict(taught)
     common.log.info("checkpoint of step %d, %.0f s", state["step"], state["spent"])
     return make_pipeline(model.unet.eval(), model.text.eval(), corpus.tokenizer, corpus.latents.vae)
 

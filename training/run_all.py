@@ -1,4 +1,4 @@
-"""All stages in order: data, autoencoder, UNet, decoder, judges, export, siblings, evaluation.
+"""All stages in order: data, autoencoder, UNet, words, decoder, judges, export, siblings, evaluation.
 
     python -m training.run_all [--vae-minutes 45] [--unet-minutes 80] [--decoder-minutes 12]
                                [--resume]
@@ -39,6 +39,7 @@ def commands(
     return [
         *(first if vae_minutes else []),
         ["training.unet", "--minutes", str(unet_minutes), *place, *again],
+        ["training.meanings", *place],
         ["training.decoder", "--minutes", str(decoder_minutes), *place, *again],
         ["training.classifier", *place, *again],
         ["training.scene_judge", *place, *again],

@@ -7,6 +7,7 @@ average and the optimizer; `samples-*.png` are drawn with the average as the run
 Source: Ho et al. 2020, arXiv:2006.11239; Rombach et al. 2022, arXiv:2112.10752.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,13 @@ def make_optimizers(masters: dict[str, Tensor], config: Config) -> common.Optimi
             betas=(0.9, 0.99), weight_decay=decay, fused=True,
         ),
     )  # fmt: skip
+
+
+def read_config(folder: Path) -> Config:
+    """The Config as the run saved it in `folder/config.json`."""
+    fields = json.loads((folder / "config.json").read_text())
+    lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+    return Config(**(fields | lists))
 
 
 def build_model(config: Config, vocabulary: int) -> Model:

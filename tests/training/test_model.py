@@ -17,7 +17,7 @@ from training.data.colours import BACKGROUNDS, background_rgb, nearest_backgroun
 from training.data.concepts import Concept
 from training.data.drawings import STYLES, compose
 from training.decoder import CHECKPOINT, FROZEN, decoder_loss, load_vae
-from training.export import export, read_config
+from training.export import export
 from training.judging import corner_colour
 from training.latents import Latents, fold_normalisation
 from training.muon import Muon, split_parameters
@@ -25,7 +25,7 @@ from training.run_all import commands
 from training.sampling import make_pipeline
 from training.text import MAX_TOKENS, build_text_encoder, learn_tokenizer
 from training.text_pretraining import Heads
-from training.unet import Config, build_unet, ema_decay
+from training.unet import Config, build_unet, ema_decay, read_config
 from training.vae import Config as VaeConfig
 from training.vae import build_vae
 

