@@ -235,7 +235,7 @@ def taught_text(cache: Path, step: int) -> dict[str, Tensor] | None:
     return tensors if state["unet_step"] == step else None
 
 
-def train(config: Config, cache: Path) -> Path:
+def train(config: Config, cache: Path, resume: bool) -> Path:
     """Teach the text encoder of the UNet's checkpoint, and return the new weights' path."""
     folder = (cache / CHECKPOINT).parent
     common.start_log(folder, "meanings")
@@ -247,7 +247,11 @@ def train(config: Config, cache: Path) -> Path:
     meanings = find_meanings(config, concepts, cache)
     common.log.info("%d words mean one of %d concepts", len(meanings), len(concepts))
     log_synonyms(text, corpus)
-    teach(config, text.train(), Teacher(text, corpus, meanings, config.seed))
+    teacher = Teacher(text, corpus, meanings, config.seed)
+    before = taught_text(cache, step) if resume else None
+    if before:
+        text.load_state_dict(before)
+    teach(config, text.train(), teacher)
     log_synonyms(text.eval(), corpus)
     common.save_checkpoint(cache / CHECKPOINT, text.state_dict(), {"unet_step": step})
     return cache / CHECKPOINT
@@ -256,7 +260,7 @@ def train(config: Config, cache: Path) -> Path:
 def main() -> None:
     """The command line of this stage."""
     args = common.stage_parser(__doc__, Config.minutes).parse_args()
-    train(Config(minutes=args.minutes), args.cache)
+    train(Config(minutes=args.minutes), args.cache, args.resume)
 
 
 if __name__ == "__main__":

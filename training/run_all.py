@@ -1,4 +1,4 @@
-"""All stages in order: data, autoencoder, UNet, words, decoder, judges, export, siblings, evaluation.
+"""All stages in order: data, autoencoder, UNet, words, decoder, judges, export, siblings, figures.
 
     python -m training.run_all [--vae-minutes 45] [--unet-minutes 80] [--decoder-minutes 12]
                                [--resume]

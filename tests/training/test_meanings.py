@@ -36,7 +36,7 @@ def test_only_nouns_for_what_can_be_seen_are_visible() -> None:
 
 
 def test_matching_goes_back_from_the_end_to_the_last_piece_of_the_name() -> None:
-    """ "a st all ion , flat" against "a horse , flat": the end, the shared words, "ion" ~ "horse"."""
+    """ "a st all ion , flat" by "a horse , flat": the end, the shared words, "ion" by "horse"."""
     word = torch.tensor([[START, 5, 10, 11, 12, 7, 8, END, END, END]])
     name = torch.tensor([[START, 5, 20, 7, 8, END, END, END, END, END]])
     partner, counts = matching(word, name, END)
