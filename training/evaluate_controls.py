@@ -96,16 +96,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=Path("models/emoji"))
     parser.add_argument("--cache", type=Path, default=cache_dir())
-    parser.add_argument("--kinds", nargs="+", choices=conditions.KINDS, default=conditions.KINDS)
+    parser.add_argument(
+        "--kinds",
+        nargs="+",
+        choices=conditions.KINDS,
+        default=conditions.KINDS,
+        help="those that are there are measured",
+    )
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--steps", type=int, default=20)
     args = parser.parse_args()
     common.start_log(args.cache, "evaluate_controls")
     for kind in args.kinds:
+        folder = args.model.with_name(f"{args.model.name}-controlnet-{kind}")
+        if not folder.exists():
+            continue
         figures = measure(kind, args.model, args.count, args.steps, args.cache)
         for name, value in figures.items():
             print(f"{kind:10} {name:24} {value}", flush=True)
-        folder = args.model.with_name(f"{args.model.name}-controlnet-{kind}")
         (folder / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n")
 
 
