@@ -18,6 +18,8 @@ NAME = "fresh.safetensors"
 def test_a_file_dropped_beside_the_others_can_be_chosen_and_used(
     page: Page, site: Site, models: Path
 ) -> None:
+    # A page lists the models once more while it loads; a file that came before that would be there.
+    page.wait_for_load_state("networkidle")
     try:
         save_file(ldm.sd_checkpoint(Peer.load(models / "basic").pipe), models / NAME)
         (models / "old.ckpt").write_bytes(b"\x80\x04")
