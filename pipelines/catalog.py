@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -60,9 +60,30 @@ def find(folders: Sequence[Path]) -> list[ModelInfo]:
     for folder in folders:
         for index in sorted(folder.glob("*/model_index.json")):
             found.setdefault(index.parent.name, _describe(index.parent))
-    for info in find_files(folders, list(found.values())):
+    here = list(found.values())  # in the folders' order, in which a file looks for what it lacks
+    return first_of_each([*here, *find_files(folders, here)])
+
+
+def first_of_each(infos: Iterable[ModelInfo]) -> list[ModelInfo]:
+    """By id; of equal ids the first wins."""
+    found: dict[str, ModelInfo] = {}
+    for info in infos:
         found.setdefault(info.id, info)
     return [found[id] for id in sorted(found)]
+
+
+def usable(what: str, name: str, info: ModelInfo | None, known: Iterable[str]) -> ModelInfo:
+    """What was found under a name, if it is there and whole.
+
+    Raises:
+        UnknownName: if it is None, with the closest of `known`.
+        ModelUnavailable: if it has a problem.
+    """
+    if info is None:
+        raise UnknownName.of(what, name, known, _WHERE)
+    if info.problem:
+        raise ModelUnavailable(info.problem)
+    return info
 
 
 def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
@@ -84,25 +105,26 @@ def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
         info = locate_file(path, folders, list(infos.values()))
     if info is None and is_file(path / "model_index.json"):
         info = _describe(path)
-    if info is None:
-        raise UnknownName.of("model", name, infos, _WHERE)
-    if info.problem:
-        raise ModelUnavailable(info.problem)
-    return info
+    return usable("model", name, info, infos)
 
 
 def check_path(path: Path) -> None:
     """Raises: ModelUnavailable: if it names a pickle or a single file; names of folders pass."""
-    if path.suffix.lower() in PICKLES:
-        raise ModelUnavailable(
-            f"{path} is a pickle checkpoint, which can run any code when it is opened; "
-            "convert it to safetensors and use that"
-        )
+    refuse_pickle(path)
     if path.suffix.lower() == ".safetensors" and is_file(path):
         read_header(path)
         raise ModelUnavailable(
             f"{path} is a single-file checkpoint, which is not supported yet; "
             "give its folder in diffusers' layout (with its .json files)"
+        )
+
+
+def refuse_pickle(path: Path) -> None:
+    """Raises: ModelUnavailable: if a path ends as pickles do."""
+    if path.suffix.lower() in PICKLES:
+        raise ModelUnavailable(
+            f"{path} is a pickle checkpoint, which can run any code when it is opened; "
+            "convert it to safetensors and use that"
         )
 
 

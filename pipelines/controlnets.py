@@ -9,15 +9,16 @@ from typing import Any
 from pipelines.catalog import (
     ModelInfo,
     check_path,
+    first_of_each,
     is_file,
     read_json,
+    usable,
     weight_files,
 )
-from pipelines.errors import ContactSheetError, InvalidRequest, ModelUnavailable, UnknownName
+from pipelines.errors import ContactSheetError, InvalidRequest, ModelUnavailable
 from pipelines.preprocessors import describe
 
 _SUFFIX = "ControlNetModel"
-_WHERE = "python app.py models lists them"
 
 
 def find(folders: Sequence[Path]) -> list[ModelInfo]:
@@ -25,14 +26,13 @@ def find(folders: Sequence[Path]) -> list[ModelInfo]:
 
     A folder is one if its config.json names a class that ends in ControlNetModel.
     """
-    found: dict[str, ModelInfo] = {}
-    for folder in folders:
-        for config in sorted(folder.glob("*/config.json")):
-            if not is_file(config.with_name("model_index.json")):
-                info = _describe(config.parent)
-                if info is not None:
-                    found.setdefault(info.id, info)
-    return [found[id] for id in sorted(found)]
+    described = (
+        _describe(config.parent)
+        for folder in folders
+        for config in sorted(folder.glob("*/config.json"))
+        if not is_file(config.with_name("model_index.json"))
+    )
+    return first_of_each(info for info in described if info is not None)
 
 
 def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
@@ -48,11 +48,7 @@ def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
     info = infos.get(name)
     if info is None and is_file(path / "config.json"):
         info = _describe(path)
-    if info is None:
-        raise UnknownName.of("ControlNet", name, infos, _WHERE)
-    if info.problem:
-        raise ModelUnavailable(info.problem)
-    return info
+    return usable("ControlNet", name, info, infos)
 
 
 def fitting(

@@ -69,11 +69,7 @@ def recognise_file(path: Path) -> Recognised:
 
     Raises: ModelUnavailable: if it is a pickle, damaged, or of no kind that is known.
     """
-    if path.suffix.lower() in PICKLES:
-        raise ModelUnavailable(
-            f"{path} is a pickle checkpoint, which can run any code when it is opened; "
-            "convert it to safetensors and use that"
-        )
+    catalog.refuse_pickle(path)
     catalog.read_header(path)  # says why, if it cannot
     stat = path.stat()
     return _recognise(path, stat.st_size, stat.st_mtime_ns)

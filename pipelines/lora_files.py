@@ -6,8 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.catalog import PICKLES, ModelInfo, check_path, is_file, read_header, weight_shapes
-from pipelines.errors import ContactSheetError, ModelUnavailable, UnknownName
+from pipelines.catalog import (
+    ModelInfo,
+    first_of_each,
+    is_file,
+    read_header,
+    refuse_pickle,
+    usable,
+    weight_shapes,
+)
+from pipelines.errors import ContactSheetError, ModelUnavailable
 
 if TYPE_CHECKING:
     from pipelines.families.base import Family
@@ -18,7 +26,6 @@ WEIGHTS = "pytorch_lora_weights.safetensors"
 
 _HALVES = (".lora_down.weight", ".lora.down.weight", "_lora.down.weight", ".lora_A.weight")
 """How the names of the narrowing halves end, in kohya's, diffusers' and peft's files."""
-_WHERE = "python app.py models lists them"
 
 
 def find(folders: Sequence[Path]) -> list[ModelInfo]:
@@ -27,14 +34,12 @@ def find(folders: Sequence[Path]) -> list[ModelInfo]:
     One is a folder with `pytorch_lora_weights.safetensors`, or a single file; the id is the
     folder's name, or the file's without its ending.
     """
-    found: dict[str, ModelInfo] = {}
-    for folder in folders:
-        files = [*sorted(folder.glob(f"*/{WEIGHTS}")), *sorted(folder.glob("*.safetensors"))]
-        for file in files:
-            info = _describe(file)
-            if info is not None:
-                found.setdefault(info.id, info)
-    return [found[id] for id in sorted(found)]
+    described = (
+        _describe(file)
+        for folder in folders
+        for file in [*sorted(folder.glob(f"*/{WEIGHTS}")), *sorted(folder.glob("*.safetensors"))]
+    )
+    return first_of_each(info for info in described if info is not None)
 
 
 def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
@@ -45,18 +50,13 @@ def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
         ModelUnavailable: if it is a pickle or broken.
     """
     path = Path(name)
-    if path.suffix.lower() in PICKLES:
-        check_path(path)  # says why not
+    refuse_pickle(path)
     infos = {info.id: info for info in find(folders)}
     info = infos.get(name)
     if info is None:
         for file in (path / WEIGHTS, path):
             info = _describe(file) if info is None and is_file(file) else info
-    if info is None:
-        raise UnknownName.of("LoRA", name, infos, _WHERE)
-    if info.problem:
-        raise ModelUnavailable(info.problem)
-    return info
+    return usable("LoRA", name, info, infos)
 
 
 def misfit(lora: ModelInfo, model: ModelInfo, family: Family, configs: Configs) -> str | None:

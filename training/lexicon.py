@@ -4,7 +4,7 @@ The text encoder learns from it where words lie that stand in no caption, and ca
 words of nearly the same meaning, so that the UNet meets more than the concepts' own names.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,6 +20,8 @@ from training.data.synonyms import SYNONYMS
 SURE = 0.6
 DOUBTFUL = 0.35
 TEMPERATURE = 0.06
+# Phrases at once: each has a cosine with every name of every concept.
+CHUNK = 4096
 
 
 def centred(vectors: Tensor) -> Tensor:
@@ -68,13 +70,25 @@ class Lexicon:
         sure = (likeness.amax(1) - DOUBTFUL) / (SURE - DOUBTFUL)
         return (likeness / TEMPERATURE).softmax(1), sure.clamp(0, 1)
 
+    def nearest(self, rows: Tensor) -> Iterator[tuple[str, int, float]]:
+        """Each phrase, the concept that it is most like, and the cosine of the two."""
+        for chunk in rows.split(CHUNK):
+            best, owner = self.likeness(chunk).max(1)
+            said = [self.phrases[row] for row in chunk.tolist()]
+            yield from zip(said, owner.tolist(), best.tolist(), strict=True)
+
     def odds(self) -> NDArray[np.float64]:
         """How often each phrase should be learnt from, (N,), summing to 1: what means a concept
         ten times as often as what means none."""
-        chunks = torch.arange(len(self.phrases)).split(4096)
+        chunks = torch.arange(len(self.phrases)).split(CHUNK)
         sure = torch.cat([self.kin(rows)[1] for rows in chunks]).double()
         weights = (0.1 + 0.9 * sure).numpy()
         return np.asarray(weights / weights.sum())
+
+
+def said_of(concepts: Sequence[Concept]) -> set[str]:
+    """All names and tags, in lower case."""
+    return {n.lower() for c in concepts for n in (c.label, *c.names, *c.tags)}
 
 
 def with_near_words(concepts: Sequence[Concept], lexicon: Lexicon) -> list[Concept]:
@@ -82,12 +96,9 @@ def with_near_words(concepts: Sequence[Concept], lexicon: Lexicon) -> list[Conce
 
     Neither names and tags of any concept nor the words kept for evaluation are among them.
     """
-    said = {n.lower() for c in concepts for n in (c.label, *c.names, *c.tags)} | set(SYNONYMS)
+    said = said_of(concepts) | set(SYNONYMS)
     near: dict[int, list[str]] = {}
-    for rows in torch.arange(len(lexicon.phrases)).split(4096):
-        best, owner = lexicon.likeness(rows).max(1)
-        for row, value, index in zip(rows.tolist(), best.tolist(), owner.tolist(), strict=True):
-            phrase = lexicon.phrases[row]
-            if value > SURE and phrase.lower() not in said:
-                near.setdefault(index, []).append(phrase)
+    for phrase, index, value in lexicon.nearest(torch.arange(len(lexicon.phrases))):
+        if value > SURE and phrase.lower() not in said:
+            near.setdefault(index, []).append(phrase)
     return [replace(c, near=tuple(near.get(i, ()))) for i, c in enumerate(concepts)]

@@ -20,13 +20,13 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from training import common
 from training.corpus import Corpus
-from training.data.captions import BACKGROUND_NAMES, Wording, caption
-from training.data.concepts import Concept, load_concepts
-from training.data.drawings import STYLES, load_drawings
+from training.data.captions import BACKGROUND_NAMES, DEFAULT_STYLE, Wording, caption
+from training.data.concepts import Concept
+from training.data.drawings import STYLES
 from training.data.synonyms import SYNONYMS
 from training.data.wordnet import load_wordnet
 from training.data.words import english_words, sentence_vectors
-from training.lexicon import Lexicon
+from training.lexicon import Lexicon, said_of
 from training.muon import Muon, split_parameters
 from training.text import build_text_encoder, tokenize
 from training.unet import BY_ELEMENT, prepare, read_config
@@ -57,34 +57,24 @@ class Config:
 
 @dataclass(frozen=True)
 class Meaning:
-    """A word and the concept that it means most nearly, with the cosine."""
+    """A word and the concept that it means most nearly."""
 
     word: str
     concept: int
-    likeness: float
 
 
 def find_meanings(config: Config, concepts: Sequence[Concept], cache: Path) -> list[Meaning]:
     """What the usual nouns for visible things mean, without any name or tag of a concept."""
     net = load_wordnet(cache / "packages")
-    said = {n.lower() for c in concepts for n in (c.label, *c.names, *c.tags)}
+    said = said_of(concepts)
     words = [w for w in english_words(config.words) if net.visible(w) and w not in said]
     words = list(dict.fromkeys([*words, *SYNONYMS]))
     names = list(dict.fromkeys(n for c in concepts for n in (c.label, *c.names)))
     phrases = [*words, *(n for n in names if n not in words)]
     vectors = sentence_vectors([net.describe(p) for p in phrases], cache / "words", "glosses")
     lexicon = Lexicon.of(phrases, vectors, concepts)
-    found = []
-    for rows in torch.arange(len(words)).split(4096):
-        best, owner = lexicon.likeness(rows).max(1)
-        found += [
-            Meaning(words[row], index, value)
-            for row, index, value in zip(
-                rows.tolist(), owner.tolist(), best.tolist(), strict=True
-            )
-            if value > config.sure
-        ]  # fmt: skip
-    return found
+    likest = lexicon.nearest(torch.arange(len(words)))
+    return [Meaning(word, index) for word, index, value in likest if value > config.sure]
 
 
 def matching(words: Tensor, names: Tensor, end: int) -> tuple[Tensor, Tensor]:
@@ -140,12 +130,13 @@ class Teacher:
         rng, captions = self._rng, ([], [])
         for row in rng.integers(len(self._meanings), size=count):
             meaning = self._meanings[row]
-            style, back = rng.integers(len(STYLES)), BACKGROUND_NAMES[rng.integers(9)]
+            style = STYLES[rng.integers(len(STYLES))]
+            background = BACKGROUND_NAMES[rng.integers(len(BACKGROUND_NAMES))]
             bare, again = rng.random() < 0.4, int(rng.integers(1 << 31))
             concept = self._corpus.concepts[meaning.concept]
             for said, side in zip((meaning.word, concept.label), captions, strict=True):
                 named = replace(concept, label=said, names=(), tags=(), near=())
-                shown = ("3d", "white") if bare else (STYLES[style], back)
+                shown = (DEFAULT_STYLE, BACKGROUND_NAMES[0]) if bare else (style, background)
                 side.append(caption(named, *shown, NAME_ONLY, np.random.default_rng(again)))
         words, names = (tokenize(self._corpus.tokenizer, side) for side in captions)
         return words, names
@@ -243,9 +234,8 @@ def train(config: Config, cache: Path, resume: bool) -> Path:
     torch.manual_seed(config.seed)
     text, step = averaged_text(cache)
     corpus = prepare(read_config(cache / "unet"), cache).corpus
-    concepts = load_concepts(load_drawings(cache).names)
-    meanings = find_meanings(config, concepts, cache)
-    common.log.info("%d words mean one of %d concepts", len(meanings), len(concepts))
+    meanings = find_meanings(config, corpus.concepts, cache)
+    common.log.info("%d words mean one of %d concepts", len(meanings), len(corpus.concepts))
     log_synonyms(text, corpus)
     teacher = Teacher(text, corpus, meanings, config.seed)
     before = taught_text(cache, step) if resume else None

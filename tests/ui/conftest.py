@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -50,6 +51,24 @@ def start(studio: Studio, port: int | None = 0) -> tuple[Site, Callable[[], None
     return Site(studio, server), stop
 
 
+@contextmanager
+def served(models: Path, outputs: Path, warm: str | None = None) -> Iterator[Site]:
+    """A site of tiny models while the block runs, `warm` of them loaded beforehand.
+
+    So small a model runs fastest on one thread, by far so when the machine is busy.
+    """
+    studio = Studio(models, outputs, device="cpu")
+    if warm:
+        studio.warm_up(warm)
+    site, stop = start(studio)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield site
+    torch.set_num_threads(threads)
+    stop()
+    studio.close()
+
+
 def chromium() -> str | None:
     """The system's Chromium where there is one; None means Playwright's own."""
     found = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
@@ -74,16 +93,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def site(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    studio = Studio(models, tmp_path_factory.mktemp("outputs"), device="cpu")
-    studio.warm_up("basic")
-    site, stop = start(studio)
-    # So small a model runs fastest on one thread, by far so when the machine is busy.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield site
-    torch.set_num_threads(threads)
-    stop()
-    studio.close()
+    with served(models, tmp_path_factory.mktemp("outputs"), warm="basic") as site:
+        yield site
 
 
 @pytest.fixture(scope="session")

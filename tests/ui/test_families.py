@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from playwright.sync_api import Browser, Page, expect
 
-from pipelines import Studio
 from tests.tiny_families import MAKERS
-from tests.ui.conftest import PATIENCE_MS, Site, start
+from tests.ui.conftest import PATIENCE_MS, Site, served
 from tests.ui.pages import choose, fill, fix_seed, generate, picture, wait_status
 from tests.ui.test_sheets import open_tab
 from tests.ui.test_text_to_image import same
@@ -27,14 +25,8 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def zoo_site(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    studio = Studio(zoo, tmp_path_factory.mktemp("outputs"), device="cpu")
-    site, stop = start(studio)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield site
-    torch.set_num_threads(threads)
-    stop()
-    studio.close()
+    with served(zoo, tmp_path_factory.mktemp("outputs")) as site:
+        yield site
 
 
 @pytest.fixture

