@@ -11,6 +11,7 @@ nobody watches, and anyone may come back to it by its id.
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,7 +38,6 @@ from pipelines.shelf import Shelf
 from pipelines.store import RunSummary, Store
 from pipelines.tokens import Tokens, count_tokens
 from pipelines.types import Request, Sheet
-from pipelines.waiting import Line
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -83,7 +83,7 @@ class Studio:
         self.store = None if outputs is None else Store(Path(outputs))
         self._runs: OrderedDict[str, Run] = OrderedDict()
         self._lock = threading.Lock()
-        self._line: Line[tuple[Run, bool]] = Line()
+        self._queue: queue.Queue[tuple[Run, bool] | None] = queue.Queue()
         self._worker: threading.Thread | None = None
         self._closed = False
         self._shelf = Shelf(None if self.store is None else self.store.folder / "sources")
@@ -233,7 +233,7 @@ class Studio:
             if self._worker is None:
                 self._worker = threading.Thread(target=self._work, name="studio", daemon=True)
                 self._worker.start()
-        self._line.join((run, previews), self._maker.uses(run))
+        self._queue.put((run, previews))
         return run
 
     def run(self, sheet: Sheet) -> Iterator[Event]:
@@ -298,7 +298,7 @@ class Studio:
         with self._lock:
             for run in self._runs.values():
                 run.stop()
-        self._line.close()
+        self._queue.put(None)
         if self._worker is not None:
             self._worker.join()
         if self.store is not None:
@@ -310,10 +310,8 @@ class Studio:
             del self._runs[id]
 
     def _work(self) -> None:
-        manager = self.manager
-        while (place := self._line.next(manager.is_loaded)) is not None:
-            run, previews = place.item
-            manager.expect([*place.uses, *self._line.coming()])
+        while (item := self._queue.get()) is not None:
+            run, previews = item
             try:
                 self._maker.make(run, previews)
             except Exception as error:  # a bug, but the worker must outlive it

@@ -155,15 +155,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=Path("models/emoji"))
     parser.add_argument("--cache", type=Path, default=cache_dir())
-    parser.add_argument("--kinds", nargs="+", choices=conditions.KINDS, default=conditions.KINDS)
+    parser.add_argument(
+        "--kinds",
+        nargs="+",
+        choices=conditions.KINDS,
+        default=conditions.KINDS,
+        help="those that are there are measured",
+    )
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--proof", action="store_true", help="without ControlNets; writes nothing")
     args = parser.parse_args()
     common.start_log(args.cache, "evaluate_controls")
     for kind in args.kinds:
-        found = measure(kind, args.model, args.count, args.steps, args.cache, args.proof)
         folder = folder_of(args.model, kind)
+        if not (folder.exists() or args.proof):
+            continue
+        found = measure(kind, args.model, args.count, args.steps, args.cache, args.proof)
         show_and_keep(found, kind, None if args.proof else folder / "evaluation.json")
 
 

@@ -39,7 +39,7 @@ def commands(
     return [
         *(first if vae_minutes else []),
         ["training.unet", "--minutes", str(unet_minutes), *place, *again],
-        ["training.meanings", *place],
+        ["training.meanings", *place, *again],
         ["training.decoder", "--minutes", str(decoder_minutes), *place, *again],
         ["training.classifier", *place, *again],
         ["training.scene_judge", *place, *again],

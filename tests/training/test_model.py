@@ -174,15 +174,15 @@ def test_stages_run_in_order_with_their_minutes() -> None:
     stages = commands(Path("c"), Path("o"), 5.0, 7.0, 3.0, True)
     names = [stage[0].split(".")[1] for stage in stages]
     assert names == [
-        "vae", "unet", "decoder", "classifier", "scene_judge", "export", "clip", "lcm", "flow",
-        "evaluate",
+        "vae", "unet", "meanings", "decoder", "classifier", "scene_judge", "export", "clip", "lcm",
+        "flow", "evaluate",
     ]  # fmt: skip
     assert stages[0][1:3] == ["--minutes", "5.0"]
     assert stages[1][1:3] == ["--minutes", "7.0"]
-    assert stages[2][1:3] == ["--minutes", "3.0"]
+    assert stages[3][1:3] == ["--minutes", "3.0"]
     fresh = {stage[0] for stage in stages if "--resume" not in stage}
     assert fresh == {"training.export", "training.evaluate"}
-    assert stages[7][1:5] == ["--model", "o", "--out", "o-lcm"]
+    assert stages[8][1:5] == ["--model", "o", "--out", "o-lcm"]
 
 
 def test_without_minutes_the_autoencoder_is_the_frozen_one(tmp_path: Path) -> None:
