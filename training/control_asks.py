@@ -27,6 +27,8 @@ from training.data.captions import BACKGROUND_NAMES, article
 from training.data.colours import background_rgb
 from training.data.concepts import Concept, load_concepts
 from training.data.drawings import STYLES, Drawings, compose, load_drawings
+from training.data.poses import POSES
+from training.data.rays import KINDS
 from training.data.samples import PLAIN
 from training.judging import Ask
 from training.pictures import moved
@@ -52,7 +54,7 @@ class ControlAsk:
         drawing: which drawing it is, else None.
         label: what the scene shows, else None.
         exact: of a figure "keypoints" and "parts", of solids "depth" and "kinds", 0 for floor and
-            wall, i + 1 for `solids.KINDS[i]`.
+            wall, i + 1 for `rays.KINDS[i]`.
         front: whether a figure is seen from the front.
         moved: whether a drawing is not in its usual place.
     """
@@ -121,7 +123,7 @@ def figure_ask(rng: np.random.Generator) -> ControlAsk:
         drawn.pixels,
         label=Label(figure.shirt, {}),
         exact=drawn.maps,
-        front=not figures.POSES[figure.pose].side,
+        front=not POSES[figure.pose].side,
     )
 
 
@@ -136,7 +138,7 @@ def solids_ask(kind: str, rng: np.random.Generator) -> ControlAsk:
         map = conditions.segments(scene, drawn.maps["segments"])
     else:
         map = conditions.near_is_white(drawn.maps["depth"])
-    kinds = [0, *(1 + solids.KINDS.index(solid.kind) for solid in scene.solids)]
+    kinds = [0, *(1 + KINDS.index(solid.kind) for solid in scene.solids)]
     exact = {
         "depth": drawn.maps["depth"],
         "kinds": np.asarray(kinds, np.uint8)[drawn.maps["segments"]],

@@ -13,6 +13,7 @@ from training.data import figures, solids
 from training.data.drawings import SIZE
 from training.data.outlines import PARTS
 from training.data.poses import KEYPOINTS
+from training.data.rays import KINDS
 
 GRID = 64
 CELL = SIZE // GRID
@@ -72,7 +73,7 @@ def draw_rows(domain: str, count: int, seed: int) -> Rows:
         else:
             scene = solids.random_scene(rng)
             drawn = solids.draw(scene)
-            kinds = [0, *(1 + solids.KINDS.index(solid.kind) for solid in scene.solids)]
+            kinds = [0, *(1 + KINDS.index(solid.kind) for solid in scene.solids)]
             labels[row] = np.asarray(kinds)[drawn.maps["segments"][middle, middle]]
             near = drawn.maps["depth"]
             depth[row] = ((near - near.min()) / (near.max() - near.min()))[middle, middle]
@@ -81,7 +82,7 @@ def draw_rows(domain: str, count: int, seed: int) -> Rows:
     return Rows(
         pixels,
         torch.from_numpy(labels),
-        len(PARTS) if people else 1 + len(solids.KINDS),
+        len(PARTS) if people else 1 + len(KINDS),
         torch.from_numpy(joints) if people else None,
         torch.from_numpy(depth),
     )

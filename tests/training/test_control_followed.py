@@ -1,4 +1,4 @@
-"""Unseen maps, the figures of real and of wrong pictures, and the measure from end to end."""
+"""Unseen maps, the figures of real and of wrong pictures, the depth of figures, the sheets."""
 
 import json
 from collections.abc import Iterator
@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines.grid import GAP
 from training.control_asks import LEAST_EDGES, drawing_asks, figure_ask, scene_edges_ask, solids_ask
 from training.control_followed import edges_followed
 from training.control_scores import lines_found, rank_correlation
-from training.control_sheets import GAP, LEFT, Row, labelled
+from training.control_sheets import LEFT, Row, labelled
 from training.controlnet import HELD_OUT
 from training.data.concepts import Concept
 from training.data.drawings import STYLES, Drawings
