@@ -61,7 +61,7 @@ def both_followed(
         for own, ask in zip(parts, asks, strict=True)
     ]
     joints = pose_followed(pictures, asks, cache)["joints"]
-    return {"joints": joints, "relief": round(float(np.mean(ranks)), 3)}
+    return {"joints": round(joints, 3), "relief": round(float(np.mean(ranks)), 3)}
 
 
 def measure(model: Path, count: int, steps: int, cache: Path) -> Iterator[dict[str, Any]]:

@@ -75,7 +75,7 @@ def test_a_control_net_that_says_nothing_changes_no_figure(model: Path, cache: P
 
 
 def test_the_same_noise_and_only_the_map_differs(model: Path, cache: Path) -> None:
-    asks = unseen("depth", 2, cache)
+    asks = unseen("depth", 3, cache)
     captions, maps = [ask.caption for ask in asks], np.stack([ask.map for ask in asks])
     pose, depth = (model.with_name(f"emoji-controlnet-{kind}") for kind in ("pose", "depth"))
     plain = drawn_without(model, captions, STEPS)
@@ -90,6 +90,9 @@ def test_the_same_noise_and_only_the_map_differs(model: Path, cache: Path) -> No
 
     assert apart(silent) <= 1
     assert apart(loud) > 8
+    both = drawn_with(model, [pose, depth], captions, [maps[::-1], maps], STEPS, "both")
+    for ours, theirs in zip(both, loud, strict=True):
+        assert np.abs(np.asarray(ours, np.int16) - np.asarray(theirs, np.int16)).max() <= 1
 
 
 def test_proof_needs_no_control_net(model: Path, cache: Path) -> None:
@@ -102,7 +105,7 @@ def test_proof_needs_no_control_net(model: Path, cache: Path) -> None:
 
 def test_both_at_once_are_on_one_sheet(model: Path, cache: Path) -> None:
     found: dict[str, float] = {}
-    for more in evaluate_together.measure(model, 2, STEPS, cache):
+    for more in evaluate_together.measure(model, 3, STEPS, cache):
         found |= more
     for name in ("both", "pose_alone", "depth_alone", "neither", "real", "ceiling"):
         assert {f"joints_{name}", f"relief_{name}"} <= found.keys()
