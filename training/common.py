@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,18 +66,21 @@ class Clock:
     """Seconds of training spent of the minutes given, over all resumed runs together.
 
     A gap between two looks counts for at most `LONGEST_STEP`: a process that was suspended for a
-    while has not trained.
+    while has not trained. With `time.process_time` as `now` only the process's own work counts.
     """
 
     LONGEST_STEP = 30.0
 
-    def __init__(self, minutes: float, spent: float = 0.0) -> None:
-        self._budget, self._spent, self._seen = minutes * 60, spent, time.monotonic()
+    def __init__(
+        self, minutes: float, spent: float = 0.0, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._now = now
+        self._budget, self._spent, self._seen = minutes * 60, spent, now()
 
     @property
     def spent(self) -> float:
         """Seconds so far."""
-        now = time.monotonic()
+        now = self._now()
         self._spent += min(now - self._seen, self.LONGEST_STEP)
         self._seen = now
         return self._spent

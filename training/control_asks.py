@@ -1,13 +1,16 @@
 """Maps that no ControlNet ever saw, with what they ask for and the real picture of each.
 
 - canny, scribble: three of four are drawings of the concepts that are kept from the ControlNets of
-  edges (`controlnet.HELD_OUT`; no style and no background of them was seen), the rest are figures
+  edges (`controlnet.HELD_OUT`; no style and no background of them was seen). Every second one is
+  mirrored, scaled and moved at random: the UNet knows each drawing by heart and puts it into its
+  usual place without a map, so that only the others tell what the map does. The rest are figures
   and solids drawn afresh;
 - pose: figures, depth and seg: one or two solids, all drawn afresh, of random numbers that neither
   the training data nor the readers came from.
 
 The UNet has met the held-out concepts, and figures and solids like these: it can draw what the
-caption says. What was not met is the map.
+caption says. What was not met is the map. A map with next to nothing on it asks nothing and is left
+out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,8 +27,11 @@ from training.data.captions import BACKGROUND_NAMES, article
 from training.data.colours import background_rgb
 from training.data.concepts import Concept, load_concepts
 from training.data.drawings import STYLES, Drawings, compose, load_drawings
+from training.data.poses import POSES
+from training.data.rays import KINDS
 from training.data.samples import PLAIN
 from training.judging import Ask
+from training.pictures import moved
 from training.scene_labels import Label, count_things
 
 STREAM = 19
@@ -33,6 +39,8 @@ STREAM = 19
 SCENES = 0.25
 MOST_SOLIDS = 2
 """The judge of solids is measured on so many."""
+LEAST_EDGES = 60
+"""White pixels of a map of edges."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +54,9 @@ class ControlAsk:
         drawing: which drawing it is, else None.
         label: what the scene shows, else None.
         exact: of a figure "keypoints" and "parts", of solids "depth" and "kinds", 0 for floor and
-            wall, i + 1 for `solids.KINDS[i]`.
+            wall, i + 1 for `rays.KINDS[i]`.
         front: whether a figure is seen from the front.
+        moved: whether a drawing is not in its usual place.
     """
 
     caption: str
@@ -57,6 +66,7 @@ class ControlAsk:
     label: Label | None = None
     exact: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     front: bool = True
+    moved: bool = False
 
 
 def unseen(kind: str, count: int, cache: Path) -> list[ControlAsk]:
@@ -80,24 +90,27 @@ def drawing_asks(
     count: int,
     rng: np.random.Generator,
 ) -> list[ControlAsk]:
-    """Edges of drawings of the held-out concepts, none twice before all were there."""
+    """Edges of drawings of the held-out concepts, every second one moved."""
     row_of = {key: row for row, key in enumerate(drawings.keys)}
     kept = np.arange(0, len(concepts), HELD_OUT)
-    rounds = -(-count // len(kept))
-    order = np.concatenate([rng.permutation(kept) for _ in range(rounds)])[:count]
-    found = []
-    for concept in order.tolist():
-        style = STYLES[int(rng.integers(len(STYLES)))]
-        background = BACKGROUND_NAMES[int(rng.integers(len(BACKGROUND_NAMES)))]
-        label = concepts[concept].label
-        said = f"{article(label)} {label}, {style} style"
-        if background != "white":
-            said += f", on {article(background)} {background} background"
-        rgba = np.asarray(drawings.pixels[row_of[concepts[concept].code, style]])
-        pixels = compose(rgba, background_rgb(background)).round().astype(np.uint8)
-        ask = Ask(concept, style, background, said)
-        found.append(ControlAsk(said, conditions.edges(pixels, kind), pixels, drawing=ask))
-    return found
+    found: list[ControlAsk] = []
+    while len(found) < count:
+        for concept in rng.permutation(kept).tolist():
+            style = STYLES[int(rng.integers(len(STYLES)))]
+            background = BACKGROUND_NAMES[int(rng.integers(len(BACKGROUND_NAMES)))]
+            label = concepts[concept].label
+            said = f"{article(label)} {label}, {style} style"
+            if background != "white":
+                said += f", on {article(background)} {background} background"
+            rgba = np.asarray(drawings.pixels[row_of[concepts[concept].code, style]])
+            elsewhere = len(found) % 2 == 1
+            rgba = moved(rgba, rng) if elsewhere else rgba
+            pixels = compose(rgba, background_rgb(background)).round().astype(np.uint8)
+            map = conditions.edges(pixels, kind)
+            if np.count_nonzero(map[..., 0]) >= LEAST_EDGES:
+                ask = Ask(concept, style, background, said)
+                found.append(ControlAsk(said, map, pixels, drawing=ask, moved=elsewhere))
+    return found[:count]
 
 
 def figure_ask(rng: np.random.Generator) -> ControlAsk:
@@ -110,24 +123,22 @@ def figure_ask(rng: np.random.Generator) -> ControlAsk:
         drawn.pixels,
         label=Label(figure.shirt, {}),
         exact=drawn.maps,
-        front=not figures.POSES[figure.pose].side,
+        front=not POSES[figure.pose].side,
     )
 
 
 def solids_ask(kind: str, rng: np.random.Generator) -> ControlAsk:
-    """The depth or the segments of one or two solids, or the edges of their picture."""
+    """The segments of one or two solids where `kind` is "seg", else their depth."""
     while True:
         scene = solids.random_scene(rng)
         if len(scene.solids) <= MOST_SOLIDS:
             break
     drawn = solids.draw(scene)
-    if kind in conditions.DRAWN:
-        map = conditions.edges(drawn.pixels, kind)
-    elif kind == "depth":
-        map = conditions.near_is_white(drawn.maps["depth"])
-    else:
+    if kind == "seg":
         map = conditions.segments(scene, drawn.maps["segments"])
-    kinds = [0, *(1 + solids.KINDS.index(solid.kind) for solid in scene.solids)]
+    else:
+        map = conditions.near_is_white(drawn.maps["depth"])
+    kinds = [0, *(1 + KINDS.index(solid.kind) for solid in scene.solids)]
     exact = {
         "depth": drawn.maps["depth"],
         "kinds": np.asarray(kinds, np.uint8)[drawn.maps["segments"]],
@@ -138,8 +149,8 @@ def solids_ask(kind: str, rng: np.random.Generator) -> ControlAsk:
 
 def scene_edges_ask(kind: str, row: int, rng: np.random.Generator) -> ControlAsk:
     """The edges of a figure or of solids, in turns."""
-    if row % 2:
-        return solids_ask(kind, rng)
-    ask = figure_ask(rng)
-    map = conditions.edges(ask.pixels, kind)
-    return ControlAsk(ask.caption, map, ask.pixels, label=ask.label)
+    while True:
+        ask = solids_ask(kind, rng) if row % 2 else figure_ask(rng)
+        map = conditions.edges(ask.pixels, kind)
+        if np.count_nonzero(map[..., 0]) >= LEAST_EDGES:
+            return ControlAsk(ask.caption, map, ask.pixels, label=ask.label)

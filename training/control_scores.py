@@ -30,6 +30,14 @@ def edge_f1(found: NDArray[np.uint8], asked: NDArray[np.uint8]) -> float:
     return 2 * precision * recall / max(precision + recall, 1e-9)
 
 
+def lines_found(found: NDArray[np.uint8], asked: NDArray[np.uint8]) -> float:
+    """The share of asked edge pixels within `EDGE_TOLERANCE` of a found one; 1 if none is asked."""
+    ours, theirs = (_lines(one) for one in (found, asked))
+    if not ours.any() or not theirs.any():
+        return float(not theirs.any())
+    return float((_distance(ours)[theirs] <= EDGE_TOLERANCE).mean())
+
+
 def _lines(edges: NDArray[np.uint8]) -> NDArray[np.bool_]:
     grey = edges if edges.ndim == 2 else edges.max(2)
     return np.asarray(grey >= LINE, np.bool_)

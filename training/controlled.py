@@ -51,9 +51,11 @@ def generate_to_maps(
     for start in range(0, len(captions), batch):
         end = min(start + batch, len(captions))
         chunks = [[Image.fromarray(one) for one in kind[start:end]] for kind in maps]
+        # Of several ControlNets diffusers wants the maps of each caption together.
+        each = [list(own) for own in zip(*chunks, strict=True)]
         pictures += pipeline(
             list(captions[start:end]),
-            image=chunks if several else chunks[0],
+            image=each if several else chunks[0],
             num_inference_steps=steps,
             guidance_scale=guidance_scale,
             controlnet_conditioning_scale=[strength] * len(maps) if several else strength,
