@@ -6,16 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from bench.controls import controlled_call
-from pipelines import Control, InvalidRequest, Request, Studio
+from pipelines import Control, InvalidRequest, Request, Studio, rendering
 from pipelines.computing import Computing
 from pipelines.controls import control_models
+from pipelines.engine import Tally
+from pipelines.families.controls import controls_of
 from pipelines.families.flux import pack, unpack
+from pipelines.guidance import Row
 from pipelines.manager import PipelineManager
+from pipelines.maps import Maps
+from pipelines.residuals import Residuals
 from pipelines.samplers import SAMPLERS, SCHEDULES
+from pipelines.steering import Pull, Steering
 from pipelines.trajectory import initial_noise
 from tests.test_steering import ONE, SHELF, TWO, Made, apart
 from tests.tiny_families import flux, flux_controlnet, sd3, sd3_controlnet
@@ -189,26 +197,48 @@ def test_all_of_them_in_one_sheet(
 
 @pytest.mark.parametrize("case", ["sd3, two", "dev, two"])
 def test_a_picture_that_is_not_square(manager: PipelineManager, folder: Path, case: str) -> None:
-    request = CASES[case].replace(width=64, height=40)
+    pixels = np.random.default_rng(3).integers(0, 256, (40, 64, 3), np.uint8)
+    wide = SHELF.add(Image.fromarray(pixels))
+    controls = [one.replace(image=wide) for one in CASES[case].controls]
+    request = CASES[case].replace(width=64, height=40, controls=controls)
     (ours,) = Made(manager, [request]).latents
     assert apart(ours, theirs(folder, request)) <= TOLERANCE
 
 
-def test_controlnets_of_unlike_depth_add_up(manager: PipelineManager) -> None:
-    """diffusers drops what the longer has more; here each acts as it does alone. With windows
-    that follow each other, the two must do what one after the other would."""
-    for one, other, plain in (
-        ("sd3-edges", "sd3-long", asked("sd3", guidance_scale=1.0)),
-        ("flux-edges", "flux-pixels", asked("flux-dev", guidance_scale=1.0)),
-    ):
-        alone = [plain.replace(controls=(by(net),), steps=1) for net in (one, other)]
-        both = plain.replace(controls=(by(one), by(other)), steps=1)
-        together = Made(manager, [*alone, both]).latents
-        (again,) = Made(manager, [both]).latents
-        assert apart(together[2], again) <= 1e-5
-        assert min(apart(together[2], single) for single in together[:2]) > 1e-2
-        swapped = both.replace(controls=both.controls[::-1])
-        assert apart(Made(manager, [swapped]).latents[0], again) <= 1e-5
+@pytest.mark.parametrize(
+    ("model", "nets", "depths"),
+    [
+        ("sd3", ("sd3-edges", "sd3-long"), 4),
+        ("flux-dev", ("flux-double", "flux-edges"), 6),
+        ("flux-dev", ("flux-pixels", "flux-double"), 3),
+    ],
+)
+def test_controlnets_of_unlike_depth_add_up(
+    manager: PipelineManager, model: str, nets: tuple[str, str], depths: int
+) -> None:
+    """Each acts at every block as it does alone; diffusers drops what the deeper has more. Rows
+    that only one of them pulls at stand in the same batch."""
+    both = asked(model, by(nets[0], strength=0.5), by(nets[1], TWO, strength=1.5))
+    with manager.use(model, nets) as loaded:
+        family = manager.family(model)
+        controls = controls_of(family.id)
+        assert controls is not None
+        steers = Steering(family, loaded, Maps(SHELF).of).steers(both)
+        conditions = rendering.encode(family, loaded, [both])
+        x, _ = initial_noise((4, 8, 8), 3)
+        pulls = tuple(Pull(steer.source, steer.strength) for steer in steers)
+        rows = [
+            Row(x, torch.tensor(500.0), conditions["an apple"], some)
+            for some in ((pulls[0],), pulls, (), (pulls[1],))
+        ]
+        residuals = Residuals(controls, loaded, Tally())
+        residuals.begin(rows)
+        with torch.inference_mode():
+            added = residuals.add_up(rows)
+    assert len(added) == depths
+    for first, sum_, nothing, second in added:
+        assert apart(sum_, first + second) <= 1e-6 and not nothing.any()
+    assert all(bool(second.any()) for _, _, _, second in added[:3])
 
 
 def test_strength_0_is_no_control(manager: PipelineManager) -> None:
