@@ -148,6 +148,8 @@ CASES: dict[str, Request] = {
     "sd3.5 large": asked("sd3", by("sd35-large")),
     "dev": asked("flux-dev", by("flux-edges"), guidance_scale=1.0),
     "dev, negative prompt": asked("flux-dev", by("flux-edges")),
+    # Its row without the prompt has all in common with the one above but what steers it.
+    "dev, another prompt": asked("flux-dev", by("flux-edges"), prompt="two pears"),
     "dev, two": asked("flux-dev", *TWO_OF["flux"], steps=4),
     "dev, two windows": asked(
         "flux-dev", by("flux-edges", stop=0.5), by("flux-depth", TWO, start=0.4), guidance_scale=2.0
