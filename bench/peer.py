@@ -51,7 +51,8 @@ class Peer:
             call["guidance_rescale"] = request.guidance_rescale
         return self.pipe(
             request.prompt,
-            negative_prompt=request.negative_prompt,
+            # No negative prompt is not always an empty one: SDXL takes zeros.
+            negative_prompt=request.negative_prompt or None,
             num_inference_steps=request.steps,
             guidance_scale=request.guidance_scale,
             generator=torch.Generator("cpu").manual_seed(request.seed),

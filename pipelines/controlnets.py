@@ -92,6 +92,19 @@ def check_fits(
         )
 
 
+def check_mode(info: ModelInfo, mode: str, family: str) -> None:
+    """Raises: InvalidRequest: if ControlNets of a family do not know a control's mode."""
+    from pipelines.families.controls import controls_of
+
+    controls = controls_of(family)
+    assert controls is not None, "it fits"
+    if mode not in controls.modes:
+        raise InvalidRequest(
+            f"control mode is {mode!r}; ControlNet {info.id!r} is a {info.pipeline}, which knows "
+            f"{', '.join(controls.modes)} alone"
+        )
+
+
 def choose(preprocessor: str, model: str, fit: Sequence[ModelInfo]) -> str:
     """The ControlNet for a preprocessor's maps: the one whose id has its name in it (or another
     that such ControlNets have), or the only one there is.

@@ -175,7 +175,7 @@ def _admit(
 
 def _merge(live: Sequence[_Live]) -> list[Row]:
     """The rows to compute; every live cell learns where its own are."""
-    places: dict[tuple[float, int, float | None, bytes, tuple[Pull, ...]], int] = {}
+    places: dict[tuple[float, int, int, float | None, bytes, tuple[Pull, ...]], int] = {}
     same: dict[bytes, Tensor] = {}
     unique: list[Row] = []
     for one in live:
@@ -184,7 +184,7 @@ def _merge(live: Sequence[_Live]) -> list[Row]:
         for row in one.rows:
             if content is None or content[0] is not row.x:
                 content = (row.x, _bits(row.x))
-            key = (float(row.t), id(row.condition), row.guidance, content[1], row.pulls)
+            key = (float(row.t), *row.texts, row.guidance, content[1], row.pulls)
             place = places.setdefault(key, len(unique))
             if place == len(unique):
                 unique.append(replace(row, x=same.setdefault(content[1], row.x)))

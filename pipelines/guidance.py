@@ -25,6 +25,7 @@ class Row:
             compared by its identity.
         pulls: what ControlNets add to it.
         guidance: what the network is told of it; None where it takes none.
+        prompt: the condition that ControlNets see instead; None where it is the row's own.
     """
 
     x: Tensor
@@ -32,6 +33,12 @@ class Row:
     condition: Any
     pulls: tuple[Pull, ...] = ()
     guidance: float | None = None
+    prompt: Any = None
+
+    @property
+    def texts(self) -> tuple[int, int]:
+        """What tells its texts from those of other rows."""
+        return id(self.condition), id(self.prompt)
 
     @property
     def text_shape(self) -> tuple[int, ...]:
@@ -172,11 +179,14 @@ class GuidedTrajectory:
         return tuple(self._row(asked, cond, told) for cond in sides)
 
     def _row(self, asked: Eval, cond: bool, told: float | None) -> Row:
-        pulls = [steer.at(asked.index, asked.total, cond) for steer in self._steers]
+        found = [steer.at(asked.index, asked.total, cond) for steer in self._steers]
+        pulls = tuple(pull for pull in found if pull is not None)
+        prompted = not cond and any(pull.source.prompted for pull in pulls)
         return Row(
             asked.x,
             asked.t,
             self._cond if cond else self._uncond,
-            pulls=tuple(pull for pull in pulls if pull is not None),
+            pulls=pulls,
             guidance=told,
+            prompt=self._cond if prompted else None,
         )

@@ -1,13 +1,14 @@
 """What ControlNets add to rows: computed once at strength 1, then multiplied for each row.
 
-A ControlNet's outputs depend on x, t, text and map, not on strength or mode: rows that differ
-only in those share its call.
+A ControlNet's outputs depend on x, t, text and map (FLUX: and on the distilled guidance), not on
+strength or mode: rows that differ only in those share its call.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from pipelines.families.controls import Controls
 from pipelines.guidance import Row
 from pipelines.steering import Pull, Source
 
-_Key = tuple[int, float, int, int]
+_Key = tuple[int, float, int, int, float | None]
 _Batch = tuple[Tensor, ...]
 
 
@@ -89,7 +90,9 @@ class Residuals:
 
     def _batch(self, wanted: Sequence[tuple[Row, Source]]) -> _Batch:
         filled = [*wanted, *[wanted[0]] * (self._fill - len(wanted) if self._fill else 0)]
-        rows = [row for row, _ in filled]
+        rows = [
+            row if row.prompt is None else replace(row, condition=row.prompt) for row, _ in filled
+        ]
         hints = torch.cat([source.hint for _, source in filled])
         batch = self._controls.residuals(self._model, filled[0][1].net, rows, hints)
         self._tally.control_rows += len(wanted)
@@ -98,31 +101,64 @@ class Residuals:
     def _sum(
         self, rows: int, parts: Sequence[tuple[_Batch, list[tuple[int, int, Pull]]]]
     ) -> _Batch:
-        device, dtype = self._model.device, self._model.dtype
-        # Where one ControlNet pools and another does not, both add at the full shape.
-        shapes = [max(s, key=torch.Size.numel) for s in zip(*map(_shapes, parts), strict=True)]
-        total: list[Tensor] | None = None
-        for batch, members in parts:
-            into = [place for place, _, _ in members]
-            at = torch.tensor([one for _, one, _ in members], device=device)
-            scales = _scales([pull for _, _, pull in members], len(batch)).to(device, dtype)
-            added = [layer[at] * scales[:, i, None, None, None] for i, layer in enumerate(batch)]
-            if total is None and into == list(range(rows)):
-                total = [a.expand(rows, *s) for a, s in zip(added, shapes, strict=True)]
-                continue
-            if total is None:
-                total = [torch.zeros(rows, *s, dtype=dtype, device=device) for s in shapes]
-            where = torch.tensor(into, device=device)
-            total = [
-                sum_.index_add(0, where, a.expand(len(into), *sum_.shape[1:]))
-                for sum_, a in zip(total, added, strict=True)
-            ]
-        assert total is not None, "some row is pulled at"
+        shares = [self._share(batch, members) for batch, members in parts]
+        weighed = any(pull.weighed for _, members in parts for _, _, pull in members)
+        made: dict[tuple[int, ...], Tensor] = {}
+        total: list[Tensor] = []
+        for depth in range(max(len(share.batch) for share in shares)):
+            here = [share for share in shares if depth < len(share.batch)]
+            # Several depths may get one and the same tensor, where a ControlNet has fewer.
+            key = (depth if weighed else 0, *(id(share.batch[depth]) for share in here))
+            if key not in made:
+                made[key] = _sum_at(depth, rows, here)
+            total.append(made[key])
         return tuple(total)
 
+    def _share(self, batch: _Batch, members: list[tuple[int, int, Pull]]) -> _Share:
+        device, dtype = self._model.device, self._model.dtype
+        into = [place for place, _, _ in members]
+        return _Share(
+            batch,
+            into,
+            torch.tensor(into, device=device),
+            torch.tensor([one for _, one, _ in members], device=device),
+            _scales([pull for _, _, pull in members], len(batch)).to(device, dtype),
+        )
 
-def _shapes(part: tuple[_Batch, object]) -> list[torch.Size]:
-    return [layer.shape[1:] for layer in part[0]]
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """What one batch of a ControlNet adds to some rows.
+
+    Attributes:
+        into, where: places of the rows it adds to; at: of what it adds, in the batch.
+        scales: (rows, depths).
+    """
+
+    batch: _Batch
+    into: list[int]
+    where: Tensor
+    at: Tensor
+    scales: Tensor
+
+
+def _sum_at(depth: int, rows: int, shares: Sequence[_Share]) -> Tensor:
+    """What is added at one depth, (rows, …)."""
+    # Where one ControlNet pools and another does not, both add at the full shape.
+    shape = max((share.batch[depth].shape[1:] for share in shares), key=torch.Size.numel)
+    total: Tensor | None = None
+    for share in shares:
+        layer = share.batch[depth][share.at]
+        added = layer * share.scales[:, depth].view(-1, *[1] * len(shape))
+        added = added.expand(len(share.into), *shape)
+        if total is None and share.into == list(range(rows)):
+            total = added
+            continue
+        if total is None:
+            total = added.new_zeros(rows, *shape)
+        total = total.index_add(0, share.where, added)
+    assert total is not None, "some row is pulled at"
+    return total
 
 
 def _scales(pulls: Sequence[Pull], depths: int) -> Tensor:
@@ -135,7 +171,8 @@ def _scales(pulls: Sequence[Pull], depths: int) -> Tensor:
 
 def _key(row: Row, source: Source) -> _Key:
     """What a ControlNet's outputs depend on. The engine makes equal x one object."""
-    return id(source), float(row.t), id(row.condition), id(row.x)
+    text = row.condition if row.prompt is None else row.prompt
+    return id(source), float(row.t), id(text), id(row.x), row.guidance if source.told else None
 
 
 def _keys(row: Row) -> set[_Key]:

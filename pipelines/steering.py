@@ -26,11 +26,15 @@ class Source:
         net: the loaded ControlNet.
         hint: what it made of the map, (1, …); does not depend on time, so it is made once.
         pooled: it adds the same everywhere in the picture.
+        told: what it adds depends on the distilled guidance.
+        prompted: rows without the prompt get what it adds to those with it.
     """
 
     net: Any
     hint: Tensor
     pooled: bool = False
+    told: bool = False
+    prompted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +101,9 @@ class Steering:
         # All that a source does not depend on, put aside.
         key = control.replace(strength=1.0, start=0.0, stop=1.0, mode="balanced")
         if key not in self._sources:
-            net = self._model.controlnets[control.model]
+            controls, net = self._controls, self._model.controlnets[control.model]
             image = self._maps(control, (request.width, request.height))
-            hint = self._controls.hint(self._model, net, image)
-            self._sources[key] = Source(net, hint, self._controls.pooled(net))
+            hint = controls.hint(self._model, net, image)
+            pooled, told = controls.pooled(net), controls.told(net)
+            self._sources[key] = Source(net, hint, pooled, told, controls.prompted)
         return self._sources[key]

@@ -180,6 +180,7 @@ class Studio:
         fit = self.manager.controlnets(model) if control.model is None else []
         name = control.model or controlnets.choose(control.preprocessor, model, fit)
         info = self.manager.locate_control(name, model)
+        controlnets.check_mode(info, control.mode, self.manager.family(model).id)
         return control.replace(model=info.path.as_posix() if "/" in name else name)
 
     def _resolve_lora(self, lora: LoRA, model: str) -> LoRA:

@@ -15,7 +15,9 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+import app
 from pipelines import InvalidRequest, ModelUnavailable, Request, Sheet, Studio, engine, rendering
 from pipelines.axes import parse_axis
 from pipelines.computing import Computer, Computing
@@ -329,6 +331,29 @@ def test_what_a_model_cannot_do_is_refused(
     base = {"steps": 4, "guidance_scale": 2.0}
     with pytest.raises(InvalidRequest, match=message):
         studio.resolve(Request(model=model, **{**TEXT, **base, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("model", "sampler", "takes"),
+    [
+        ("sd3", "dpmpp_2m", "a flow model; it takes flow_euler, flow_heun"),
+        ("flux-schnell", "Euler a", "a flow model; it takes flow_euler"),
+        ("sdxl", "flow_heun", "a diffusion model; it takes ddpm, ddim, pndm, lms, euler, euler_a"),
+    ],
+)
+def test_the_command_line_names_the_samplers_that_fit(
+    zoo: Path, tmp_path: Path, model: str, sampler: str, takes: str
+) -> None:
+    flags = ["--models", str(zoo), "--model", model, "--device", "cpu"]
+    out = tmp_path / "new"
+    for command in (
+        ["generate", "x", *flags, "--sampler", sampler, "--out", str(out / "a.png")],
+        ["sheet", "x", *flags, "--axis", f"sampler={sampler}", "--out", str(out)],
+    ):
+        result = CliRunner().invoke(app.app, command)
+        assert result.exit_code == 2 and result.stderr.count("\n") == 1, result.output
+        assert f"does not fit {model!r}, {takes}" in result.stderr
+        assert not out.exists()
 
 
 def test_what_is_suggested_can_be_made(studio: Studio) -> None:

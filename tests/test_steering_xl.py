@@ -76,6 +76,24 @@ def test_sdxl_is_steered_as_diffusers_does(folder: Path, case: str) -> None:
     assert apart(ours, without) > 1e-2
 
 
+def test_a_mixed_sheet(folder: Path) -> None:
+    """Guidance, sampler, steps, strength and the number of ControlNets differ in one batch."""
+    manager = PipelineManager([folder], device="cpu")
+    base = Request(
+        model="sdxl", prompt="an apple", steps=4, sampler="euler", guidance_scale=4.0, width=32,
+        height=32, controls=(CANNY, DEPTH),
+    )  # fmt: skip
+    requests = [
+        base,
+        base.replace(controls=(CANNY.replace(strength=0.4),), guidance_scale=7.0),
+        base.replace(sampler="dpmpp_2m", schedule="karras", steps=5, negative_prompt="a pear"),
+        base.replace(sampler="euler_a", steps=3, controls=(DEPTH.replace(start=0.5),)),
+        base.replace(guidance_scale=1.0, controls=(DEPTH, CANNY.replace(stop=0.5))),
+    ]
+    for request, ours in zip(requests, Made(manager, requests).latents, strict=True):
+        assert apart(ours, theirs(manager, request)) <= 1e-4
+
+
 def test_controlnets_of_other_families_are_refused(folder: Path, controlnets: Path) -> None:
     studio = Studio([folder, controlnets], device="cpu")
     image = studio.add_picture(SHELF.get(CANNY.image))

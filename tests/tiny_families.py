@@ -29,6 +29,16 @@ FLOW_VAE: dict[str, Any] = {
     "use_quant_conv": False, "use_post_quant_conv": False, "shift_factor": 0.9,
 }  # fmt: skip
 
+FLUX_SIZES: dict[str, Any] = {
+    "patch_size": 1,
+    "in_channels": 16,
+    "attention_head_dim": 16,
+    "num_attention_heads": 2,
+    "joint_attention_dim": 32,
+    "pooled_projection_dim": 16,
+    "axes_dims_rope": (4, 4, 8),
+}
+
 
 def t5_tokenizer() -> T5Tokenizer:
     """A T5 tokenizer that spells words out in characters."""
@@ -89,11 +99,21 @@ def sdxl(
     )  # fmt: skip
 
 
-def sd3(*, t5: bool = True, dynamic: bool = False) -> diffusers.StableDiffusion3Pipeline:
+def sure(vae: diffusers.AutoencoderKL) -> diffusers.AutoencoderKL:
+    """A VAE that gives a picture's latents almost no variance, as trained ones do."""
+    half = vae.config.latent_channels
+    vae.encoder.conv_out.weight.data[half:] = 0.0
+    vae.encoder.conv_out.bias.data[half:] = -30.0
+    return vae
+
+
+def sd3(
+    *, t5: bool = True, dynamic: bool = False, layers: int = 2
+) -> diffusers.StableDiffusion3Pipeline:
     """A tiny SD 3, with or without T5, its shift fixed or depending on the picture's size."""
     torch.manual_seed(5)
     transformer = diffusers.SD3Transformer2DModel(
-        sample_size=16, patch_size=2, in_channels=4, out_channels=4, num_layers=2,
+        sample_size=16, patch_size=2, in_channels=4, out_channels=4, num_layers=layers,
         attention_head_dim=8, num_attention_heads=4, caption_projection_dim=32,
         joint_attention_dim=32, pooled_projection_dim=32, pos_embed_max_size=16,
     )  # fmt: skip
@@ -102,29 +122,62 @@ def sd3(*, t5: bool = True, dynamic: bool = False) -> diffusers.StableDiffusion3
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(
             shift=3.0, use_dynamic_shifting=dynamic
         ),
-        vae=vae(**FLOW_VAE),
+        vae=sure(vae(**FLOW_VAE)),
         text_encoder=projecting_encoder(), tokenizer=tokenizer(),
         text_encoder_2=projecting_encoder(), tokenizer_2=tokenizer(),
         text_encoder_3=t5_encoder() if t5 else None, tokenizer_3=t5_tokenizer() if t5 else None,
     )  # fmt: skip
 
 
-def flux(*, dev: bool = True) -> diffusers.FluxPipeline:
+def flux(*, dev: bool = True, layers: int = 1) -> diffusers.FluxPipeline:
     """A tiny FLUX.1: dev is told the guidance and shifts by size, schnell does neither."""
     torch.manual_seed(6)
     transformer = diffusers.FluxTransformer2DModel(
-        patch_size=1, in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16,
-        num_attention_heads=2, joint_attention_dim=32, pooled_projection_dim=16,
-        axes_dims_rope=(4, 4, 8), guidance_embeds=dev,
-    )  # fmt: skip
+        num_layers=layers, num_single_layers=layers, guidance_embeds=dev, **FLUX_SIZES
+    )
     return diffusers.FluxPipeline(
         transformer=transformer.eval(),
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(
             shift=3.0 if dev else 1.0, use_dynamic_shifting=dev
         ),
-        vae=vae(**FLOW_VAE), text_encoder=text_encoder(), tokenizer=tokenizer(),
+        vae=sure(vae(**FLOW_VAE)), text_encoder=text_encoder(), tokenizer=tokenizer(),
         text_encoder_2=t5_encoder(), tokenizer_2=t5_tokenizer(),
     )  # fmt: skip
+
+
+def sd3_controlnet(seed: int = 1, **overrides: Any) -> diffusers.SD3ControlNetModel:
+    """A ControlNet for `sd3()`. Its outputs are random: fresh ones are 0, and steer nothing."""
+    options: dict[str, Any] = {
+        "sample_size": 16,
+        "in_channels": 4,
+        "num_layers": 2,
+        "attention_head_dim": 8,
+        "num_attention_heads": 4,
+        "joint_attention_dim": 32,
+        "caption_projection_dim": 32,
+        "pooled_projection_dim": 32,
+        "out_channels": 4,
+        "pos_embed_max_size": 16,
+    }
+    torch.manual_seed(seed)
+    net = diffusers.SD3ControlNetModel(**{**options, **overrides}).eval()
+    return _loud(net, *net.controlnet_blocks, net.pos_embed_input.proj)
+
+
+def flux_controlnet(seed: int = 1, **overrides: Any) -> diffusers.FluxControlNetModel:
+    """A ControlNet for `flux()`, its outputs as random."""
+    torch.manual_seed(seed)
+    options = {**FLUX_SIZES, "num_layers": 2, "num_single_layers": 2, **overrides}
+    net = diffusers.FluxControlNetModel(**options).eval()
+    return _loud(
+        net, *net.controlnet_blocks, *net.controlnet_single_blocks, net.controlnet_x_embedder
+    )
+
+
+def _loud(net: Any, *zeroed: torch.nn.Module) -> Any:
+    for module in zeroed:
+        torch.nn.init.normal_(module.weight, std=0.2)
+    return net
 
 
 MAKERS: dict[str, Any] = {

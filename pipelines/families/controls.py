@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _CLASSES = {
     "sd": ("pipelines.families.unet_controls", "UNetControls"),
     "sdxl": ("pipelines.families.sdxl_controls", "XLControls"),
+    "sd3": ("pipelines.families.flow_controls", "SD3Controls"),
+    "flux": ("pipelines.families.flow_controls", "FluxControls"),
 }
 """Family id to what runs its ControlNets; a family that is not here takes none. The network of
 one that is takes residuals after what `Family.inputs` gives."""
@@ -27,6 +29,10 @@ class Controls(Protocol):
 
     classes: tuple[str, ...]
     """diffusers classes of its ControlNets, as their config.json names them."""
+    modes: tuple[str, ...]
+    """Modes of a `Control` that they know."""
+    prompted: bool
+    """Whether a row without the prompt gets what they add to the one with it."""
 
     def misfit(
         self, configs: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]
@@ -41,13 +47,17 @@ class Controls(Protocol):
     def pooled(self, net: Any) -> bool:
         """Whether a ControlNet adds the same everywhere in the picture."""
 
+    def told(self, net: Any) -> bool:
+        """Whether a ControlNet takes the distilled guidance as an input."""
+
     def hint(self, model: Model, net: Any, image: Image) -> Tensor:
         """What a ControlNet makes of a map, (1, …): all that does not depend on x, t or text."""
 
     def residuals(
         self, model: Model, net: Any, rows: Sequence[Row], hints: Tensor
     ) -> tuple[Tensor, ...]:
-        """A ControlNet's outputs at strength 1, one tensor a depth, the innermost last.
+        """A ControlNet's outputs at strength 1, one tensor a depth of the denoiser, in the order
+        its network takes them; a U-Net's innermost last. At depths behind the last it adds nothing.
 
         Args:
             hints: (rows, …), one a row.

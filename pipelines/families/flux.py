@@ -26,10 +26,11 @@ NATIVE = 128
 DISTILLED = 3.5
 
 
-def pack(x: Tensor) -> Tensor:
-    """Latents (B, C, h, w) as tokens of 2 × 2, (B, h·w/4, 4·C)."""
+def pack(x: Tensor, side: int = 2) -> Tensor:
+    """Latents (B, C, h, w) as tokens of side × side, (B, h·w/side², C·side²)."""
     b, c, h, w = x.shape
-    return x.view(b, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5).reshape(b, -1, 4 * c)
+    parts = x.view(b, c, h // side, side, w // side, side).permute(0, 2, 4, 1, 3, 5)
+    return parts.reshape(b, -1, c * side**2)
 
 
 def unpack(tokens: Tensor, height: int, width: int) -> Tensor:
@@ -40,32 +41,50 @@ def unpack(tokens: Tensor, height: int, width: int) -> Tensor:
 
 
 class _Network(nn.Module):
-    """The transformer as a function of four tensors, or five where it is told the guidance."""
+    """The transformer as a function of tensors: four, the guidance where it is told that, then
+    what ControlNets add, one a block, those of single blocks last or left out."""
 
-    def __init__(self, transformer: nn.Module) -> None:
+    def __init__(self, transformer: Any) -> None:
         super().__init__()
         self.transformer = transformer
         self.eval()
 
     def forward(
-        self, x: Tensor, t: Tensor, states: Tensor, pooled: Tensor, guidance: Tensor | None = None
+        self, x: Tensor, t: Tensor, states: Tensor, pooled: Tensor, *more: Tensor
     ) -> Tensor:
-        height, width = x.shape[2:]
-        rows, columns = height // 2, width // 2
-        places = torch.zeros(rows, columns, 3, dtype=x.dtype, device=x.device)
-        places[..., 1] += torch.arange(rows, dtype=x.dtype, device=x.device)[:, None]
-        places[..., 2] += torch.arange(columns, dtype=x.dtype, device=x.device)[None, :]
+        told = int(self.transformer.config.guidance_embeds)
+        guidance, residuals = more[:told], more[told:]
+        double = len(self.transformer.transformer_blocks)
         output: Tensor = self.transformer(
-            hidden_states=pack(x),
-            timestep=t.to(x.dtype) / 1000,
-            guidance=guidance,
-            encoder_hidden_states=states,
-            pooled_projections=pooled,
-            txt_ids=torch.zeros(states.shape[1], 3, dtype=x.dtype, device=x.device),
-            img_ids=places.reshape(-1, 3),
+            **named_inputs(x, t, states, pooled),
+            guidance=guidance[0] if guidance else None,
+            controlnet_block_samples=residuals[:double] or None,
+            controlnet_single_block_samples=residuals[double:] or None,
             return_dict=False,
         )[0]
-        return unpack(output, height, width)
+        return unpack(output, *x.shape[2:])
+
+
+def named_inputs(x: Tensor, t: Tensor, states: Tensor, pooled: Tensor) -> dict[str, Tensor]:
+    """What FLUX' transformer and its ControlNets are told alike, by name."""
+    rows, columns = x.shape[2] // 2, x.shape[3] // 2
+    places = torch.zeros(rows, columns, 3, dtype=x.dtype, device=x.device)
+    places[..., 1] += torch.arange(rows, dtype=x.dtype, device=x.device)[:, None]
+    places[..., 2] += torch.arange(columns, dtype=x.dtype, device=x.device)[None, :]
+    return {
+        "hidden_states": pack(x),
+        "timestep": t.to(x.dtype) / 1000,
+        "encoder_hidden_states": states,
+        "pooled_projections": pooled,
+        "txt_ids": torch.zeros(states.shape[1], 3, dtype=x.dtype, device=x.device),
+        "img_ids": places.reshape(-1, 3),
+    }
+
+
+def told_guidance(model: Model, rows: Sequence[Row]) -> Tensor:
+    """The distilled guidance of every row, (rows,) float32."""
+    told = [DISTILLED if row.guidance is None else row.guidance for row in rows]
+    return torch.tensor(told, dtype=torch.float32, device=model.device)
 
 
 class Flux:
@@ -141,8 +160,7 @@ class Flux:
         inputs = (*stacked_inputs(model, rows), *condition)
         if not model.components["transformer"].config.guidance_embeds:
             return inputs
-        told = [DISTILLED if row.guidance is None else row.guidance for row in rows]
-        return (*inputs, torch.tensor(told, dtype=torch.float32, device=model.device))
+        return (*inputs, told_guidance(model, rows))
 
     def denoised(self, model: Model, x: Tensor, t: Tensor, model_output: Tensor) -> Tensor:
         return flow.denoised(model, x, t, model_output)

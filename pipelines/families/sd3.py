@@ -18,19 +18,22 @@ from pipelines.types import Request
 
 
 class _Network(nn.Module):
-    """The transformer as a function of four tensors."""
+    """The transformer as a function of tensors: four, then what ControlNets add, one a block."""
 
     def __init__(self, transformer: nn.Module) -> None:
         super().__init__()
         self.transformer = transformer
         self.eval()
 
-    def forward(self, x: Tensor, t: Tensor, states: Tensor, pooled: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor, states: Tensor, pooled: Tensor, *residuals: Tensor
+    ) -> Tensor:
         output: Tensor = self.transformer(
             hidden_states=x,
             timestep=t,
             encoder_hidden_states=states,
             pooled_projections=pooled,
+            block_controlnet_hidden_states=residuals or None,
             return_dict=False,
         )[0]
         return output

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from pipelines.controls import MODES
 from pipelines.families.base import Model
 from pipelines.families.sd import StableDiffusion
 from pipelines.guidance import Row
@@ -21,6 +22,8 @@ class UNetControls:
     """ControlNets of Stable Diffusion (Zhang et al. 2023, arXiv:2302.05543)."""
 
     classes = ("ControlNetModel",)
+    modes = MODES
+    prompted = False
 
     def misfit(
         self, configs: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]
@@ -48,6 +51,9 @@ class UNetControls:
     def pooled(self, net: Any) -> bool:
         return bool(net.config.global_pool_conditions)
 
+    def told(self, net: Any) -> bool:
+        return False
+
     def hint(self, model: Model, net: Any, image: Image) -> Tensor:
         """The condition embedding of a map, (1, C, h, w)."""
         import numpy as np
@@ -62,7 +68,7 @@ class UNetControls:
         self, model: Model, net: Any, rows: Sequence[Row], hints: Tensor
     ) -> tuple[Tensor, ...]:
         x, t, text, more = self._inputs(model, rows)
-        down, middle = _embedded(net)(
+        down, middle = with_parts(net, controlnet_cond_embedding=nn.Identity())(
             x, t, encoder_hidden_states=text, controlnet_cond=_ordered(net, hints),
             return_dict=False, **more,
         )  # fmt: skip
@@ -76,11 +82,12 @@ class UNetControls:
         return x, t, text, {}
 
 
-def _embedded(net: nn.Module) -> nn.Module:
-    """A view on a ControlNet that takes the embedding of a map instead of the map."""
+def with_parts(net: nn.Module, **parts: nn.Module | None) -> nn.Module:
+    """A view on a ControlNet with other parts, such as one that leaves a map's embedding as it is
+    in place of what embeds maps."""
     view = copy.copy(net)
-    # The copy's own table of modules: the ControlNet keeps its embedding.
-    view._modules = {**net._modules, "controlnet_cond_embedding": nn.Identity()}
+    # The copy's own table of modules: the ControlNet keeps its parts.
+    view._modules = {**net._modules, **parts}
     return view
 
 
