@@ -1,7 +1,7 @@
 """Maps that no ControlNet ever saw, with what they ask for and the real picture of each.
 
 - canny, scribble: three of four are drawings of the concepts that are kept from the ControlNets of
-  edges (`controlnet.HELD_OUT`; no style and no background of them was seen). Every second one is
+  edges (`conditions.HELD_OUT`; no style and no background of them was seen). Every second one is
   mirrored, scaled and moved at random: the UNet knows each drawing by heart and puts it into its
   usual place without a map, so that only the others tell what the map does. The rest are figures
   and solids drawn afresh;
@@ -21,17 +21,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.controlnet import HELD_OUT
 from training.data import conditions, figures, solids
 from training.data.captions import BACKGROUND_NAMES, article
 from training.data.colours import background_rgb
 from training.data.concepts import Concept, load_concepts
-from training.data.drawings import STYLES, Drawings, compose, load_drawings
+from training.data.drawings import STYLES, Drawings, compose, load_drawings, moved
 from training.data.poses import POSES
 from training.data.rays import KINDS
 from training.data.samples import PLAIN
 from training.judging import Ask
-from training.pictures import moved
 from training.scene_labels import Label, count_things
 
 STREAM = 19
@@ -92,7 +90,7 @@ def drawing_asks(
 ) -> list[ControlAsk]:
     """Edges of drawings of the held-out concepts, every second one moved."""
     row_of = {key: row for row, key in enumerate(drawings.keys)}
-    kept = np.arange(0, len(concepts), HELD_OUT)
+    kept = np.arange(0, len(concepts), conditions.HELD_OUT)
     found: list[ControlAsk] = []
     while len(found) < count:
         for concept in rng.permutation(kept).tolist():

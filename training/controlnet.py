@@ -9,7 +9,7 @@ Source: Zhang, Rao & Agrawala 2023, arXiv:2302.05543.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training import common, ddpm
-from training.data.captions import BACKGROUND_NAMES, Wording, caption
-from training.data.colours import background_rgb
 from training.data.concepts import load_concepts
-from training.data.conditions import DRAWN, KINDS, edges, load_conditioned
-from training.data.drawings import STYLES, compose, load_drawings
+from training.data.conditions import DRAWN, KINDS, load_conditioned
+from training.data.drawings import load_drawings
 from training.data.scenes import load_scenes
 from training.decoder import load_vae
 from training.latents import encode_pictures, prepare_latents
@@ -35,8 +33,6 @@ from training.text import tokenize
 
 # AdamW's: what starts at zero, and what touches pixels and latents.
 BY_ELEMENT = ("controlnet_", "conv_in", "embedding")
-HELD_OUT = 10
-"""Every tenth concept is kept from the ControlNets of edges: they are measured on them."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +41,13 @@ class Config(StageConfig):
 
     Args:
         kind: one of `conditions.KINDS`.
-        scene_share: of rows that are figures or solids, for the kinds that any picture has.
+        pictures: how many different ones, with their maps.
     """
 
     kind: str = "canny"
     batch: int = 96
     minutes: float = 6.0
     caption_dropout: float = 0.2
-    scene_share: float = 0.25
     pictures: int = 3000
     matrix_rate: float = 0.01
     rate: float = 1e-3
@@ -88,23 +83,18 @@ class Maps:
     """Rows of one kind: latents, captions and maps."""
 
     def __init__(self, config: Config, cache: Path, rng: np.random.Generator) -> None:
-        self._config, self._rng = config, rng
-        vae = load_vae(cache)
-        self._drawings = load_drawings(cache)
-        self._concepts = load_concepts(self._drawings.names)
-        scenes = load_scenes(cache)
-        self._latents = prepare_latents(vae, self._drawings, self._concepts, scenes, cache / "unet")
-        self._scenes = scenes
-        self._row_of = {key: row for row, key in enumerate(self._drawings.keys)}
-        if config.kind not in DRAWN:
-            self._exact = load_conditioned(cache, config.kind, config.pictures, seed=0)
-            self._encoded = self._encode(cache)
+        self._rng = rng
+        self._known = load_conditioned(cache, config.kind, config.pictures, seed=0)
+        self._latents = self._encode(config, cache)
 
-    def _encode(self, cache: Path) -> Tensor:
-        """Latents of all exact pictures, kept in the cache."""
-        path = cache / f"conditions-{self._config.kind}-{self._config.pictures}.safetensors"
+    def _encode(self, config: Config, cache: Path) -> Tensor:
+        """Latents of all pictures, kept in the cache."""
+        path = cache / f"conditions-{config.kind}-{config.pictures}.safetensors"
         if not path.exists():
-            vae, pixels = self._latents.vae, self._exact.pixels
+            drawings, scenes = load_drawings(cache), load_scenes(cache)
+            concepts = load_concepts(drawings.names)
+            vae = prepare_latents(load_vae(cache), drawings, concepts, scenes, cache / "unet").vae
+            pixels = self._known.pixels
             starts = range(0, len(pixels), 32)
             with torch.no_grad():
                 found = [encode_pictures(vae, pixels[i : i + 32]) for i in starts]
@@ -114,35 +104,9 @@ class Maps:
 
     def draw(self, count: int) -> tuple[Tensor, list[str], NDArray[np.uint8]]:
         """Latents (count, 4, 16, 16), captions, and maps (count, 128, 128, 3)."""
-        if self._config.kind not in DRAWN:
-            rows = self._rng.integers(len(self._exact.captions), size=count)
-            maps = np.stack([self._exact.maps[row] for row in rows])
-            return self._encoded[rows], [self._exact.captions[row] for row in rows], maps
-        scenes = round(count * self._config.scene_share)
-        drawn = [self._drawing() for _ in range(count - scenes)]
-        drawn += [self._scene() for _ in range(scenes)]
-        latents, said, maps = zip(*drawn, strict=True)
-        return torch.stack(latents).float(), list(said), np.stack(maps)
-
-    def _drawing(self) -> tuple[Tensor, str, NDArray[np.uint8]]:
-        rng = self._rng
-        concept = int(rng.integers(len(self._concepts)))
-        while concept % HELD_OUT == 0:
-            concept = int(rng.integers(len(self._concepts)))
-        style, background = int(rng.integers(len(STYLES))), int(rng.integers(len(BACKGROUND_NAMES)))
-        rgba = np.asarray(
-            self._drawings.pixels[self._row_of[self._concepts[concept].code, STYLES[style]]]
-        )
-        name = BACKGROUND_NAMES[background]
-        pixels = compose(rgba, background_rgb(name)).round().astype(np.uint8)
-        said = caption(self._concepts[concept], STYLES[style], name, Wording(), rng)
-        latents = self._latents.values[concept, style, background]
-        return latents, said, edges(pixels, self._config.kind)
-
-    def _scene(self) -> tuple[Tensor, str, NDArray[np.uint8]]:
-        row = int(self._rng.integers(len(self._scenes.captions)))
-        map = edges(np.asarray(self._scenes.pixels[row]), self._config.kind)
-        return self._latents.scenes[row], self._scenes.captions[row], map
+        rows = self._rng.integers(len(self._known.captions), size=count)
+        maps = np.stack([self._known.maps[row] for row in rows])
+        return self._latents[rows], [self._known.captions[row] for row in rows], maps
 
 
 def as_condition(maps: NDArray[np.uint8]) -> Tensor:
@@ -230,6 +194,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="default: models/emoji-controlnet-KIND")
     args = parser.parse_args()
     config = Config(kind=args.kind, minutes=args.minutes, model=args.model)
+    if args.kind in DRAWN:
+        # What a caption names, the UNet draws by heart: without it, only the map tells.
+        config = replace(config, caption_dropout=0.5, pictures=8000)
     name = f"controlnet-{args.kind}"
     path = train(name, Task, config, args.cache, args.resume)
     out = args.out or Path("models") / f"emoji-{name}"

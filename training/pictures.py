@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from training.data.colours import BACKGROUNDS, WHITE
-from training.data.drawings import SIZE, Drawings, compose
+from training.data.drawings import SIZE, Drawings, compose, moved
 from training.data.scenes import Scenes
 
 # Never shown to the autoencoder: its quality is measured on them. None is a UNet concept.
@@ -62,18 +61,6 @@ class Mixture:
     white: float = 0.4
     named: float = 0.4
     moved: float = 0.5
-
-
-def moved(rgba: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The drawing mirrored at random, scaled by 0.6 to 1.15 and shifted a little."""
-    image = Image.fromarray(rgba).convert("RGBa")
-    if rng.random() < 0.5:
-        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    side = round(SIZE * rng.uniform(0.6, 1.15))
-    x, y = (round((SIZE - side) / 2 + rng.normal() * 8) for _ in range(2))
-    canvas = Image.new("RGBa", (SIZE, SIZE))
-    canvas.paste(image.resize((side, side), Image.Resampling.BICUBIC), (x, y))
-    return np.asarray(canvas.convert("RGBA"), np.uint8)
 
 
 def random_background(rng: np.random.Generator, mixture: Mixture) -> NDArray[np.float32]:

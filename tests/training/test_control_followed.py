@@ -14,7 +14,7 @@ from training.control_asks import LEAST_EDGES, drawing_asks, figure_ask, scene_e
 from training.control_followed import edges_followed
 from training.control_scores import lines_found, rank_correlation
 from training.control_sheets import LEFT, Row, labelled
-from training.controlnet import HELD_OUT
+from training.data import conditions
 from training.data.concepts import Concept
 from training.data.drawings import STYLES, Drawings
 from training.data.outlines import PARTS
@@ -43,7 +43,7 @@ def test_drawings_are_those_kept_back_and_every_second_is_moved() -> None:
     assert [ask.moved for ask in asks] == [False, True] * 4
     for ask in asks:
         assert ask.drawing is not None
-        assert ask.drawing.concept % HELD_OUT == 0
+        assert ask.drawing.concept % conditions.HELD_OUT == 0
         assert ask.map.shape == (128, 128, 3)
         assert np.count_nonzero(ask.map[..., 0]) >= LEAST_EDGES
         assert concepts[ask.drawing.concept].label in ask.caption

@@ -5,9 +5,10 @@ segments are exact, and drawn in the preprocessors' colours.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,24 @@ from PIL import Image
 from pipelines import preprocessors
 from pipelines.preprocessors import Skeleton, draw_skeletons
 from training.data import figures, solids
-from training.data.drawings import SIZE
+from training.data.captions import BACKGROUND_NAMES, Wording, caption
+from training.data.colours import background_rgb
+from training.data.concepts import load_concepts
+from training.data.drawings import SIZE, STYLES, compose, load_drawings, moved
 from training.data.samples import Sample
 
 KINDS = ("canny", "scribble", "pose", "depth", "seg")
 DRAWN = ("canny", "scribble")
 """Kinds that any picture has; the others come with one domain."""
+HELD_OUT = 10
+"""Every tenth concept is kept from the ControlNets of edges: they are measured on them."""
+IN_PLACE = 0.2
+"""Share of the drawings with edges that lie where the UNet knows them; it draws those without a
+map, so that only the others teach what the map is for."""
+SCENES = 0.25
+"""Share of the pictures with edges that are figures or solids."""
+
+Maker = Callable[[np.random.Generator], tuple[Sample, NDArray[np.uint8]]]
 
 # Segments of a solids picture, in their order in `solids.KINDS`; 0 is floor and wall.
 SEGMENT_COLOURS = ((0, 0, 0), (230, 70, 60), (70, 140, 240), (80, 190, 90), (245, 190, 60))
@@ -77,6 +90,32 @@ def exact_map(kind: str, rng: np.random.Generator) -> tuple[Sample, Picture]:
     return sample, segments(scene, drawn.maps["segments"])
 
 
+def edge_maker(kind: str, cache: Path) -> Maker:
+    """What draws a drawing, a figure or solids with its `canny` or `scribble` map."""
+    drawings = load_drawings(cache)
+    concepts = load_concepts(drawings.names)
+    row_of = {key: row for row, key in enumerate(drawings.keys)}
+    shown = [c for row, c in enumerate(concepts) if row % HELD_OUT]
+
+    def drawing(rng: np.random.Generator) -> Sample:
+        concept = shown[rng.integers(len(shown))]
+        style = STYLES[rng.integers(len(STYLES))]
+        background = BACKGROUND_NAMES[rng.integers(len(BACKGROUND_NAMES))]
+        rgba = np.asarray(drawings.pixels[row_of[concept.code, style]])
+        rgba = rgba if rng.random() < IN_PLACE else moved(rgba, rng)
+        pixels = compose(rgba, background_rgb(background)).round().astype(np.uint8)
+        return Sample(pixels, caption(concept, style, background, Wording(), rng))
+
+    def make(rng: np.random.Generator) -> tuple[Sample, Picture]:
+        if rng.random() < SCENES:
+            sample = (figures, solids)[rng.integers(2)].sample(rng)
+        else:
+            sample = drawing(rng)
+        return sample, edges(sample.pixels, kind)
+
+    return make
+
+
 @dataclass(frozen=True)
 class Conditioned:
     """Pictures with one kind of map.
@@ -92,15 +131,21 @@ class Conditioned:
 
 
 def load_conditioned(cache: Path, kind: str, count: int, seed: int) -> Conditioned:
-    """`count` pictures with exact maps of a kind; drawn on the first call."""
+    """`count` pictures with their maps of a kind; drawn on the first call."""
     stem = cache / f"conditions-{kind}-{count}-{seed}"
     files = [stem.with_suffix(end) for end in (".pixels.npy", ".maps.npy", ".json")]
     if not all(file.exists() for file in files):
         cache.mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng((seed, KINDS.index(kind)))
-        made: list[tuple[Any, Picture]] = [exact_map(kind, rng) for _ in range(count)]
-        np.save(files[0], np.stack([sample.pixels for sample, _ in made]))
-        np.save(files[1], np.stack([map for _, map in made]))
-        files[2].write_text(json.dumps([sample.caption for sample, _ in made]))
+        make: Maker = edge_maker(kind, cache) if kind in DRAWN else partial(exact_map, kind)
+        pixels, maps = (np.empty((count, SIZE, SIZE, 3), np.uint8) for _ in range(2))
+        captions = []
+        for row in range(count):
+            sample, maps[row] = make(rng)
+            pixels[row] = sample.pixels
+            captions.append(sample.caption)
+        np.save(files[0], pixels)
+        np.save(files[1], maps)
+        files[2].write_text(json.dumps(captions))
     pixels, maps = (np.load(file, mmap_mode="r") for file in files[:2])
     return Conditioned(pixels, maps, json.loads(files[2].read_text()))

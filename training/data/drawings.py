@@ -76,6 +76,18 @@ def compose(
     return np.asarray(mixed, np.float32)
 
 
+def moved(rgba: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The drawing mirrored at random, scaled by 0.6 to 1.15 and shifted a little."""
+    image = Image.fromarray(rgba).convert("RGBa")
+    if rng.random() < 0.5:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    side = round(SIZE * rng.uniform(0.6, 1.15))
+    x, y = (round((SIZE - side) / 2 + rng.normal() * 8) for _ in range(2))
+    canvas = Image.new("RGBa", (SIZE, SIZE))
+    canvas.paste(image.resize((side, side), Image.Resampling.BICUBIC), (x, y))
+    return np.asarray(canvas.convert("RGBA"), np.uint8)
+
+
 def _vectors(key: str, folder: Path) -> Iterator[tuple[str, Image.Image]]:
     """Every icon of an iconify package that stands for an emoji: (plain code, picture)."""
     import resvg_py
