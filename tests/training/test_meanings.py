@@ -1,9 +1,12 @@
 """Words that no caption holds: the dictionary, and which states teach which."""
 
+import math
+
 import torch
 
+from training.data.concepts import Concept
 from training.data.wordnet import WordNet, parse_noun
-from training.meanings import matching
+from training.meanings import Config, kinship, matching
 
 START, END = 0, 1
 DOG = (
@@ -50,3 +53,49 @@ def test_matching_leaves_out_the_words_before_the_name() -> None:
     partner, counts = matching(word, name, END)
     assert partner[0].tolist() == [0, 1, 2, 3, 4]
     assert counts[0].tolist() == [False, False, True, True, True]
+
+
+def line(offset: int, words: str, above: int | None = None) -> str:
+    """A line of `data.noun` that stands at `offset`, with one link to what it is a kind of."""
+    links = "000" if above is None else f"002 ~ 99999999 n 0000 @ {above:08d} n 0000"
+    names = words.split()
+    head = f"{offset:08d} 05 n {len(names):02x} " + " ".join(f"{name} 0" for name in names)
+    return f"{head} {links} | something\n"
+
+
+def family() -> WordNet:
+    """Beagle, a kind of hound, which is a dog, which is an animal; and a cat, an animal too."""
+    names = {"animal": None, "dog domestic_dog": 0, "hound": 1, "beagle": 2, "cat": 0}
+    offsets: list[int] = []
+    data = ""
+    for words, above in names.items():
+        offsets.append(len(data))
+        data += line(len(data), words, None if above is None else offsets[above])
+    index = "".join(
+        f"{word} n 1 1 @ 1 0 {offset:08d}\n"
+        for words, offset in zip(names, offsets, strict=True)
+        for word in words.split()
+    )
+    return WordNet(index, data.encode())
+
+
+def test_what_a_word_is_a_kind_of_is_found_link_by_link() -> None:
+    net = family()
+    steps = [{"beagle"}, {"hound"}, {"dog", "domestic dog"}, {"animal"}]
+    assert net.kinds("Beagle", 5) == steps
+    assert net.kinds("beagle", 2) == steps[:3]
+    assert net.kinds("unicorn", 5) == []
+
+
+def test_kinship_falls_with_the_links_and_with_how_many_are_of_the_kind() -> None:
+    concepts = [
+        Concept("1", "dog", (), ()),
+        Concept("2", "animal", (), ()),
+        Concept("3", "x", (), ()),
+    ]
+    words = ["beagle", "hound", "cat"]
+    config = Config(kinship=0.6, links=5)
+    found = kinship(config, words, concepts, family())
+    share = [1 - math.log(2) / math.log(3), 0.0]
+    wanted = [[0.6 * 4 / 6 * share[0], 0, 0], [0.6 * 5 / 6 * share[0], 0, 0], [0, 0, 0]]
+    torch.testing.assert_close(found, torch.tensor(wanted))

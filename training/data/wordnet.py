@@ -26,11 +26,13 @@ class Noun:
         synonyms: the words of that sense, the noun among them.
         gloss: its definition, without the examples.
         kind: number of the lexicographer file.
+        above: offsets of what it is a kind of.
     """
 
     synonyms: tuple[str, ...]
     gloss: str
     kind: int
+    above: tuple[int, ...] = ()
 
     def describe(self, name: str) -> str:
         """`name (synonyms): gloss`."""
@@ -38,12 +40,17 @@ class Noun:
 
 
 def parse_noun(line: str) -> Noun:
-    """One line of `data.noun`: offset, kind, type, count in hex, words …, | gloss."""
+    """One line of `data.noun`: offset, kind, type, count in hex, words …, links …, | gloss.
+
+    A link is a sign, an offset, a part of speech and a place; `@` is "is a kind of".
+    """
     head, said = line.split(" | ", 1)
     fields = head.split()
     words = [fields[4 + 2 * i].replace("_", " ") for i in range(int(fields[3], 16))]
+    links = fields[5 + 2 * len(words) :]
+    above = tuple(int(links[i + 1]) for i in range(0, len(links) - 3, 4) if links[i] == "@")
     gloss = re.split(r';\s*"', said)[0].strip().rstrip(";")
-    return Noun(tuple(words), gloss, int(fields[1]))
+    return Noun(tuple(words), gloss, int(fields[1]), above)
 
 
 def first_offsets(index: str) -> dict[str, int]:
@@ -75,8 +82,24 @@ class WordNet:
         for form in (low, low.removesuffix("s"), low.removesuffix("es")):
             offset = self._offsets.get(form)
             if offset is not None:
-                return parse_noun(self._data[offset : self._data.index(b"\n", offset)].decode())
+                return self._at(offset)
         return None
+
+    def kinds(self, name: str, most: int) -> list[set[str]]:
+        """What a noun is a kind of: its synonyms, the words one link above, and so on.
+
+        Returns: at most `most` + 1 sets of words in lower case; none for an unknown name.
+        """
+        noun = self.find(name)
+        steps: list[set[str]] = []
+        level = [noun] if noun else []
+        while level and len(steps) <= most:
+            steps.append({word.lower() for one in level for word in one.synonyms})
+            level = [self._at(offset) for one in level for offset in one.above]
+        return steps
+
+    def _at(self, offset: int) -> Noun:
+        return parse_noun(self._data[offset : self._data.index(b"\n", offset)].decode())
 
     def describe(self, name: str) -> str:
         """The name with its meaning, or alone where WordNet has none."""
