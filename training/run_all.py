@@ -1,4 +1,5 @@
-"""All stages in order: data, autoencoder, UNet, words, decoder, judges, export, siblings, figures.
+"""All stages in order: data, autoencoder, UNet, words, decoder, judges, export, siblings,
+ControlNets, figures.
 
     python -m training.run_all [--vae-minutes 45] [--unet-minutes 80] [--decoder-minutes 12]
                                [--resume]
@@ -12,11 +13,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+from training.data.conditions import KINDS
 from training.data.drawings import load_drawings
 from training.data.sources import cache_dir
 from training.decoder import Config as DecoderConfig
 from training.unet import Config as UnetConfig
 from training.vae import Config as VaeConfig
+
+
+READERS = ("figures", "solids")
 
 
 def beside(out: Path, name: str) -> list[str]:
@@ -48,7 +53,15 @@ def commands(
             [f"training.{name}", *beside(out, name), *place, *again]
             for name in ("clip", "lcm", "flow")
         ),
-        ["training.evaluate", "--model", str(out), *place],
+        *(
+            ["training.controlnet", kind, *beside(out, f"controlnet-{kind}"), *place, *again]
+            for kind in KINDS
+        ),
+        *(["training.map_reader", domain, *place, *again] for domain in READERS),
+        *(
+            [f"training.{name}", "--model", str(out), *place]
+            for name in ("evaluate", "evaluate_controls", "evaluate_together")
+        ),
     ]
 
 

@@ -175,14 +175,17 @@ def test_stages_run_in_order_with_their_minutes() -> None:
     names = [stage[0].split(".")[1] for stage in stages]
     assert names == [
         "vae", "unet", "meanings", "decoder", "classifier", "scene_judge", "export", "clip", "lcm",
-        "flow", "evaluate",
+        "flow", *["controlnet"] * 5, *["map_reader"] * 2, "evaluate", "evaluate_controls",
+        "evaluate_together",
     ]  # fmt: skip
     assert stages[0][1:3] == ["--minutes", "5.0"]
     assert stages[1][1:3] == ["--minutes", "7.0"]
     assert stages[3][1:3] == ["--minutes", "3.0"]
     fresh = {stage[0] for stage in stages if "--resume" not in stage}
-    assert fresh == {"training.export", "training.evaluate"}
+    figures = {"training.evaluate", "training.evaluate_controls", "training.evaluate_together"}
+    assert fresh == {"training.export", *figures}
     assert stages[8][1:5] == ["--model", "o", "--out", "o-lcm"]
+    assert stages[10][1:6] == ["canny", "--model", "o", "--out", "o-controlnet-canny"]
 
 
 def test_without_minutes_the_autoencoder_is_the_frozen_one(tmp_path: Path) -> None:
