@@ -26,6 +26,9 @@ from ui.page import ASSETS, build, looks
 
 PORT = 7860
 _PORTS_TRIED = 100
+# Seconds for calls in flight at Ctrl+C: gradio prints a traceback for each that is cut off. Pages
+# that watch a run never hang up, so this is also how long it takes to end.
+_GRACE = 3
 _FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
 log = logging.getLogger(__name__)
 
@@ -71,7 +74,7 @@ class PageServer(uvicorn.Server):
 
     def __init__(self, app: FastAPI, bound: socket.socket, ready: Callable[[str], None]) -> None:
         super().__init__(
-            uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, ws="none")
+            uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_GRACE, ws="none")
         )
         self.bound = bound
         self.ready = ready

@@ -116,7 +116,7 @@ def test_ctrl_c_ends_it_quietly_and_an_open_page_survives_the_restart(
     server.send_signal(signal.SIGINT)
     _, errors = server.communicate(timeout=15)
     assert server.returncode == 0
-    assert "Traceback" not in errors
+    assert "Traceback" not in errors, errors
     expect(page.locator(".cs-line")).to_contain_text("No connection to the server")
 
     server, again = serve_in_a_process(models, tmp_path, int(url.rpartition(":")[2]), processes)
