@@ -42,9 +42,11 @@ class Config(StageConfig):
     Args:
         kind: one of `conditions.KINDS`.
         pictures: how many different ones, with their maps.
+        start: the kind whose trained ControlNet this one starts from; none if empty.
     """
 
     kind: str = "canny"
+    start: str = ""
     batch: int = 96
     minutes: float = 6.0
     caption_dropout: float = 0.2
@@ -123,6 +125,9 @@ class Task:
         self._rng = np.random.default_rng((13, KINDS.index(config.kind), *stream))
         self._maps = Maps(config, cache, self._rng)
         self.model: nn.Module = build_controlnet(pipeline.unet)
+        if config.start:
+            trained = cache / f"controlnet-{config.start}" / "checkpoint.safetensors"
+            self.model.load_state_dict(load_average(trained))
         self._tokenizer = pipeline.tokenizer
         self._text, self._unet = pipeline.text_encoder.bfloat16(), pipeline.unet.bfloat16()
         self._alpha_bar = ddpm.alphas_cumprod()
@@ -197,6 +202,9 @@ def main() -> None:
     if args.kind in DRAWN:
         # What a caption names, the UNet draws by heart: without it, only the map tells.
         config = replace(config, caption_dropout=0.5, pictures=8000)
+    if args.kind == "scribble":
+        # Broad outlines instead of thin edges: most is learnt already.
+        config = replace(config, start="canny")
     name = f"controlnet-{args.kind}"
     path = train(name, Task, config, args.cache, args.resume)
     out = args.out or Path("models") / f"emoji-{name}"

@@ -33,6 +33,7 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from numpy.typing import NDArray
 
+from pipelines.scorers import Scorer, find_scorer
 from training.classifier import Classifier, load_classifier
 from training.data.captions import BACKGROUND_NAMES
 from training.data.colours import background_rgb
@@ -74,28 +75,35 @@ def flat_error(vae: AutoencoderKL) -> float:
 
 
 def guidance_table(
-    pipeline: StableDiffusionPipeline, asks: Sequence[Ask], classifier: Classifier
+    pipeline: StableDiffusionPipeline,
+    asks: Sequence[Ask],
+    classifier: Classifier,
+    scorer: Scorer | None,
 ) -> list[dict[str, float]]:
     """For each scale: adherence, saturation and diversity, over some captions and four seeds.
 
-    `adherence` is the classifier's mean probability of the asked concept; `saturation` the mean
-    of max − min over RGB, in 0..255; `diversity` the mean distance of pixels between two seeds of
-    one caption, in 0..255.
+    `adherence` is the classifier's mean probability of the asked concept; `likeness` what the
+    program's own score says of picture and caption, if there is one; `saturation` the mean of
+    max − min over RGB, in 0..255; `diversity` the mean distance of pixels between two seeds of one
+    caption, in 0..255.
     """
     rows = []
     captions = [ask.caption for ask in asks]
     for scale in SCALES:
-        shots = [
-            as_array(generate(pipeline, captions, 1000 * k, STEPS, scale, batch=20))
-            for k in range(SEEDS)
+        drawn = [
+            generate(pipeline, captions, 1000 * k, STEPS, scale, batch=20) for k in range(SEEDS)
         ]
+        shots = [as_array(pictures) for pictures in drawn]
         verdicts = [judge(pictures, asks, classifier) for pictures in shots]
         stack = np.stack(shots)
         apart = [np.abs(stack[i] - stack[j]).mean() for i, j in combinations(range(SEEDS), 2)]
+        of_each = zip(captions, zip(*drawn, strict=True), strict=True)
+        scores = [scorer.adherence(of_one, said) for said, of_one in of_each] if scorer else []
         rows.append(
             {
                 "guidance": scale,
                 "adherence": round(float(np.mean([v.likelihood for v in verdicts])), 3),
+                **({"likeness": round(float(np.mean(scores)), 3)} if scores else {}),
                 "saturation": round(float(np.mean(stack.max(-1) - stack.min(-1))), 2),
                 "diversity": round(float(np.mean(apart)), 2),
             }
@@ -145,7 +153,8 @@ def evaluate(model: Path, cache: Path, count: int, steps: int) -> Iterator[dict[
         "ceiling_top5": share(ceiling.rank < 5),
         "ceiling_style": share(ceiling.style),
     }
-    yield {"guidance_table": guidance_table(pipeline, asks[:TABLE], classifier)}
+    scorer = find_scorer([model.parent])
+    yield {"guidance_table": guidance_table(pipeline, asks[:TABLE], classifier, scorer)}
     yield {"convergence_table": convergence_table(pipeline, GUIDANCE)}
     yield {"siblings": evaluate_siblings(model, asks, classifier, drawings, concepts, cache)}
 

@@ -20,7 +20,6 @@ from training.decoder import Config as DecoderConfig
 from training.unet import Config as UnetConfig
 from training.vae import Config as VaeConfig
 
-
 READERS = ("figures", "solids")
 
 

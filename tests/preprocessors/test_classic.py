@@ -75,16 +75,19 @@ def test_lineart_is_what_controlnet_aux_draws(name):
     )
 
 
-@pytest.mark.parametrize("name", ["lineart", "scribble"])
-def test_lines_are_where_it_is_darker_than_around(name):
+@pytest.mark.parametrize(
+    "name, settings", [("lineart", {}), ("scribble", {"find": "dark lines", "thickness": 3})]
+)
+def test_lines_are_where_it_is_darker_than_around(name, settings):
     picture = Image.new("RGB", (512, 512), "white")
     picture.paste("black", (0, 250, 512, 256))
-    lines = drawn(name, picture)
+    lines = drawn(name, picture, **settings)
     assert lines[251:255].min() > 100 and not lines[:200].any() and not lines[300:].any()
     for photo in NAMES:
-        share = (drawn(name, photograph(photo), (256, 256)) > 100).mean()
+        share = (drawn(name, photograph(photo), (256, 256), **settings) > 100).mean()
         assert 0.005 < share < 0.5, photo
-    assert not drawn(name, Image.new("RGB", (64, 64), (90, 20, 200))).any(), "nothing to draw"
+    plain = Image.new("RGB", (64, 64), (90, 20, 200))
+    assert not drawn(name, plain, **settings).any(), "nothing to draw"
 
 
 def test_scribbles_are_broad_and_follow_their_settings():
@@ -92,8 +95,20 @@ def test_scribbles_are_broad_and_follow_their_settings():
     plain = drawn("scribble", picture) > 0
     assert set(np.unique(drawn("scribble", picture))) == {0, 255}
     assert (drawn("scribble", picture, threshold=96) > 0).sum() < plain.sum()
-    broad = drawn("scribble", picture, thickness=12) > 0
+    broad = drawn("scribble", picture, thickness=24) > 0
     assert broad[plain].all() and broad.sum() > 1.5 * plain.sum()
+
+
+def test_a_scribble_goes_round_a_bright_thing_too():
+    """A disc on white is drawn, whether it is darker than the ground in all channels or not."""
+    picture = Image.new("RGB", (128, 128), "white")
+    y, x = np.mgrid[:128, :128] - 63.5
+    pixels = np.asarray(picture).copy()
+    pixels[np.hypot(x, y) < 40] = (250, 200, 40)
+    lines = drawn("scribble", Image.fromarray(pixels)) > 0
+    ring = abs(np.hypot(x, y) - 40)
+    assert lines[ring < 0.5].mean() > 0.9 and not lines[ring > 4].any()
+    assert not drawn("scribble", Image.fromarray(pixels), find="dark lines").any()
 
 
 def test_line_width_follows_the_size_of_the_picture():
