@@ -5,7 +5,7 @@ segments are exact, and drawn in the preprocessors' colours.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,8 +19,8 @@ from pipelines.preprocessors import Skeleton, draw_skeletons
 from training.data import figures, solids
 from training.data.captions import BACKGROUND_NAMES, Wording, caption
 from training.data.colours import background_rgb
-from training.data.concepts import load_concepts
-from training.data.drawings import SIZE, STYLES, compose, load_drawings, moved
+from training.data.concepts import Concept, load_concepts
+from training.data.drawings import SIZE, STYLES, Drawings, compose, load_drawings, moved
 from training.data.samples import Sample
 
 KINDS = ("canny", "scribble", "pose", "depth", "seg")
@@ -90,10 +90,8 @@ def exact_map(kind: str, rng: np.random.Generator) -> tuple[Sample, Picture]:
     return sample, segments(scene, drawn.maps["segments"])
 
 
-def edge_maker(kind: str, cache: Path) -> Maker:
+def edge_maker(kind: str, drawings: Drawings, concepts: Sequence[Concept]) -> Maker:
     """What draws a drawing, a figure or solids with its `canny` or `scribble` map."""
-    drawings = load_drawings(cache)
-    concepts = load_concepts(drawings.names)
     row_of = {key: row for row, key in enumerate(drawings.keys)}
     shown = [c for row, c in enumerate(concepts) if row % HELD_OUT]
 
@@ -137,7 +135,11 @@ def load_conditioned(cache: Path, kind: str, count: int, seed: int) -> Condition
     if not all(file.exists() for file in files):
         cache.mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng((seed, KINDS.index(kind)))
-        make: Maker = edge_maker(kind, cache) if kind in DRAWN else partial(exact_map, kind)
+        if kind in DRAWN:
+            drawings = load_drawings(cache)
+            make = edge_maker(kind, drawings, load_concepts(drawings.names))
+        else:
+            make = partial(exact_map, kind)
         pixels, maps = (np.empty((count, SIZE, SIZE, 3), np.uint8) for _ in range(2))
         captions = []
         for row in range(count):
