@@ -78,9 +78,14 @@ def place_text(axis: Axis, position: int) -> str:
     for part in axis.parts:
         if part is not axis and (part.field, part.values[position]) == ("schedule", "default"):
             continue  # beside its sampler, the usual schedule goes without saying
-        text = value_text(part.field, part.values[position])
-        alone = part.field in _SPEAK_FOR_THEMSELVES
-        parts.append(text if alone else f"{name_of(part.field)} {text}")
+        value = part.values[position]
+        text = value_text(part.field, value)
+        if part.field in _SPEAK_FOR_THEMSELVES:
+            parts.append(text)
+        elif value == NONE and lora_field(part.field) is not None:
+            parts.append(f"no {name_of(part.field)}")
+        else:
+            parts.append(f"{name_of(part.field)} {text}")
     return ", ".join(parts)
 
 

@@ -48,6 +48,8 @@ def test_headers_name_what_varies() -> None:
     assert row_texts(three)[1] == "seed 1 · steps 10"
     assert column_texts(three) == ["a pear, cut", "(empty)"]
     assert column_texts(Sheet()) == [""] and row_texts(Sheet()) == [""]
+    loras = Sheet(axes=(parse_axis("lora=none,emoji-lcm & lora_scale=1,0.5"),))
+    assert column_texts(loras) == ["no LoRA, LoRA scale 1", "LoRA emoji-lcm, LoRA scale 0.5"]
 
 
 def test_every_cell_stands_in_its_row_and_column() -> None:
