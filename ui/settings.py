@@ -27,7 +27,6 @@ from ui.menus import (
     schedule_choices,
     shown_parts,
     size_choices,
-    supports_at_start,
     supports_of,
 )
 from ui.model_menu import add_model_menu
@@ -93,7 +92,7 @@ class SettingsForm:
         self._studio = studio
         models = model_choices(studio)
         model = models[0][1] if models else Request.model_fields["model"].default
-        supports = supports_at_start(studio, model)
+        supports = supports_of(studio, model)
         preset = preset_of(model, supports)
         start = Request(model=model, **preset.defaults())
         self.parts["model"] = add_model_menu(studio, model, preset.about, self.elem_id)
