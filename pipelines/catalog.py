@@ -95,8 +95,7 @@ def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
     """
     path = Path(name)
     single = path.suffix.lower() == ".safetensors" and is_file(path)
-    if not single:
-        check_path(path)
+    refuse_pickle(path)
     infos = {info.id: info for info in find(folders)}
     info = infos.get(name)
     if info is None and single:
@@ -106,17 +105,6 @@ def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
     if info is None and is_file(path / "model_index.json"):
         info = _describe(path)
     return usable("model", name, info, infos)
-
-
-def check_path(path: Path) -> None:
-    """Raises: ModelUnavailable: if it names a pickle or a single file; names of folders pass."""
-    refuse_pickle(path)
-    if path.suffix.lower() == ".safetensors" and is_file(path):
-        read_header(path)
-        raise ModelUnavailable(
-            f"{path} is a single-file checkpoint, which is not supported yet; "
-            "give its folder in diffusers' layout (with its .json files)"
-        )
 
 
 def refuse_pickle(path: Path) -> None:
