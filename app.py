@@ -9,7 +9,7 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 # Before any library that might phone home is imported.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -18,18 +18,18 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import typer
 
-from pipelines import InvalidRequest, Request, Sheet, Studio
+from pipelines import Sheet
 from pipelines.axes import parse_axis, prompt_variants
 from pipelines.contact import SheetFolder, check_folder
 from pipelines.events import CellDone, CellFailed
 from pipelines.samplers import SAMPLERS
 from pipelines.store import write_png
-from presets import recommended, styles_for, wildcard_folders
+from presets import styles_for, wildcard_folders
 from ui.annotators import add_commands
-from ui.control_option import ControlTexts, read_controls
+from ui.control_option import read_controls
 from ui.download import add_download
-from ui.lora_option import LoraTexts
-from ui.styling import style_row, styled_axis, worn
+from ui.options import Machine, ModelName, Models, Settings, takes
+from ui.styling import style_row, styled_axis
 from ui.tables import model_row
 from ui.terminal import (
     Group,
@@ -48,47 +48,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="See choices of a prompt, a guidance scale or a sampler side by side.",
 )
-HERE = Path(__file__).parent
 add_commands(app)
 add_download(app)
 
-Models = Annotated[
-    list[Path] | None,
-    typer.Option("--models", help="Folder with models; may be given several times."),
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
-Memory = Annotated[
-    float | None, typer.Option(help="GB that loaded models may take; default: from the device.")
-]
-Exact = Annotated[
-    bool, typer.Option("--exact", help="Bits do not depend on what is made together; slower.")
-]
-BackendName = Annotated[
-    str, typer.Option("--backend", help="torch, compile, openvino, or auto: whichever is fastest.")
-]
-Batch = Annotated[
-    int | None, typer.Option(help="Denoiser rows in a batch; default: what measures fastest.")
-]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
-
-Prompt = Annotated[str, typer.Argument(help="What the picture shows; may be empty.")]
-ModelName = Annotated[str, typer.Option(help="Model id, or a model's folder.")]
-NegativePrompt = Annotated[str, typer.Option(help="What it should not show.")]
-StyleName = Annotated[str | None, typer.Option(help="See: python app.py styles.")]
-SamplerName = Annotated[str | None, typer.Option(help="See: python app.py samplers.")]
-ScheduleName = Annotated[str | None, typer.Option(help="Spacing of the noise levels.")]
-Steps = Annotated[int | None, typer.Option(help="Denoising steps, 1 to 1000.")]
-GuidanceScale = Annotated[
-    float | None, typer.Option(help="Pull to the prompt: 1 = off, 0 = unconditional.")
-]
-GuidanceRescale = Annotated[
-    float, typer.Option(help="0 to 1: tames over-saturation at high guidance.")
-]
-DistilledGuidance = Annotated[
-    float | None, typer.Option(help="For FLUX.1 dev: what its network is told; default 3.5.")
-]
-Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
-Side = Annotated[int | None, typer.Option(help="Pixels; default: the model's own.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -99,18 +62,14 @@ def main(context: typer.Context) -> None:
 
 
 @app.command()
+@takes(Machine)
 def serve(
+    machine: Machine,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
         int | None, typer.Option(help="Port; default: the first free one from 7860.")
     ] = None,
-    device: Device = "auto",
-    models: Models = None,
     outputs: Annotated[Path, typer.Option(help="Folder for finished pictures.")] = Path("outputs"),
-    memory: Memory = None,
-    exact: Exact = False,
-    backend: BackendName = "torch",
-    batch: Batch = None,
 ) -> None:
     """Serve the page."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -119,42 +78,21 @@ def serve(
     with bad_input_ends_here():
         from ui.server import serve as serve_page
 
-        door = studio(models, device, memory, outputs, exact, backend, batch)
-        serve_page(door, host=host, port=port)
+        serve_page(machine.studio(outputs), host=host, port=port)
 
 
 @app.command()
+@takes(Settings)
 def generate(
-    prompt: Prompt,
-    out: Annotated[Path, typer.Option(help="The PNG file to write.")],
-    model: ModelName = "emoji",
-    negative_prompt: NegativePrompt = "",
-    style: StyleName = None,
-    sampler: SamplerName = None,
-    schedule: ScheduleName = None,
-    steps: Steps = None,
-    guidance_scale: GuidanceScale = None,
-    guidance_rescale: GuidanceRescale = 0.0,
-    distilled_guidance: DistilledGuidance = None,
-    seed: Seed = 0,
-    width: Side = None,
-    height: Side = None,
-    control: ControlTexts = None,
-    lora: LoraTexts = None,
-    models: Models = None,
-    device: Device = "auto",
-    memory: Memory = None,
-    exact: Exact = False,
-    backend: BackendName = "torch",
-    batch: Batch = None,
+    settings: Settings, out: Annotated[Path, typer.Option(help="The PNG file to write.")]
 ) -> None:
     """Make one picture and write it as PNG, with its settings inside."""
     quiet_libraries()
     with bad_input_ends_here():
-        steered = read_controls(control)
-        request = steered.steer(base_request(locals()))
+        steered = read_controls(settings.control)
+        request = steered.steer(settings.request())
         check_writable(out)
-        door = studio(models, device, memory, None, exact, backend, batch)
+        door = settings.studio()
         steered.bring_to(door)
         run = door.submit(Sheet(base=request), previews=False)
         outcomes = follow(run)
@@ -171,8 +109,9 @@ def generate(
 
 
 @app.command("sheet")
+@takes(Settings)
 def make_sheet(
-    prompt: Prompt,
+    settings: Settings,
     out: Annotated[Path, typer.Option(help="The folder to write.")],
     axis: Annotated[
         list[str],
@@ -181,46 +120,28 @@ def make_sheet(
             "several times, the last runs along the columns."
         ),
     ],
-    model: ModelName = "emoji",
-    negative_prompt: NegativePrompt = "",
-    style: StyleName = None,
-    sampler: SamplerName = None,
-    schedule: ScheduleName = None,
-    steps: Steps = None,
-    guidance_scale: GuidanceScale = None,
-    guidance_rescale: GuidanceRescale = 0.0,
-    distilled_guidance: DistilledGuidance = None,
-    seed: Seed = 0,
-    width: Side = None,
-    height: Side = None,
-    control: ControlTexts = None,
-    lora: LoraTexts = None,
-    models: Models = None,
-    device: Device = "auto",
-    memory: Memory = None,
     outputs: Annotated[
         Path, typer.Option(help="Folder of finished pictures: what is there is not made again.")
     ] = Path("outputs"),
-    exact: Exact = False,
-    backend: BackendName = "torch",
-    batch: Batch = None,
 ) -> None:
     """Make a sheet: every value of every axis, denoised together."""
     quiet_libraries()
     with bad_input_ends_here():
         folders = wildcard_folders()
-        axes = [styled_axis(parse_axis(text, folders), style, model) for text in axis]
-        steered = read_controls(control, axes)
-        sheet = Sheet(base=steered.steer(base_request(locals())), axes=steered.axes)
+        axes = [
+            styled_axis(parse_axis(text, folders), settings.style, settings.model) for text in axis
+        ]
+        steered = read_controls(settings.control, axes)
+        sheet = Sheet(base=steered.steer(settings.request()), axes=steered.axes)
         check_folder(out)
         # Checked without a store first: bad input must leave no folder behind.
-        checker = studio(models, device, memory, None, exact, backend, batch)
+        checker = settings.studio()
         steered.bring_to(checker)
         for cell in sheet.expand():
             checker.resolve(cell)
         typer.echo(shape_line(sheet), err=True)
         folder = SheetFolder(out, sheet)
-        door = studio(models, device, memory, outputs, exact, backend, batch)
+        door = settings.studio(outputs)
         steered.bring_to(door)
         run = door.submit(sheet, previews=False)
         outcomes = follow(run, folder.add)
@@ -243,7 +164,7 @@ def make_sheet(
 def list_models(models: Models = None, as_json: AsJson = False) -> None:
     """List the models, ControlNets and LoRAs that are here."""
     with bad_input_ends_here():
-        door = studio(models)
+        door = Machine(models=models).studio()
         # A LoRA in a single file is no model, and stands among the LoRAs.
         known = [info for info in door.models() if info.source != "lora"]
         found = [*known, *door.controlnets(), *door.loras()]
@@ -296,45 +217,6 @@ def info(file: Annotated[Path, typer.Argument(help="A picture with settings insi
 
     with bad_input_ends_here():
         typer.echo(json.dumps(read_settings(file), indent=2, ensure_ascii=False))
-
-
-def studio(
-    models: list[Path] | None,
-    device: str = "auto",
-    memory: float | None = None,
-    outputs: Path | None = None,
-    exact: bool = False,
-    backend: str = "torch",
-    batch: int | None = None,
-) -> Studio:
-    """A studio with the command line's defaults: the models that ship lie beside this file."""
-    if memory is not None and memory <= 0:
-        raise InvalidRequest(f"memory is {memory:g} GB; it must be more than 0")
-    for folder in models or []:
-        if not folder.is_dir():
-            raise InvalidRequest(f"models folder {folder} does not exist")
-    return Studio(
-        models or [HERE / "models"],
-        outputs,
-        device=device,
-        budget=None if memory is None else int(memory * 1e9),
-        exact=exact,
-        backend=backend,
-        batch=batch,
-    )
-
-
-def base_request(given: dict[str, Any]) -> Request:
-    """The Request of a command's arguments; what was left out comes from the model's preset.
-
-    Raises: InvalidRequest, UnknownName.
-    """
-    chosen = {name: given[name] for name in Request.model_fields if name in given}
-    chosen["loras"] = given["lora"] or ()
-    door = studio(given["models"])
-    chosen |= worn(door, given["style"], chosen)
-    suggested = door.suggested(chosen["model"])
-    return Request(**recommended(chosen["model"], chosen, suggested))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,13 +16,13 @@ from typing import Any, Literal
 
 from pipelines.errors import ContactSheetError, ModelUnavailable, UnknownName
 from pipelines.families import family_id
+from pipelines.headers import parse
 from pipelines.single_file import SingleFile
 
 PICKLES = frozenset({".ckpt", ".bin", ".pt", ".pth", ".pkl", ".pickle"})
 LIBRARIES = frozenset({"diffusers", "transformers"})
 _OPTIONAL = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
 """Components that a folder may list without having them; no family loads them."""
-_HEADER_MAX = 100 * 2**20
 _WHERE = "python app.py models lists them"
 
 
@@ -95,8 +94,7 @@ def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
     """
     path = Path(name)
     single = path.suffix.lower() == ".safetensors" and is_file(path)
-    if not single:
-        check_path(path)
+    refuse_pickle(path)
     infos = {info.id: info for info in find(folders)}
     info = infos.get(name)
     if info is None and single:
@@ -106,17 +104,6 @@ def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
     if info is None and is_file(path / "model_index.json"):
         info = _describe(path)
     return usable("model", name, info, infos)
-
-
-def check_path(path: Path) -> None:
-    """Raises: ModelUnavailable: if it names a pickle or a single file; names of folders pass."""
-    refuse_pickle(path)
-    if path.suffix.lower() == ".safetensors" and is_file(path):
-        read_header(path)
-        raise ModelUnavailable(
-            f"{path} is a single-file checkpoint, which is not supported yet; "
-            "give its folder in diffusers' layout (with its .json files)"
-        )
 
 
 def refuse_pickle(path: Path) -> None:
@@ -235,28 +222,7 @@ def read_header(path: Path) -> Mapping[str, Any]:
 @lru_cache(maxsize=256)
 def _read_header(path: Path, size: int, changed: int) -> Mapping[str, Any]:
     """`changed` is only part of the key: a header is read again when its file is another."""
-    with path.open("rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else _HEADER_MAX + 1
-        if length > min(_HEADER_MAX, size - 8):
-            raise ModelUnavailable(
-                f"{path} is not a safetensors file, or it is cut short ({size} bytes)"
-            )
-        try:
-            header = json.loads(file.read(length))
-            rows = [row for key, row in header.items() if key != "__metadata__"]
-            ends = [int(row["data_offsets"][1]) for row in rows]
-            _ = [math.prod(map(int, row["shape"])) for row in rows]
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            raise ModelUnavailable(f"{path} is not a safetensors file: bad header") from None
-    expected = 8 + length + max(ends, default=0)
-    if size != expected:
-        raise ModelUnavailable(
-            f"{path} is damaged: it has {size} bytes where its header says {expected}; "
-            "fetch it again"
-        )
-    table: Mapping[str, Any] = header
-    return table
+    return parse(path, size)
 
 
 def tensor_bytes(files: Sequence[Path], item_bytes: int) -> int:

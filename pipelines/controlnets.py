@@ -8,10 +8,11 @@ from typing import Any
 
 from pipelines.catalog import (
     ModelInfo,
-    check_path,
     first_of_each,
     is_file,
+    read_header,
     read_json,
+    refuse_pickle,
     usable,
     weight_files,
 )
@@ -43,7 +44,13 @@ def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
         ModelUnavailable: if it is a pickle or broken.
     """
     path = Path(name)
-    check_path(path)
+    refuse_pickle(path)
+    if path.suffix.lower() == ".safetensors" and is_file(path):
+        read_header(path)  # says why, if it is damaged
+        raise ModelUnavailable(
+            f"{path} is a single file; ControlNets are read from folders alone: give its folder in "
+            "diffusers' layout (with its config.json)"
+        )
     infos = {info.id: info for info in find(folders)}
     info = infos.get(name)
     if info is None and is_file(path / "config.json"):

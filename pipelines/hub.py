@@ -43,7 +43,7 @@ def fetch(id: str, repository: str, revision: str, gigabytes: float, folder: Pat
     check_target(target, gigabytes)
     had_staging = waiting.parent.exists()
     try:
-        with _online():
+        with online():
             from huggingface_hub import constants, get_session, snapshot_download
             from huggingface_hub.utils.logging import set_verbosity
 
@@ -90,7 +90,7 @@ def access(repository: str) -> str:
 
 
 @contextmanager
-def _online() -> Iterator[None]:
+def online() -> Iterator[None]:
     """The hub's library may ask the network here, and nowhere else."""
     os.environ["HF_HUB_OFFLINE"] = "0"
     from huggingface_hub import constants

@@ -62,18 +62,32 @@ def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
 def misfit(lora: ModelInfo, model: ModelInfo, family: Family, configs: Configs) -> str | None:
     """Why a LoRA cannot change a model, as the end of a sentence; None if it can.
 
-    Names and shapes are compared, from the files' headers.
+    Names and shapes are compared, from the files' headers; a model's single file was recognised
+    by its own, and has those of its configs.
     """
     if lora.problem:
         return lora.problem
     from pipelines.lora_weights import file_misfit
 
-    parts = [name for name in family.components if (model.path / name).is_dir()]
     try:
-        shapes = {name: weight_shapes(model.path, name) for name in parts}
+        shapes = {name: _shapes(model, name) for name in family.components if _has(model, name)}
         return file_misfit(lora.path, family.id, configs, shapes)
     except ModelUnavailable as error:
         return str(error)
+
+
+def _has(model: ModelInfo, part: str) -> bool:
+    if model.single is None:
+        return (model.path / part).is_dir()
+    return any(model.single.index.get(part) or ())
+
+
+def _shapes(model: ModelInfo, part: str) -> dict[str, tuple[int, ...]]:
+    if model.single is None:
+        return weight_shapes(model.path, part)
+    from pipelines.single_file_loading import shapes
+
+    return shapes(model.single, part)
 
 
 def _describe(file: Path) -> ModelInfo | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,11 +12,6 @@ from pipelines.shelf import Shelf
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-KEPT_BYTES = 256 * 2**20
-"""Maps that stay in memory may have so many bytes; the oldest go first."""
-
-_Key = tuple[str, str, tuple[tuple[str, Any], ...], tuple[int, int]]
 
 
 class Preprocessors(Protocol):
@@ -33,8 +26,13 @@ class Preprocessors(Protocol):
     def check_parameters(self, name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Parameters in their canonical form. Raises: InvalidRequest, UnknownName."""
 
-    def run(
-        self, name: str, image: Image, parameters: Mapping[str, Any], size: tuple[int, int]
+    def run_named(
+        self,
+        picture: str,
+        look: Callable[[], Image],
+        name: str,
+        parameters: Mapping[str, Any],
+        size: tuple[int, int],
     ) -> Image:
         """A map of exactly this size, RGB. Raises: ContactSheetError: saying what is missing."""
 
@@ -66,37 +64,20 @@ def check_preprocessor(control: Control) -> Control:
 
 
 class Maps:
-    """Maps of controls, each made once while it is remembered. Any thread may ask.
+    """Maps of controls on pictures of a shelf. The registry keeps them. Any thread may ask."""
 
-    Attributes:
-        made: how many were made.
-    """
-
-    def __init__(self, shelf: Shelf, kept_bytes: int = KEPT_BYTES) -> None:
-        self.made = 0
+    def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
-        self._kept_bytes = kept_bytes
-        self._known: OrderedDict[_Key, Image] = OrderedDict()
-        self._lock = threading.Lock()
 
     def of(self, control: Control, size: tuple[int, int]) -> Image:
-        """The map of a control at a picture's (width, height), RGB; not to be changed.
+        """The map of a control at a picture's (width, height), RGB.
 
         Raises: ContactSheetError: if the picture or the preprocessor's weights are not here.
         """
-        key = (control.image, control.preprocessor, control.parameters, size)
-        with self._lock:  # also so that nothing is made twice at the same time
-            if key not in self._known:
-                picture = self._shelf.get(control.image)
-                self._known[key] = preprocessors().run(
-                    control.preprocessor, picture, dict(control.parameters), size
-                )
-                self.made += 1
-            self._known.move_to_end(key)
-            image = self._known[key]
-            while len(self._known) > 1 and self._bytes() > self._kept_bytes:
-                self._known.popitem(last=False)
-        return image
-
-    def _bytes(self) -> int:
-        return sum(3 * image.width * image.height for image in self._known.values())
+        return preprocessors().run_named(
+            control.image,
+            lambda: self._shelf.get(control.image),
+            control.preprocessor,
+            dict(control.parameters),
+            size,
+        )

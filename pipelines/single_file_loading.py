@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from functools import lru_cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from pipelines.catalog import weight_shapes
 from pipelines.errors import ModelUnavailable
 from pipelines.single_file import SingleFile
 
@@ -50,6 +54,28 @@ def load(source: SingleFile, part: str, kind: Any, dtype: Any) -> Any:
             f"{kind.__name__} of these sizes does not have, such as {min(report.unexpected_keys)!r}"
         )
     return model.to(dtype)
+
+
+def shapes(source: SingleFile, part: str) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a component's weights, once it is loaded; {} for a tokenizer.
+
+    Raises: ModelUnavailable: if it comes from a folder and that is broken.
+    """
+    if part in source.donated:
+        folder = source.donated[part]
+        return weight_shapes(folder.parent, folder.name)
+    library, kind = source.index[part]
+    return _shapes(library, kind, json.dumps(source.configs[part], sort_keys=True))
+
+
+@lru_cache(maxsize=16)
+def _shapes(library: str, kind: str, config: str) -> dict[str, tuple[int, ...]]:
+    """By the component's class, which names and cuts the file's tensors in another way."""
+    from accelerate import init_empty_weights
+
+    with init_empty_weights():
+        model = _build(getattr(import_module(library), kind), json.loads(config))
+    return {name: tuple(weight.shape) for name, weight in model.named_parameters()}
 
 
 def _build(kind: Any, config: Mapping[str, Any]) -> Any:

@@ -5,7 +5,8 @@ Every text encoder has a tokenizer of its own; of several, the one that reads le
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +18,8 @@ from pipelines.emphasis import Parts, read
 T5_TOKENS: Mapping[str, int] = {"sd3": 256, "flux": 512}
 """Tokens that T5 reads, by family; every other encoder reads as many as its tokenizer takes."""
 _T5: Mapping[str, str] = {"sd3": "tokenizer_3", "flux": "tokenizer_2"}
+_ENDS = (r"\.</w>", r"[.,;:]</w>", r".*</w>")
+"""Tokens that end a sentence, a phrase, a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,24 @@ def count_tokens(folder: Path, family: str, text: str) -> Tokens:
     return max(counts, key=lambda one: (len(one.cut), one.count / one.most))
 
 
+def chunk_lengths(tokens: Sequence[str], most: int) -> list[int]:
+    """How many tokens go into each chunk of a text that is too long for one; at least one chunk.
+
+    A chunk ends behind its last sentence, else behind its last phrase or word, else where it is
+    full, as in compel.
+    Args:
+        tokens: as CLIP's vocabulary names them; words end with `</w>`.
+        most: in a chunk.
+    """
+    lengths: list[int] = []
+    rest = list(tokens)
+    while len(rest) > most:
+        cuts = (i for end in _ENDS for i in range(most, 0, -1) if re.fullmatch(end, rest[i - 1]))
+        lengths.append(next(cuts, most))
+        rest = rest[lengths[-1] :]
+    return [*lengths, len(rest)]
+
+
 def _readers(folder: Path, family: str) -> Iterator[tuple[Any, int]]:
     """The tokenizers of a model, and how many tokens each may give, marks included."""
     for name, entry in catalog.read_index(folder).items():
@@ -70,14 +91,18 @@ def _tokenizer(folder: Path, cls: str, changed: int) -> Any:
 def _count(tokenizer: Any, longest: int, text: str | Parts) -> Tokens:
     most = longest - tokenizer.num_special_tokens_to_add()
     if not isinstance(text, str):
-        counts = [
-            sum(
-                len(tokenizer(piece.text, add_special_tokens=False, verbose=False).input_ids)
+        parts = [
+            [
+                token
                 for piece in part
-            )
+                for token in tokenizer.convert_ids_to_tokens(
+                    tokenizer(piece.text, add_special_tokens=False, verbose=False).input_ids
+                )
+            ]
             for part in text
         ]
-        return Tokens(sum(counts), most, parts=sum(-(-max(count, 1) // most) for count in counts))
+        chunks = sum(len(chunk_lengths(part, most)) for part in parts)
+        return Tokens(sum(map(len, parts)), most, parts=chunks)
     found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     places = found["offset_mapping"]
     cut = text[places[most][0] :] if len(places) > most else ""

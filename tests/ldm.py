@@ -226,6 +226,17 @@ def sd_checkpoint(pipe: Any, *, second: bool = False) -> State:
     return {**denoiser(pipe), **text, **first_stage(pipe), "betas": torch.zeros(4)}
 
 
+def sdxl_checkpoint(pipe: Any) -> State:
+    """A whole SDXL checkpoint of a pipeline."""
+    one, two = pipe.text_encoder.state_dict(), pipe.text_encoder_2.state_dict()
+    return {
+        **denoiser(pipe),
+        **under("conditioner.embedders.0.transformer.", clip(one)),
+        **under("conditioner.embedders.1.model.", open_clip(two)),
+        **first_stage(pipe),
+    }
+
+
 def denoiser(pipe: Any) -> State:
     layers = pipe.unet.config.layers_per_block
     return under("model.diffusion_model.", unet(pipe.unet.state_dict(), layers))

@@ -24,7 +24,7 @@ from pipelines import (
     UnknownName,
 )  # fmt: skip
 from pipelines.components import measure
-from pipelines.controlnets import find
+from pipelines.controlnets import find, locate
 from pipelines.manager import PipelineManager
 from pipelines.metadata import read_request
 from tests.tiny import controlnet
@@ -268,3 +268,13 @@ def test_bad_controls_end_with_one_line_and_nothing_written(
     assert result.exit_code == 2, result.output
     assert message in result.stderr and result.stderr.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_single_file_is_refused_with_what_to_give(controlnets: Path, tmp_path: Path) -> None:
+    whole = controlnets / "canny" / "diffusion_pytorch_model.safetensors"
+    with pytest.raises(ModelUnavailable, match="is a single file; ControlNets are read from fol"):
+        locate(str(whole), [controlnets])
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(whole.read_bytes()[:-1])
+    with pytest.raises(ModelUnavailable, match="is damaged"):
+        locate(str(cut), [controlnets])

@@ -14,6 +14,7 @@ from PIL import Image
 from pipelines import Control, InvalidRequest, Studio, UnknownName
 from pipelines.maps import Maps
 from pipelines.pictures import content_hash, open_picture
+from pipelines.preprocessors import cache_stats
 from pipelines.shelf import Shelf
 
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 16, 3), np.uint8)
@@ -106,16 +107,17 @@ def test_what_is_no_picture_is_refused(source: object, message: str) -> None:
     assert message in str(error.value)
 
 
-def test_maps_are_of_the_size_asked_for_and_kept_within_bounds() -> None:
-    shelf = Shelf()
-    control = Control(image=shelf.add(PICTURE))
-    maps = Maps(shelf, kept_bytes=3 * 16 * 24)
-    assert np.array_equal(np.asarray(maps.of(control, (16, 24))), NOISE), "it is the map"
-    assert maps.of(control.replace(strength=0.5), (16, 24)) is maps.of(control, (16, 24))
-    assert maps.made == 1
-    assert maps.of(control, (8, 12)).size == (8, 12)
-    maps.of(control, (16, 24))
-    assert maps.made == 3, "there was no room for both"
+def test_maps_are_of_the_size_asked_for_and_made_once(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    control = Control(image=shelf.add(Image.fromarray(255 - NOISE)))
+    maps, before = Maps(shelf), cache_stats().runs
+    assert np.array_equal(np.asarray(maps.of(control, (16, 24))), 255 - NOISE), "it is the map"
+    next(tmp_path.rglob("*.png")).unlink()
+    again = maps.of(control.replace(strength=0.5), (16, 24))
+    assert np.array_equal(np.asarray(again), 255 - NOISE), "the picture is not looked at again"
+    assert cache_stats().runs == before + 1
+    with pytest.raises(UnknownName, match="is not here"):
+        maps.of(control, (8, 12))
 
 
 def test_a_picture_of_another_size_is_resized_not_cut_apart() -> None:

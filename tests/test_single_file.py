@@ -199,14 +199,7 @@ def test_half_precision_and_sdxls_layout_are_read_exactly(tmp_path):
 def test_sdxl_makes_the_latents_of_its_folder(tmp_path):
     pipe = tiny_families.sdxl()
     pipe.save_pretrained(tmp_path / "xl", safe_serialization=True)
-    one, two = pipe.text_encoder.state_dict(), pipe.text_encoder_2.state_dict()
-    state = {
-        **ldm.denoiser(pipe),
-        **ldm.under("conditioner.embedders.0.transformer.", ldm.clip(one)),
-        **ldm.under("conditioner.embedders.1.model.", ldm.open_clip(two)),
-        **ldm.first_stage(pipe),
-    }
-    save_file(state, tmp_path / "one.safetensors")
+    save_file(ldm.sdxl_checkpoint(pipe), tmp_path / "one.safetensors")
     assert info_of(tmp_path).family == "sdxl"
     requests = [BASE, BASE.replace(negative_prompt="", guidance_scale=3.0)]
     for request, mine in zip(requests, test_families.ours(tmp_path, requests), strict=True):

@@ -63,6 +63,97 @@ def test_templates_stand_for_what_the_library_says(template, tmp_path):
     assert list(expand(template, [tmp_path])) == EXAMPLES[template]
 
 
+WHO = "yoda", "darth vader", "jabba the hutt", "princess leia", "chewbacca", "luke skywalker"
+STUFF = "wood", "plastic", "metal", "stone"
+SHOT = "product studio shot, on a white background, diffused lighting, centered"
+MONTHS = "June", "July", "August"
+# From the library's README.md, as above.
+READMES = {
+    "{summer|autumn|winter|spring} is coming": [
+        f"{season} is coming" for season in ("summer", "autumn", "winter", "spring")
+    ],
+    "{2$$ and $$A|B|C}": ["A and B", "A and C", "B and A", "B and C", "C and A", "C and B"],
+    "__season__ is coming": [
+        f"{season} is coming" for season in ("Summer", "August", "Winter", "Sprint")
+    ],
+    f"Funko pop {{{'|'.join(WHO)}}} figurine, made of {{{'|'.join(STUFF)}}}, {SHOT}": [
+        f"Funko pop {who} figurine, made of {stuff}, {SHOT}" for who in WHO for stuff in STUFF
+    ],
+    f"Funko pop {{2$$ and $${'|'.join(WHO)}}} figurine, made of {{{'|'.join(STUFF)}}}, {SHOT}": [
+        f"Funko pop {one} and {two} figurine, made of {stuff}, {SHOT}"
+        for one in WHO for two in WHO if one != two for stuff in STUFF
+    ],
+    "Funko pop __starwars__ figurine, made of __material__, __studio-shot__": [
+        f"Funko pop {who} figurine, made of {stuff}, {SHOT}" for who in WHO for stuff in STUFF
+    ],
+    "I love {red|green|blue} roses": [f"I love {c} roses" for c in ("red", "green", "blue")],
+    "I love __colours__ roses": [
+        f"I love {colour} roses" for colour in ("red", "green", "blue", "purple", "yellow")
+    ],
+    "I {love|hate} {New York|Chicago} in {June|July|August}": [
+        f"I {feel} {city} in {month}"
+        for feel in ("love", "hate") for city in ("New York", "Chicago") for month in MONTHS
+    ],
+    "My favourite season is __season__": [
+        f"My favourite season is {season}" for season in ("Summer", "August", "Winter", "Sprint")
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture
+def lists(tmp_path):
+    """The README's wildcard files; its comment is one line of the first."""
+    for name, lines in {
+        "season": ("Summer", "August", "Winter", "Sprint"),
+        "starwars": ("# starwars.txt", *WHO),
+        "material": STUFF,
+        "studio-shot": (SHOT,),
+        "colours": ("red", "green", "blue", "purple", "yellow"),
+        "ten": [f"colour {i}" for i in range(10)],
+    }.items():
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("template", READMES)
+def test_templates_of_the_librarys_readme(template, lists):
+    assert list(expand(template, [lists])) == READMES[template]
+
+
+def test_the_readmes_thousand_and_its_drawn_roses(lists):
+    ten = expand("My favourite colours are __ten__, __ten__, and __ten__", [lists])
+    assert len(ten) == 1000 and ten[:2] == (
+        "My favourite colours are colour 0, colour 0, and colour 0",
+        "My favourite colours are colour 0, colour 0, and colour 1",
+    )
+    drawn = expand("I love __colours__ roses", [lists], sample=3, seed=999)
+    assert drawn == expand("I love __colours__ roses", [lists], sample=3, seed=999)
+    assert set(drawn) < set(READMES["I love __colours__ roses"]) and len(set(drawn)) == 3
+
+
+def test_the_readmes_spaces_and_lines_are_for_the_reader(lists):
+    template = """Funko pop
+    {2$$ and $$
+  \t    yoda
+\t\t|darth vader
+\t\t|jabba the hutt
+\t}
+\tfigurine, made of
+\t{
+\t\twood
+\t\t|plastic
+\t}, product studio shot"""
+    expected = [
+        f"Funko pop {one} and {two} figurine, made of {stuff} , product studio shot"
+        for one in WHO[:3]
+        for two in WHO[:3]
+        if one != two
+        for stuff in STUFF[:2]
+    ]
+    # The line's end before the comma stays a space, as the library has it.
+    assert list(expand(template, [lists])) == expected
+
+
 def test_wildcards_keep_the_order_of_their_file(folder):
     (folder / "bad.txt").unlink()
     assert expand("a __fruit__", [folder]) == (

@@ -11,7 +11,7 @@ from pipelines import InvalidRequest, Request, Sheet, Studio
 from pipelines.axes import parse_axis
 from pipelines.emphasis import read
 from pipelines.events import CellDone
-from pipelines.families.weighted import chunks, encode, weigh
+from pipelines.families.weighted import encode, tokenize
 from pipelines.manager import PipelineManager
 from tests.tiny import save_sd
 from tests.tiny_families import MAKERS
@@ -56,28 +56,20 @@ def test_weight_one_is_no_weight(folder, name):
 
 
 @pytest.mark.parametrize("name", ["tiny", "sdxl"])
-def test_a_weight_multiplies_its_tokens_and_keeps_the_mean(folder, name):
+def test_a_weight_leads_away_from_the_empty_text(folder, name):
     manager = PipelineManager([folder], device="cpu")
     with manager.use(name) as model:
         tokenizer = model.components["tokenizer"]
-        ((ids, weights),) = chunks(tokenizer, read("ab (cd:1.5) e"))
-        assert ids == tokenizer("ab cd e", padding="max_length").input_ids
-        assert weights == [1, 1, 1, 1.5, 1.5, *[1] * 72]
-        plain = states_of(manager.family(name).encode(model, ["ab cd e"])[0])[0]
+        part = tokenize(tokenizer, read("ab (cd:1.5) e")[0])
+        assert list(part.ids[0]) == tokenizer("ab cd e", padding="max_length").input_ids
+        assert part.weights == ((1, 1, 1, 1.5, 1.5, *[1] * 72),)
+        family = manager.family(name)
+        z, empty = (states_of(one)[0] for one in family.encode(model, ["ab cd e", ""]))
         got = states_of(encode(model, read("ab (cd:1.5) e")))[0]
-    halves = [(0, 16), (16, 32)] if name == "sdxl" else [(0, 16)]
-    for start, end in halves:  # each encoder keeps its own mean
-        z = plain[:, start:end]
-        scaled = z * torch.tensor(weights)[:, None]
-        want = scaled * z.mean() / scaled.mean()
-        assert (got[:, start:end] - want).abs().max() <= 1e-5 * want.abs().max()
-        assert got[:, start:end].mean().item() == pytest.approx(z.mean().item(), abs=1e-6)
-
-
-def test_equal_weights_change_nothing_but_start_and_padding():
-    states = torch.randn(5, 3) + 2
-    assert torch.allclose(weigh(states, torch.full((5,), 1.7)), states, atol=1e-6)
-    assert weigh(states, torch.ones(5)) is states
+    want = empty + torch.tensor(part.weights[0])[:, None] * (z - empty)
+    assert (got - want).abs().max() <= 1e-5 * want.abs().max()
+    plain = torch.tensor(part.weights[0]) == 1
+    assert (got - z)[plain].abs().max() <= 1e-6 and (got - z)[~plain].abs().max() > 0.1
 
 
 @pytest.mark.parametrize("name", ["tiny", "sdxl"])
@@ -87,14 +79,10 @@ def test_long_prompts_are_their_chunks_one_after_the_other(folder, name):
         family = manager.family(name)
         long = states_of(encode(model, read("x" * 100 + " BREAK yz")))
         assert long.shape[1] == 3 * 77
-        # Inside a word of single letters only the last has an end: cut where the chunk is.
-        (first, _), (second, _), (third, _) = chunks(
-            model.components["tokenizer"], read("x" * 100 + " BREAK yz")
-        )
-        assert len(first) == len(second) == len(third) == 77
         last = states_of(family.encode(model, ["yz"])[0])
         assert (long[:, 2 * 77 :] - last).abs().max() <= 1e-6
-        start = states_of(family.encode(model, ["x" * 100])[0])  # cut at 75 by the tokenizer
+        # A word that is too long is cut where the chunk is full, as the tokenizer cuts it.
+        start = states_of(family.encode(model, ["x" * 100])[0])
         assert (long[:, :77] - start).abs().max() <= 1e-6
 
 

@@ -14,7 +14,7 @@ from pipelines.samplers import SAMPLERS, SCHEDULES
 from pipelines.types import EVALUATIONS
 from ui.convergence import Convergence
 from ui.filmstrip import Filmstrip
-from ui.menus import sampler_choices, schedule_name, supports_at_start, supports_of
+from ui.menus import sampler_choices, schedule_name, supports_of
 from ui.run_tab import DIRECT, RunTab
 
 FIRST_SAMPLERS = ("ddim", "euler", "heun", "dpmpp_2m", "unipc", "euler_a")
@@ -35,7 +35,7 @@ class SamplerComparison(RunTab):
 
     def add_own_inputs(self) -> None:
         parts = self.form.parts
-        supports = supports_at_start(self.studio, self.first_model())
+        supports = supports_of(self.studio, self.first_model())
         parts["samplers"] = gr.Dropdown(
             sampler_choices(supports),
             value=first_samplers(supports),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import gradio as gr
@@ -31,12 +30,6 @@ def supports_of(studio: Studio, model: str) -> Supports | None:
         return studio.supports(model)
     except ContactSheetError:
         return None
-
-
-def supports_at_start(studio: Studio, model: str) -> Supports | None:
-    """What a model can do, if saying so does not load torch: that would keep the page away for
-    seconds. Without it the form offers what most models take, until a model is chosen."""
-    return supports_of(studio, model) if "torch" in sys.modules else None
 
 
 def preset_of(model: str, supports: Supports | None) -> ModelPreset:

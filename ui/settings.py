@@ -12,7 +12,6 @@ from typing import Any
 import gradio as gr
 
 from pipelines import ContactSheetError, InvalidRequest, Request, Studio
-from pipelines.families.supports import Supports
 from pipelines.types import SEED_MAX
 from presets import ModelPreset
 from ui.menus import (
@@ -27,14 +26,20 @@ from ui.menus import (
     schedule_choices,
     shown_parts,
     size_choices,
-    supports_at_start,
     supports_of,
 )
 from ui.model_menu import add_model_menu
 from ui.prompting import PromptHelp
-
-PICTURES_MAX = 16
-RANDOM, FIXED = "random", "fixed"
+from ui.setting_parts import (
+    FIXED,
+    PICTURES_MAX,
+    RANDOM,
+    guidance_parts,
+    lora_parts,
+    sampling_parts,
+    seed_parts,
+    size_parts,
+)
 
 Update = dict[Any, Any]
 """Component to its new value or properties, as Gradio's handlers may return it."""
@@ -93,112 +98,22 @@ class SettingsForm:
         self._studio = studio
         models = model_choices(studio)
         model = models[0][1] if models else Request.model_fields["model"].default
-        supports = supports_at_start(studio, model)
+        supports = supports_of(studio, model)
         preset = preset_of(model, supports)
         start = Request(model=model, **preset.defaults())
         self.parts["model"] = add_model_menu(studio, model, preset.about, self.elem_id)
-        self._add_sampling(start, supports)
-        self._add_size(preset)
-        self._add_seed()
-        self._add_guidance()
-        self._add_loras()
+        self.parts |= sampling_parts(start, supports)
+        self.parts |= size_parts(preset)
+        self.parts |= seed_parts()
+        self.reuse = gr.Button(
+            "Reuse the seed shown", size="sm", elem_id=f"{self.elem_id}-reuse", min_width=80
+        )
+        self.parts |= guidance_parts()
+        self.parts |= lora_parts(studio)
         for name, visible in shown_parts(supports).items():
             self.parts[name].visible = visible
         self._react()
         self.help.connect(self, studio, model)
-
-    def _add_sampling(self, start: Request, supports: Supports | None) -> None:
-        with gr.Row():
-            self.parts["sampler"] = gr.Dropdown(
-                sampler_choices(supports),
-                value=start.sampler,
-                label="Sampler",
-                info="How noise is removed",
-                min_width=120,
-            )
-            self.parts["schedule"] = gr.Dropdown(
-                schedule_choices(start.sampler),
-                value=start.schedule,
-                label="Schedule",
-                info="Where steps are spent",
-                min_width=110,
-            )
-        with gr.Row():
-            self.parts["steps"] = gr.Number(
-                start.steps, label="Steps", info="More: slower, finer", min_width=110, step=1
-            )
-            self.parts["guidance_scale"] = gr.Number(
-                start.guidance_scale,
-                label="Guidance",
-                info=guidance_info(supports),
-                min_width=110,
-                step=0.5,
-            )
-            self.parts["distilled_guidance"] = gr.Number(
-                start.distilled_guidance,
-                label="Distilled guidance",
-                info="Built into the network; empty: its own",
-                min_width=110,
-                step=0.5,
-            )
-
-    def _add_size(self, preset: ModelPreset) -> None:
-        choices = size_choices(preset)
-        with gr.Row():
-            self.parts["size"] = gr.Dropdown(
-                choices, value=choices[0][1], label="Size", info="Width × height", min_width=110
-            )
-            self.parts["count"] = gr.Number(
-                1,
-                label="Pictures",
-                info=f"1 to {PICTURES_MAX}, seeds in a row",
-                min_width=110,
-                step=1,
-            )
-        with gr.Row():
-            for name in ("width", "height"):
-                self.parts[name] = gr.Number(
-                    label=name.capitalize(), info="Pixels", visible=False, min_width=90, step=1
-                )
-
-    def _add_seed(self) -> None:
-        with gr.Row():
-            self.parts["seed_mode"] = gr.Radio(
-                [("Random", RANDOM), ("Fixed", FIXED)],
-                value=RANDOM,
-                label="Seed",
-                info="Same seed, same picture",
-                min_width=180,
-            )
-            self.parts["seed"] = gr.Number(
-                0, label="Seed number", info="Used when fixed", min_width=140, step=1
-            )
-        self.reuse = gr.Button(
-            "Reuse the seed shown", size="sm", elem_id=f"{self.elem_id}-reuse", min_width=80
-        )
-
-    def _add_guidance(self) -> None:
-        with gr.Accordion("More about guidance", open=False), gr.Row():
-            for name, label, info in (
-                ("guidance_rescale", "Rescale", "Tames strong guidance; 0 = off"),
-                ("guidance_start", "Start", "From this share of steps"),
-                ("guidance_stop", "Stop at", "To this share of steps"),
-            ):
-                default = Request.model_fields[name].default
-                self.parts[name] = gr.Number(
-                    default, label=label, info=info, min_width=80, step=0.05
-                )
-
-    def _add_loras(self) -> None:
-        with gr.Accordion("LoRAs", open=False):
-            self.parts["loras"] = gr.Dropdown(
-                lora_choices(self._studio),
-                value=[],
-                multiselect=True,
-                allow_custom_value=True,
-                label="LoRAs",
-                info="Type name:0.8 for another scale than 1 (-4 to 4)",
-            )
 
     def _react(self) -> None:
         """Wire the settings that depend on each other."""

@@ -13,12 +13,6 @@ import torch
 from torch import Tensor
 
 from pipelines.families.base import Model, to_pixels
-from pipelines.families.supports import Configs
-
-
-def vae_factor(configs: Configs) -> int:
-    """Pixels a latent stands for along a side."""
-    return int(2 ** (len(configs["vae"]["block_out_channels"]) - 1))
 
 
 def shift_of_size(tokens: int, scheduler: Mapping[str, Any], most: float) -> float:

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.errors import InvalidRequest
-from pipelines.families import flow
 from pipelines.families.base import Model
 from pipelines.families.flux import Flux, named_inputs, pack, told_guidance
 from pipelines.families.sd3 import StableDiffusion3
 from pipelines.families.supports import Configs
+from pipelines.families.traits import vae_factor
 from pipelines.families.unet_controls import with_parts
 from pipelines.guidance import Row
 
@@ -78,7 +78,7 @@ class SD3Controls(_FlowControls):
             latents = _latents(model, _pixels(model, image), shift)
             side = max(latents.shape[-2:]) // config.patch_size
             if net.pos_embed is not None and side > config.pos_embed_max_size:
-                factor = flow.vae_factor(model.configs) * config.patch_size
+                factor = vae_factor(model.configs) * config.patch_size
                 raise InvalidRequest(
                     f"the picture has {image.width} × {image.height} pixels; its ControlNet takes "
                     f"at most {config.pos_embed_max_size * factor} along a side"
@@ -138,7 +138,7 @@ class FluxControls(_FlowControls):
         if why is not None or channels is None:
             return why
         patch = config.get("patch_size", 1)
-        ours, theirs = 2 * flow.vae_factor(configs), HINT_BLOCK_SHRINKS * patch
+        ours, theirs = 2 * vae_factor(configs), HINT_BLOCK_SHRINKS * patch
         if (ours, transformer["in_channels"]) != (theirs, channels * patch**2):
             return (
                 f"its tokens stand for {theirs} pixels along a side in {channels * patch**2} "

@@ -16,14 +16,11 @@ from torch import Tensor, nn
 from pipelines.families import encoders, flow
 from pipelines.families.base import Model
 from pipelines.families.sd import stacked_inputs
-from pipelines.families.supports import Configs, Sizes, Supports
+from pipelines.families.supports import Configs
+from pipelines.families.traits import DISTILLED, FluxTraits, vae_factor
 from pipelines.guidance import Row
 from pipelines.tokens import T5_TOKENS
 from pipelines.types import Request
-
-NATIVE = 128
-"""Latents along a side of the picture size that diffusers defaults to; no config says it."""
-DISTILLED = 3.5
 
 
 def pack(x: Tensor, side: int = 2) -> Tensor:
@@ -87,51 +84,16 @@ def told_guidance(model: Model, rows: Sequence[Row]) -> Tensor:
     return torch.tensor(told, dtype=torch.float32, device=model.device)
 
 
-class Flux:
+class Flux(FluxTraits):
     """FLUX.1 dev and schnell (Black Forest Labs 2024).
 
     `distilled_guidance` is what dev's network is told. `guidance_scale` is true classifier-free
     guidance; it acts where there is a negative prompt, at the price of a second row.
     """
 
-    id = "flux"
-    label = "FLUX.1"
-    components = (
-        "tokenizer",
-        "text_encoder",
-        "tokenizer_2",
-        "text_encoder_2",
-        "transformer",
-        "vae",
-    )
-    optional: tuple[str, ...] = ()
-    denoiser = "transformer"
-    index_options: tuple[str, ...] = ()
-
-    def sizes(self, configs: Configs) -> Sizes:
-        factor = flow.vae_factor(configs)
-        side = NATIVE * factor
-        return Sizes((side, side), multiple=2 * factor, least=2 * factor, most=2 * side)
-
-    def supports(self, configs: Configs) -> Supports:
-        told = configs["transformer"].get("guidance_embeds", False)
-        return Supports(
-            "flow",
-            # Flow Heun takes neither the family's noise levels nor a shift by size.
-            ("flow_euler",),
-            self.sizes(configs),
-            guidance="negative_prompt",
-            distilled_guidance=DISTILLED if told else None,
-            suggested={
-                "sampler": "flow_euler",
-                "steps": 28 if told else 4,
-                "guidance_scale": 1.0,
-            },
-        )
-
     def spacing(self, configs: Configs, request: Request) -> Mapping[str, Any]:
         assert request.width and request.height, "a cell's size is resolved before it is made"
-        side = 2 * flow.vae_factor(configs)
+        side = 2 * vae_factor(configs)
         tokens = (request.height // side) * (request.width // side)
         return {
             "sigmas": np.linspace(1.0, 1 / request.steps, request.steps),
@@ -139,7 +101,7 @@ class Flux:
         }
 
     def latent_shape(self, model: Model, width: int, height: int) -> tuple[int, int, int]:
-        factor = flow.vae_factor(model.configs)
+        factor = vae_factor(model.configs)
         channels = model.components["transformer"].config.in_channels // 4
         return channels, height // factor, width // factor
 

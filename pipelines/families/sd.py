@@ -14,11 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.families.base import Model, to_pixels
-from pipelines.families.supports import Configs, Sizes, Supports, fitting
+from pipelines.families.supports import Configs
+from pipelines.families.traits import StableDiffusionTraits
 from pipelines.guidance import Row
 from pipelines.types import Request
-
-LCM_PIPELINE = "LatentConsistencyModelPipeline"
 
 
 def added_inputs(unet: Any, more: Sequence[Tensor]) -> dict[str, Any]:
@@ -53,46 +52,8 @@ class _Network(nn.Module):
         return output
 
 
-class StableDiffusion:
+class StableDiffusion(StableDiffusionTraits):
     """SD 1.x/2.x (Rombach et al. 2022, arXiv:2112.10752)."""
-
-    id = "sd"
-    label = "Stable Diffusion 1.x / 2.x"
-    components: tuple[str, ...] = ("tokenizer", "text_encoder", "unet", "vae")
-    optional: tuple[str, ...] = ()
-    denoiser = "unet"
-    index_options: tuple[str, ...] = ()
-
-    def sizes(self, configs: Configs) -> Sizes:
-        factor = 2 ** (len(configs["vae"]["block_out_channels"]) - 1)
-        size = configs["unet"]["sample_size"]
-        h, w = (size, size) if isinstance(size, int) else size
-        # Below this the UNet's innermost level would be empty.
-        least = factor * 2 ** (len(configs["unet"]["block_out_channels"]) - 1)
-        most = max(2048, 2 * factor * max(h, w))
-        return Sizes(native=(w * factor, h * factor), multiple=factor, least=least, most=most)
-
-    def supports(self, configs: Configs) -> Supports:
-        scheduler, sizes = configs["scheduler"], self.sizes(configs)
-        v_prediction = scheduler.get("prediction_type") == "v_prediction"
-        kind = "v-prediction" if v_prediction else "diffusion"
-        samplers = fitting("diffusion", scheduler)
-        if configs["unet"].get("time_cond_proj_dim") is None:
-            return Supports(kind, samplers, sizes, prompt_weights=True)
-        most = 1000
-        if configs["model_index"].get("_class_name") == LCM_PIPELINE:
-            # The one sampler that diffusers' pipeline of this name runs.
-            samplers, most = ("lcm",), scheduler.get("original_inference_steps", 50)
-        return Supports(
-            "latent consistency",
-            samplers,
-            sizes,
-            guidance="embedded",
-            negative_prompt=False,
-            steps=(1, most),
-            prompt_weights=True,
-            suggested={"sampler": "lcm", "steps": 4, "guidance_scale": 8.0},
-        )
 
     def spacing(self, configs: Configs, request: Request) -> Mapping[str, Any]:
         return {}

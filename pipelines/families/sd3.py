@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from pipelines.families import encoders, flow
 from pipelines.families.base import Model
 from pipelines.families.sd import stacked_inputs
-from pipelines.families.supports import Configs, Sizes, Supports, fitting
+from pipelines.families.supports import Configs
+from pipelines.families.traits import StableDiffusion3Traits, vae_factor
 from pipelines.guidance import Row
 from pipelines.tokens import T5_TOKENS
 from pipelines.types import Request
@@ -39,50 +40,19 @@ class _Network(nn.Module):
         return output
 
 
-class StableDiffusion3:
+class StableDiffusion3(StableDiffusion3Traits):
     """SD 3 and 3.5 (Esser et al. 2024, arXiv:2403.03206). No skip-layer guidance."""
-
-    id = "sd3"
-    label = "Stable Diffusion 3 / 3.5"
-    components = (
-        "tokenizer",
-        "text_encoder",
-        "tokenizer_2",
-        "text_encoder_2",
-        "tokenizer_3",
-        "text_encoder_3",
-        "transformer",
-        "vae",
-    )
-    optional = ("tokenizer_3", "text_encoder_3")
-    denoiser = "transformer"
-    index_options: tuple[str, ...] = ()
-
-    def sizes(self, configs: Configs) -> Sizes:
-        factor, transformer = flow.vae_factor(configs), configs["transformer"]
-        native = transformer["sample_size"] * factor
-        multiple = transformer["patch_size"] * factor
-        most = transformer["pos_embed_max_size"] * multiple
-        return Sizes((native, native), multiple=multiple, least=multiple, most=most)
-
-    def supports(self, configs: Configs) -> Supports:
-        return Supports(
-            "flow",
-            fitting("flow", configs["scheduler"]),
-            self.sizes(configs),
-            suggested={"sampler": "flow_euler", "steps": 28, "guidance_scale": 7.0},
-        )
 
     def spacing(self, configs: Configs, request: Request) -> Mapping[str, Any]:
         if not configs["scheduler"].get("use_dynamic_shifting"):
             return {}
         assert request.width and request.height, "a cell's size is resolved before it is made"
-        side = flow.vae_factor(configs) * configs["transformer"]["patch_size"]
+        side = vae_factor(configs) * configs["transformer"]["patch_size"]
         tokens = (request.height // side) * (request.width // side)
         return {"mu": flow.shift_of_size(tokens, configs["scheduler"], 1.16)}
 
     def latent_shape(self, model: Model, width: int, height: int) -> tuple[int, int, int]:
-        factor = flow.vae_factor(model.configs)
+        factor = vae_factor(model.configs)
         return model.components["transformer"].config.in_channels, height // factor, width // factor
 
     def encode(self, model: Model, texts: Sequence[str]) -> list[Any]:

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from pipelines.families import encoders
 from pipelines.families.base import Model, to_pixels
 from pipelines.families.sd import StableDiffusion, added_inputs, stacked_inputs, told_guidance
+from pipelines.families.traits import EMPTY_IS_ZEROS, StableDiffusionXLTraits
 from pipelines.guidance import Row
-
-EMPTY_IS_ZEROS = "force_zeros_for_empty_prompt"
 
 
 class _Network(nn.Module):
@@ -45,20 +44,8 @@ class _Network(nn.Module):
         return output
 
 
-class StableDiffusionXL(StableDiffusion):
+class StableDiffusionXL(StableDiffusionXLTraits, StableDiffusion):
     """SDXL (Podell et al. 2023, arXiv:2307.01952)."""
-
-    id = "sdxl"
-    label = "Stable Diffusion XL"
-    components = (
-        "tokenizer",
-        "text_encoder",
-        "tokenizer_2",
-        "text_encoder_2",
-        "unet",
-        "vae",
-    )
-    index_options = (EMPTY_IS_ZEROS,)
 
     def encode(self, model: Model, texts: Sequence[str]) -> list[Any]:
         """States of both encoders, (1, tokens, D₁ + D₂), and the second's projection, (1, P)."""

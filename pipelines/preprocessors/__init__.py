@@ -9,7 +9,7 @@ tests read the registry. Importing this loads neither torch nor cv2 nor PIL.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -57,7 +57,7 @@ _MODULES = (
 SIDE_MAX = 8192
 OWN_SIDE_MAX = 1024
 """Networks are shown pictures no larger than this; they look at less."""
-CACHE_BYTES = 128 * 2**20
+CACHE_BYTES = 256 * 2**20
 _WHERE = "python app.py preprocessors lists them"
 _cache = MapCache(CACHE_BYTES)
 
@@ -105,8 +105,25 @@ def run(name: str, image: Image, parameters: Mapping[str, Any], size: Size) -> I
     Raises: UnknownName, InvalidRequest: for what cannot be asked.
         ModelUnavailable: if weights are missing: which file, which folder, which command.
     """
-    from pipelines.pictures import flatten
+    from pipelines.pictures import content_hash, flatten
 
+    picture = flatten(image)
+    return run_named(content_hash(picture), lambda: picture, name, parameters, size)
+
+
+def run_named(
+    picture: str,
+    look: Callable[[], Image],
+    name: str,
+    parameters: Mapping[str, Any],
+    size: Size,
+) -> Image:
+    """As `run`, of a picture that is looked at only if its map is not there yet.
+
+    Args:
+        picture: its hash, as `content_hash` gives it.
+        look: the picture, RGB.
+    """
     row = describe(name)
     settings = row.canonical(parameters)
     if not all(isinstance(side, int) and 1 <= side <= SIDE_MAX for side in size):
@@ -114,9 +131,8 @@ def run(name: str, image: Image, parameters: Mapping[str, Any], size: Size) -> I
     reason = problem(name)
     if reason is not None:
         raise ModelUnavailable(reason)
-    picture = flatten(image)
     return _cache.get(
-        key_of(picture, name, settings, size), lambda: _make(row, picture, settings, size)
+        key_of(picture, name, settings, size), lambda: _make(row, look(), settings, size)
     )
 
 

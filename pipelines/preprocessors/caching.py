@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipelines.pictures import content_hash
-
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -32,9 +30,13 @@ class CacheStats:
     bytes: int
 
 
-def key_of(picture: Image, name: str, parameters: Mapping[str, Any], size: tuple[int, int]) -> Key:
-    """Equal for equal pictures, whatever file they came from, and equal canonical parameters."""
-    return content_hash(picture), name, json.dumps(parameters, sort_keys=True), size
+def key_of(picture: str, name: str, parameters: Mapping[str, Any], size: tuple[int, int]) -> Key:
+    """Equal for equal pictures, whatever file they came from, and equal canonical parameters.
+
+    Args:
+        picture: hash of its pixels.
+    """
+    return picture, name, json.dumps(parameters, sort_keys=True), size
 
 
 class MapCache:

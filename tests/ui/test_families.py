@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.test_imports import fresh
 from tests.tiny_families import MAKERS
 from tests.ui.conftest import PATIENCE_MS, Site, served
 from tests.ui.pages import choose, fill, fix_seed, generate, picture, wait_status
@@ -49,6 +50,32 @@ def offered(page: Page, label: str) -> list[str]:
     names = options.all_text_contents()
     box.press("Escape")
     return [name.strip().removeprefix("✓").strip() for name in names]
+
+
+def test_the_first_page_offers_what_fits_and_needs_no_torch(zoo: Path) -> None:
+    told = fresh(
+        """
+from pipelines import Studio
+from ui.page import build
+studio = Studio(sys.argv[1])
+blocks = build(studio).blocks.values()
+labelled = {block.label: block for block in blocks if getattr(block, "label", None)}
+tell(
+    offered={
+        name: [value for _, value in labelled[name].choices] for name in ("Sampler", "Samplers")
+    },
+    distilled=labelled["Distilled guidance"].visible,
+    every={info.id: list(studio.supports(info.id).samplers) for info in studio.models()},
+    heavy=[name for name in ("torch", "diffusers", "transformers") if name in sys.modules],
+)
+""",
+        zoo,
+    )
+    assert told["offered"] == {"Sampler": ["flow_euler"], "Samplers": ["flow_euler"]}
+    assert told["distilled"] and told["heavy"] == []
+    assert told["every"] == {
+        "flux-dev": ["flow_euler"], "lcm": ["lcm"], "sd3": ["flow_euler", "flow_heun"],
+    }  # fmt: skip
 
 
 def test_choosing_a_model_shows_what_it_has(zoo_page: Page, zoo_site: Site) -> None:
