@@ -18,7 +18,7 @@ from pipelines import engine
 from pipelines.computing import Computer, Computing
 from pipelines.controls import Control, control_models
 from pipelines.devices import device_memory
-from pipelines.errors import ContactSheetError, OutOfMemory
+from pipelines.errors import Cancelled, ContactSheetError, OutOfMemory
 from pipelines.events import CellDone, CellFailed, CellPreview, CellProgress, Event
 from pipelines.families import weighted
 from pipelines.families.base import Family, Model, build_scheduler
@@ -91,12 +91,14 @@ def _render_model(
         return
     loaded = False
     try:
-        with manager.use(model_id, *together(by_addons)) as model:
+        with manager.use(model_id, *together(by_addons), job.stop) as model:
             loaded = True
             family = manager.family(model_id)
             for state, sizes in states.items():
                 if not job.stop():
                     _render_state(job, state, sizes, family, model, manager, tally)
+    except Cancelled:
+        return
     except ContactSheetError as error:
         if len(by_addons) > 1 and not loaded:
             for some in by_addons.values():
@@ -113,7 +115,7 @@ def _render_state(
     """Make the cells that have the same LoRAs, while these are in the model's weights."""
     changed = False
     try:
-        with applied(model, family, state) as with_loras:
+        with applied(model, family, state, manager.aside) as with_loras:
             changed = True
             for of_size in sizes.values():
                 if not job.stop():

@@ -11,7 +11,6 @@ nobody watches, and anyone may come back to it by its id.
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -38,6 +37,7 @@ from pipelines.shelf import Shelf
 from pipelines.store import RunSummary, Store
 from pipelines.tokens import Tokens, count_tokens
 from pipelines.types import Request, Sheet
+from pipelines.waiting import Line
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -83,7 +83,7 @@ class Studio:
         self.store = None if outputs is None else Store(Path(outputs))
         self._runs: OrderedDict[str, Run] = OrderedDict()
         self._lock = threading.Lock()
-        self._queue: queue.Queue[tuple[Run, bool] | None] = queue.Queue()
+        self._line: Line[tuple[Run, bool]] = Line()
         self._worker: threading.Thread | None = None
         self._closed = False
         self._shelf = Shelf(None if self.store is None else self.store.folder / "sources")
@@ -234,7 +234,7 @@ class Studio:
             if self._worker is None:
                 self._worker = threading.Thread(target=self._work, name="studio", daemon=True)
                 self._worker.start()
-        self._queue.put((run, previews))
+        self._line.join((run, previews), self._maker.uses(run))
         return run
 
     def run(self, sheet: Sheet) -> Iterator[Event]:
@@ -299,7 +299,7 @@ class Studio:
         with self._lock:
             for run in self._runs.values():
                 run.stop()
-        self._queue.put(None)
+        self._line.close()
         if self._worker is not None:
             self._worker.join()
         if self.store is not None:
@@ -311,8 +311,10 @@ class Studio:
             del self._runs[id]
 
     def _work(self) -> None:
-        while (item := self._queue.get()) is not None:
-            run, previews = item
+        manager = self.manager
+        while (place := self._line.next(manager.is_loaded)) is not None:
+            run, previews = place.item
+            manager.expect([*place.uses, *self._line.coming()])
             try:
                 self._maker.make(run, previews)
             except Exception as error:  # a bug, but the worker must outlive it
