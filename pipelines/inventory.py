@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipelines import catalog, components, controlnets, lora_files
 from pipelines.catalog import Digests, ModelInfo
 from pipelines.components import ComponentKey, Part
-from pipelines.devices import device_dtype, resolve_device
+from pipelines.devices import hardware, resolve_device
 from pipelines.errors import InvalidRequest, ModelUnavailable
 from pipelines.families import family_of
 from pipelines.families.base import Family
 from pipelines.families.supports import Configs, Sizes, Supports
+from pipelines.memory import Hardware, Numbers, numbers
+from pipelines.saving import ATTENTIONS, USUAL, Saving, quantizes
 
 
 class Inventory:
@@ -27,16 +30,29 @@ class Inventory:
     Args:
         folders: where models lie.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`; probed at the first use.
+        saving: in which numbers weights are stored, and where.
     """
 
-    def __init__(self, folders: Sequence[Path], *, device: str = "auto") -> None:
+    def __init__(
+        self, folders: Sequence[Path], *, device: str = "auto", saving: Saving = USUAL
+    ) -> None:
         self.folders = list(folders)
+        self.saving = saving
         self._asked_device = device
+        self._hardware: Hardware | None = None
         self._digests = Digests()
 
     @property
     def device(self) -> str:
         return resolve_device(self._asked_device)
+
+    @property
+    def hardware(self) -> Hardware:
+        """The device as far as memory goes, as it was when it was first asked for."""
+        if self._hardware is None:
+            self.saving.check_device(self.device)
+            self._hardware = hardware(self.device)
+        return self._hardware
 
     def models(self) -> list[ModelInfo]:
         """All models found, also those that cannot be used."""
@@ -81,6 +97,11 @@ class Inventory:
     def locate_lora(self, name: str, model: str) -> ModelInfo:
         """A LoRA that fits a model. Raises: UnknownName, ModelUnavailable, InvalidRequest."""
         info = lora_files.locate(name, self.folders)
+        if self.saving.quantize is not None:
+            raise InvalidRequest(
+                f"LoRA {name!r} is added to weights, and those of {model!r} are stored as "
+                f"{self.saving.quantize}; leave the LoRA or --quantize out"
+            )
         why = lora_files.misfit(info, self.locate(model), self.family(model), self.configs(model))
         if why is not None:
             fit = ", ".join(other.id for other in self.loras(model))
@@ -126,6 +147,8 @@ class Inventory:
         info = self.locate(name)
         family = family_of(info.pipeline)
         digests = [part.key.source for part in self._parts(info, family)]
+        if self.saving.quantize is not None:
+            digests.append(self.saving.quantize)
         if family.index_options:
             index = catalog.index_of(info)
             digests.append(repr([index.get(name) for name in family.index_options]))
@@ -133,7 +156,8 @@ class Inventory:
             digests.append(self._digests.files([info.path / "scheduler" / "scheduler_config.json"]))
         else:
             digests.append(json.dumps(info.single.configs["scheduler"], sort_keys=True))
-        digests += [self._control_part(one).key.source for one in controls]
+        dtype = self._numbers(info, family, family.denoiser)
+        digests += [self._control_part(one, dtype).key.source for one in controls]
         digests += [self._lora_part(one).key.source for one in loras]
         return _join(digests)
 
@@ -150,19 +174,39 @@ class Inventory:
             folder = info.path / name
             if info.single is not None:
                 if name not in info.single.donated:
-                    digest = self._digests.file(info.path)
-                    dtype = device_dtype(self.device)
-                    parts.append(
-                        components.part_of_file(info.single, name, library, cls, dtype, digest)
-                    )
+                    part = components.part_of_file(
+                        info.single, name, library, cls,
+                        self._numbers(info, family, name, cls), self._digests.file(info.path),
+                        self._quantized(name, cls, family),
+                    )  # fmt: skip
+                    parts.append(self._attending(part, family))
                     continue
                 folder = info.single.donated[name]
-            parts.append(self._part(name, library, cls, folder))
+            part = self._part(
+                name, library, cls, folder,
+                self._numbers(info, family, name, cls), self._quantized(name, cls, family),
+            )  # fmt: skip
+            parts.append(self._attending(part, family))
         return parts
 
-    def _control_part(self, name: str) -> Part:
+    def _numbers(self, info: ModelInfo, family: Family, name: str, cls: str = "") -> Numbers:
+        config = catalog.config_of(info, name)
+        return numbers(self.hardware, family.id, cls, config.get("force_upcast", True))
+
+    def _quantized(self, name: str, cls: str, family: Family) -> str:
+        chosen = self.saving.quantize
+        return chosen if chosen and quantizes(cls, name == family.denoiser) else ""
+
+    def _attending(self, part: Part, family: Family) -> Part:
+        """A denoiser with what computes its attention, where that is not as usual."""
+        if part.name != family.denoiser or self.saving.attention == "torch":
+            return part
+        return replace(part, attention=ATTENTIONS[self.saving.attention].call)
+
+    def _control_part(self, name: str, dtype: Numbers) -> Part:
+        """A ControlNet, in the numbers of the denoiser that it steers."""
         info = controlnets.locate(name, self.folders)
-        return self._part(f"controlnet {info.id}", "diffusers", info.pipeline, info.path)
+        return self._part(f"controlnet {info.id}", "diffusers", info.pipeline, info.path, dtype)
 
     def _lora_part(self, name: str) -> Part:
         info = lora_files.locate(name, self.folders)
@@ -171,14 +215,17 @@ class Inventory:
             f"LoRA {info.id}", "", components.LORA, info.path, key, catalog.stored_bytes(info.path)
         )
 
-    def _part(self, name: str, library: str, cls: str, folder: Path) -> Part:
-        dtype = device_dtype(self.device)
+    def _part(
+        self, name: str, library: str, cls: str, folder: Path, dtype: Numbers, quantized: str = ""
+    ) -> Part:
         files = catalog.weight_files(folder.parent, folder.name)
         rest = [f for f in folder.iterdir() if f.suffix in (".json", ".txt", ".model")]
         source = _join([library, cls, self._digests.files([*files, *rest])])
         variant = catalog.variant_of(files[0]) if files else None
-        size = catalog.tensor_bytes(files, dtype.itemsize)
-        return Part(name, library, cls, folder, ComponentKey(source, variant, str(dtype)), size)
+        shapes: Mapping[str, tuple[int, ...]] = catalog.shapes_of(files)
+        size, largest = components.sizes(shapes, dtype, quantized)
+        key = ComponentKey(source, variant, dtype, quantized)
+        return Part(name, library, cls, folder, key, size, largest=largest)
 
 
 def _join(parts: Sequence[str]) -> str:

@@ -197,7 +197,8 @@ class Maker:
 
         manager = self.manager
         device = "" if manager.device == "cpu" else manager.device
-        return f"{manager.fingerprint(model, controls, loras)} {VERSION} {device}{self.how.mark}"
+        fingerprint = manager.fingerprint(model, controls, loras)
+        return f"{fingerprint} {VERSION} {device}{self.how.mark}{manager.saving.mark}"
 
     def _record(
         self, run: Run, cell: int, address: str | None, seconds: float, *,

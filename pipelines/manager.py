@@ -11,16 +11,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipelines.components import ComponentKey
-from pipelines.devices import default_budget, device_dtype, device_memory
+from pipelines.components import ComponentKey, Part
 from pipelines.families import family_of
 from pipelines.families.base import LoadedLoRA, Model
 from pipelines.inventory import Inventory
-from pipelines.residents import Held, Resident, Residents
+from pipelines.memory import Placement, Weights, default_budget, place
+from pipelines.residents import Held, Resident
+from pipelines.saving import USUAL, Saving
+from pipelines.stores import Stores
 from pipelines.waiting import Use
 
 log = logging.getLogger(__name__)
@@ -35,13 +37,16 @@ class Loading:
     reused: tuple[str, ...]
     evicted: tuple[str, ...]
     seconds: float
+    waiting: tuple[str, ...] = ()
+    """What comes to the device only when it is called."""
 
     def __str__(self) -> str:
         loaded = ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in self.loaded.items())
+        waiting = f"; beside the device {', '.join(self.waiting)}" if self.waiting else ""
         return (
             f"{self.model}: loaded {loaded or 'nothing'}; "
             f"reused {', '.join(self.reused) or 'nothing'}; "
-            f"evicted {', '.join(self.evicted) or 'nothing'}; {self.seconds:.2f} s"
+            f"evicted {', '.join(self.evicted) or 'nothing'}{waiting}; {self.seconds:.2f} s"
         )
 
 
@@ -52,33 +57,39 @@ class PipelineManager(Inventory):
         folders: where models lie.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`; probed at the first use.
         budget: bytes that components may take together; None = from the device.
+        saving: what the user chose to save memory.
     """
 
     def __init__(
-        self, folders: Sequence[Path], *, device: str = "auto", budget: int | None = None
+        self,
+        folders: Sequence[Path],
+        *,
+        device: str = "auto",
+        budget: int | None = None,
+        saving: Saving = USUAL,
     ) -> None:
-        super().__init__(folders, device=device)
+        super().__init__(folders, device=device, saving=saving)
         self.history: list[Loading] = []
         self._asked_budget = budget
-        self._residents = Residents(lambda: self.budget, self._empty_cache)
-        self._lock = self._residents.lock
+        self._stores = Stores(lambda: self.device, lambda: self.budget)
+        self._lock = self._stores.lock
         self._keys: dict[Use, frozenset[ComponentKey]] = {}
 
     @property
     def budget(self) -> int:
         if self._asked_budget is None:
-            self._asked_budget = default_budget(device_memory(self.device), self.device)
+            self._asked_budget = default_budget(self.hardware)
         return self._asked_budget
 
     @property
     def resident_bytes(self) -> int:
-        """Bytes of all cached components and of what was put aside, measured from tensors."""
-        return self._residents.bytes
+        """Bytes of the device: its components, measured from tensors, and what was put aside."""
+        return self._stores.bytes
 
     @property
     def residents(self) -> tuple[Resident, ...]:
         """What is in memory; never waits for a load."""
-        return self._residents.all
+        return self._stores.residents
 
     @contextmanager
     def use(
@@ -97,23 +108,32 @@ class PipelineManager(Inventory):
         Raises: UnknownName, ModelUnavailable, OutOfMemory, Cancelled: parts that were loaded
             before that stay cached, idle, and are the first to go.
         """
+        import torch
+
         started = time.perf_counter()
         info = self.locate(name)
         family = family_of(info.pipeline)
-        with self._lock:
+        dtype = self._numbers(info, family, family.denoiser)
+        with ExitStack() as until, self._lock:
             own = self._parts(info, family)
-            control_parts = [self._control_part(one) for one in controls]
+            control_parts = [self._control_part(one, dtype) for one in controls]
             lora_parts = [self._lora_part(one) for one in loras]
+            placement = self._place(own, [*control_parts, *lora_parts])
+            own = [
+                replace(part, key=replace(part.key, home=placement.homes[part.name]))
+                for part in own
+            ]
             self._keys[Use(name)] = frozenset(part.key for part in own)
             for addon, part in zip(controls, control_parts, strict=True):
                 self._keys[Use("", (addon,))] = frozenset({part.key})
             for addon, part in zip(loras, lora_parts, strict=True):
                 self._keys[Use("", (), (addon,))] = frozenset({part.key})
             parts = [*own, *control_parts, *lora_parts]
-            held = self._residents.hold(parts, self.device, stop)
-            self._report(info.id, held, time.perf_counter() - started)
+            held = self._stores.hold(until, parts, placement.room, stop)
+            self._report(info.id, held, own, time.perf_counter() - started)
+            in_use = until.pop_all()
         loaded = [entry.component for entry in held.entries]
-        try:
+        with in_use:
             yield Model(
                 id=info.id,
                 components={part.name: one for part, one in zip(own, loaded, strict=False)},
@@ -127,31 +147,39 @@ class PipelineManager(Inventory):
                 scheduler_config=self.scheduler_config(name),
                 fingerprint=self.fingerprint(name),
                 device=self.device,
-                dtype=device_dtype(self.device),
+                dtype=getattr(torch, dtype),
                 configs=self.configs(name),
                 prepared=held.entries[
                     [part.name for part in parts].index(family.denoiser)
                 ].prepared,
             )
-        finally:
-            self._residents.release(held)
 
-    def _report(self, model: str, held: Held, seconds: float) -> None:
-        loading = Loading(model, held.loaded, held.reused, held.evicted, seconds)
+    def _place(self, own: Sequence[Part], addons: Sequence[Part]) -> Placement:
+        """Where a model's parts live; what is loaded beside it stays on the device."""
+        weights = {part.name: Weights(part.bytes, part.largest) for part in own}
+        weights |= {part.name: Weights(part.bytes, movable=False) for part in addons}
+        return place(weights, self.budget, self.hardware, self.saving.offload)
+
+    def _report(self, model: str, held: Held, own: Sequence[Part], seconds: float) -> None:
+        waiting = tuple(part.name for part in own if part.key.home != "device" and part.bytes)
+        loading = Loading(model, held.loaded, held.reused, held.evicted, seconds, waiting)
         self.history.append(loading)
         changed = held.loaded or held.evicted
         log.log(logging.INFO if changed else logging.DEBUG, "%s", loading)
 
     def expect(self, coming: Sequence[Use]) -> None:
         """Be told what will be used next, so that it is not evicted just before."""
-        self._residents.coming = [
-            frozenset().union(*(self._keys.get(one, ()) for one in _singly(use))) for use in coming
-        ]
+        self._stores.expect(
+            [
+                frozenset().union(*(self._keys.get(one, ()) for one in _singly(use)))
+                for use in coming
+            ]
+        )
 
     def is_loaded(self, use: Use) -> bool:
         """Whether all of it is in memory already. Looks at no file."""
         return all(
-            one in self._keys and all(key in self._residents for key in self._keys[one])
+            one in self._keys and all(key in self._stores for key in self._keys[one])
             for one in _singly(use)
         )
 
@@ -161,20 +189,14 @@ class PipelineManager(Inventory):
         On a device with memory of its own they cost nothing of what the budget counts.
         Raises: OutOfMemory: if there is none.
         """
-        return self._residents.aside(name, 0 if self.device.startswith("cuda") else size)
+        return self._stores.aside(name, size)
 
     def free_idle(self) -> bool:
         """Evict all that is not in use. True if anything was freed."""
-        evicted = self._residents.free_idle()
+        evicted = self._stores.free_idle()
         if evicted:
             log.info("freed %s", ", ".join(evicted))
         return bool(evicted)
-
-    def _empty_cache(self) -> None:
-        if self.device.startswith("cuda"):
-            import torch
-
-            torch.cuda.empty_cache()
 
 
 def _singly(use: Use) -> list[Use]:

@@ -33,6 +33,7 @@ from pipelines.maps import Maps, check_preprocessor
 from pipelines.noise_levels import noise_levels
 from pipelines.pace import cache_folder
 from pipelines.runs import Run, restored
+from pipelines.saving import USUAL, Saving
 from pipelines.shelf import Shelf
 from pipelines.store import RunSummary, Store
 from pipelines.tokens import Tokens, count_tokens
@@ -60,7 +61,9 @@ class Studio:
         backend: what computes rows: `torch`, `compile`, `openvino`, or `auto` for the fastest.
         batch: rows in a batch; None measures what is fastest, and remembers it in the user's
             cache folder (CONTACT_SHEET_CACHE names another).
-    Raises: InvalidRequest, UnknownName: for a backend that is not here or a batch out of range.
+        saving: where models wait, in how many bits, and what computes attention.
+    Raises: InvalidRequest, UnknownName: for a backend or a package that is not here, or a batch
+        out of range.
     """
 
     def __init__(
@@ -73,12 +76,14 @@ class Studio:
         exact: bool = False,
         backend: str = "torch",
         batch: int | None = None,
+        saving: Saving = USUAL,
     ) -> None:
         how = Computing(backend, batch, exact, cache_folder())
         how.check()
+        saving.check()
         folders = [models] if isinstance(models, str | Path) else list(models)
         self.manager = PipelineManager(
-            [Path(folder) for folder in folders], device=device, budget=budget
+            [Path(folder) for folder in folders], device=device, budget=budget, saving=saving
         )
         self.store = None if outputs is None else Store(Path(outputs))
         self._runs: OrderedDict[str, Run] = OrderedDict()
