@@ -64,7 +64,7 @@ def hardware(device: str) -> Hardware:
     mine = torch.cuda.memory_reserved(device)
     # Older cards only emulate bfloat16, at a fraction of the speed.
     bfloat16 = torch.cuda.get_device_capability(device) >= (8, 0)
-    return Hardware("cuda", total, max(0, total - free - mine), bfloat16)
+    return Hardware("cuda", total, max(0, total - free - mine), True, bfloat16)
 
 
 def device_label(device: str) -> str:

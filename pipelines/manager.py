@@ -71,7 +71,7 @@ class PipelineManager(Inventory):
         super().__init__(folders, device=device, saving=saving)
         self.history: list[Loading] = []
         self._asked_budget = budget
-        self._stores = Stores(lambda: self.device, lambda: self.budget)
+        self._stores = Stores(lambda: self.device, lambda: self.hardware.apart, lambda: self.budget)
         self._lock = self._stores.lock
         self._keys: dict[Use, frozenset[ComponentKey]] = {}
 

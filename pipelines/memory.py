@@ -38,18 +38,15 @@ class Hardware:
         kind: `cpu`, `cuda` or `mps`.
         total: bytes of its memory.
         taken: bytes that others use of it.
+        apart: whether its memory is another than the processor's, where things can wait.
         bfloat16: whether it computes with them.
     """
 
     kind: str
     total: int
     taken: int = 0
+    apart: bool = False
     bfloat16: bool = False
-
-    @property
-    def apart(self) -> bool:
-        """Whether its memory is another than the processor's, so that things can wait there."""
-        return self.kind == "cuda"
 
 
 # ---- numbers

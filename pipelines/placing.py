@@ -90,16 +90,17 @@ class Shuttle:
             if key not in self._present:
                 room = max(self._rooms, default=size)
                 inside = {str(one): taken for one, (_, taken) in self._present.items()}
-                self._leave([int(one) for one in leaving(inside, size, room)])
+                gone = self._leave([int(one) for one in leaving(inside, size, room)])
                 component.to(self._device)
+                name = type(component).__name__
+                log.debug("%s comes to the device; %s", name, f"{', '.join(gone) or 'none'} leave")
             # It is the one that was called last.
             self._present.pop(key, None)
             self._present[key] = (component, size)
 
-    def _leave(self, keys: Sequence[int]) -> None:
-        for key in keys:
-            component, _ = self._present.pop(key)
-            component.to(WAITING)
+    def _leave(self, keys: Sequence[int]) -> list[str]:
+        gone = [self._present.pop(key)[0] for key in keys]
+        return [type(component.to(WAITING)).__name__ for component in gone]
 
     def _attach(self, component: Any, size: int) -> None:
         if component in self._attached:

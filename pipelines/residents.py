@@ -200,7 +200,7 @@ class Residents:
                 raise OutOfMemory(
                     f"{name} needs {size / 1e6:.0f} MB; the budget is "
                     f"{self._budget() / 1e6:.0f} MB and {held / 1e6:.0f} MB are in use; "
-                    "raise the budget with --memory"
+                    "raise the budget with --memory, or leave --offload at auto"
                 )
             held += size
 

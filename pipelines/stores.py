@@ -19,11 +19,15 @@ class Stores:
 
     Args:
         device: where they compute.
+        apart: whether that has a memory of its own.
         budget: bytes they may take of it together.
     """
 
-    def __init__(self, device: Callable[[], str], budget: Callable[[], int]) -> None:
+    def __init__(
+        self, device: Callable[[], str], apart: Callable[[], bool], budget: Callable[[], int]
+    ) -> None:
         self._device = device
+        self._apart = apart
         self._here = Residents(budget, self._emptied)
         self._waiting: Residents | None = None
         self._shuttle: Shuttle | None = None
@@ -53,7 +57,7 @@ class Stores:
         """
         device = self._device()
         with self.lock:
-            if room and self._apart:
+            if room and self._apart():
                 until.enter_context(self._here.aside("room for what comes and goes", room))
             stay = [part for part in parts if part.key.home == "device"]
             move = [part for part in parts if part.key.home != "device"]
@@ -86,7 +90,7 @@ class Stores:
 
         Raises: OutOfMemory: if there is none.
         """
-        return self._here.aside(name, 0 if self._apart else size)
+        return self._here.aside(name, 0 if self._apart() else size)
 
     def expect(self, coming: Sequence[Collection[ComponentKey]]) -> None:
         """Be told what the next uses need."""
@@ -97,16 +101,12 @@ class Stores:
         """Evict all that is not in use; the names of it."""
         return [name for store in self._all() for name in store.free_idle()]
 
-    @property
-    def _apart(self) -> bool:
-        return self._device().startswith("cuda")
-
     def _all(self) -> list[Residents]:
         return [self._here] if self._waiting is None else [self._here, self._waiting]
 
     def _beside(self) -> Residents:
         """The store in main memory."""
-        if not self._apart:
+        if not self._apart():
             return self._here
         if self._waiting is None:
             from pipelines.devices import hardware
@@ -117,7 +117,7 @@ class Stores:
         return self._waiting
 
     def _emptied(self) -> None:
-        if self._apart:
+        if self._device().startswith("cuda"):
             import torch
 
             torch.cuda.empty_cache()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,8 @@ from pipelines.memory import (
 ROOT = Path(__file__).parents[1]
 GB = 10**9
 CPU = Hardware("cpu", 32 * GB)
-NEW = Hardware("cuda", 24 * GB, bfloat16=True)
-OLD = Hardware("cuda", 8 * GB)
+NEW = Hardware("cuda", 24 * GB, apart=True, bfloat16=True)
+OLD = Hardware("cuda", 8 * GB, apart=True)
 FLUX = {
     "tokenizer": Weights(0),
     "text_encoder": Weights(250_000_000, 76_000_000),
@@ -80,10 +81,10 @@ def test_numbers(
 
 
 def test_the_budget_leaves_a_reserve_and_what_others_have() -> None:
-    assert default_budget(Hardware("cuda", 24 * GB)) == 24 * GB - 24 * GB // 5
-    assert default_budget(Hardware("cuda", 24 * GB, taken=3 * GB)) == 21 * GB - 24 * GB // 5
+    assert default_budget(NEW) == 24 * GB - 24 * GB // 5
+    assert default_budget(replace(NEW, taken=3 * GB)) == 21 * GB - 24 * GB // 5
     assert default_budget(Hardware("cpu", 24 * GB)) == 12 * GB
-    assert default_budget(Hardware("cuda", 10 * GB, taken=9 * GB)) == 0
+    assert default_budget(replace(OLD, taken=7 * GB)) == 0
 
 
 def test_what_fits_stays_and_one_byte_decides() -> None:
