@@ -23,12 +23,14 @@ from pipelines.axes import parse_axis, prompt_variants
 from pipelines.contact import SheetFolder, check_folder
 from pipelines.events import CellDone, CellFailed
 from pipelines.samplers import SAMPLERS
+from pipelines.saving import USUAL, Saving
 from pipelines.store import write_png
 from presets import recommended, styles_for, wildcard_folders
 from ui.annotators import add_commands
 from ui.control_option import ControlTexts, read_controls
 from ui.download import add_download
 from ui.lora_option import LoraTexts
+from ui.saving_option import AttentionName, OffloadName, QuantizeName, saving
 from ui.styling import style_row, styled_axis, worn
 from ui.tables import model_row
 from ui.terminal import (
@@ -64,7 +66,10 @@ Exact = Annotated[
     bool, typer.Option("--exact", help="Bits do not depend on what is made together; slower.")
 ]
 BackendName = Annotated[
-    str, typer.Option("--backend", help="torch, compile, openvino, or auto: whichever is fastest.")
+    str,
+    typer.Option(
+        "--backend", help="torch, compile, blocks, openvino, or auto: whichever is fastest."
+    ),
 ]
 Batch = Annotated[
     int | None, typer.Option(help="Denoiser rows in a batch; default: what measures fastest.")
@@ -111,6 +116,9 @@ def serve(
     exact: Exact = False,
     backend: BackendName = "torch",
     batch: Batch = None,
+    offload: OffloadName = "auto",
+    quantize: QuantizeName = None,
+    attention: AttentionName = "torch",
 ) -> None:
     """Serve the page."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -119,7 +127,8 @@ def serve(
     with bad_input_ends_here():
         from ui.server import serve as serve_page
 
-        door = studio(models, device, memory, outputs, exact, backend, batch)
+        saved = saving(offload, quantize, attention)
+        door = studio(models, device, memory, outputs, exact, backend, batch, saved)
         serve_page(door, host=host, port=port)
 
 
@@ -147,6 +156,9 @@ def generate(
     exact: Exact = False,
     backend: BackendName = "torch",
     batch: Batch = None,
+    offload: OffloadName = "auto",
+    quantize: QuantizeName = None,
+    attention: AttentionName = "torch",
 ) -> None:
     """Make one picture and write it as PNG, with its settings inside."""
     quiet_libraries()
@@ -154,7 +166,8 @@ def generate(
         steered = read_controls(control)
         request = steered.steer(base_request(locals()))
         check_writable(out)
-        door = studio(models, device, memory, None, exact, backend, batch)
+        saved = saving(offload, quantize, attention)
+        door = studio(models, device, memory, None, exact, backend, batch, saved)
         steered.bring_to(door)
         run = door.submit(Sheet(base=request), previews=False)
         outcomes = follow(run)
@@ -204,6 +217,9 @@ def make_sheet(
     exact: Exact = False,
     backend: BackendName = "torch",
     batch: Batch = None,
+    offload: OffloadName = "auto",
+    quantize: QuantizeName = None,
+    attention: AttentionName = "torch",
 ) -> None:
     """Make a sheet: every value of every axis, denoised together."""
     quiet_libraries()
@@ -214,13 +230,14 @@ def make_sheet(
         sheet = Sheet(base=steered.steer(base_request(locals())), axes=steered.axes)
         check_folder(out)
         # Checked without a store first: bad input must leave no folder behind.
-        checker = studio(models, device, memory, None, exact, backend, batch)
+        saved = saving(offload, quantize, attention)
+        checker = studio(models, device, memory, None, exact, backend, batch, saved)
         steered.bring_to(checker)
         for cell in sheet.expand():
             checker.resolve(cell)
         typer.echo(shape_line(sheet), err=True)
         folder = SheetFolder(out, sheet)
-        door = studio(models, device, memory, outputs, exact, backend, batch)
+        door = studio(models, device, memory, outputs, exact, backend, batch, saved)
         steered.bring_to(door)
         run = door.submit(sheet, previews=False)
         outcomes = follow(run, folder.add)
@@ -306,6 +323,7 @@ def studio(
     exact: bool = False,
     backend: str = "torch",
     batch: int | None = None,
+    saved: Saving = USUAL,
 ) -> Studio:
     """A studio with the command line's defaults: the models that ship lie beside this file."""
     if memory is not None and memory <= 0:
@@ -321,6 +339,7 @@ def studio(
         exact=exact,
         backend=backend,
         batch=batch,
+        saving=saved,
     )
 
 

@@ -132,10 +132,12 @@ def quantizes(cls: str, denoiser: bool) -> bool:
 
 
 def is_quantized(name: str, shape: tuple[int, ...]) -> bool:
-    """Whether a weight is one of a linear layer, by its name and shape in the file."""
+    """Whether a weight is one of a linear layer that can be, by its name and shape in the file."""
     # T5's `wo` is asked for its type, which then must be one to compute with.
     kept = ("embed", "shared", ".wo.", "relative_attention_bias")
-    return len(shape) == 2 and name.endswith(".weight") and not any(k in name for k in kept)
+    linear = len(shape) == 2 and name.endswith(".weight") and not any(k in name for k in kept)
+    # A scale is for 64 numbers of one row, and kernels take rows in blocks; all large layers fit.
+    return linear and shape[0] % 64 == shape[1] % 64 == 0
 
 
 def quantized_bytes(shapes: Mapping[str, tuple[int, ...]], bits: float, item: int) -> int:

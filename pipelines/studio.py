@@ -58,7 +58,8 @@ class Studio:
         device: `auto`, `cpu`, `cuda`, …
         budget: bytes that loaded models may take; None = from the device.
         exact: a cell's bits do not depend on what it is made together with; slower.
-        backend: what computes rows: `torch`, `compile`, `openvino`, or `auto` for the fastest.
+        backend: what computes rows: `torch`, `compile`, `blocks`, `openvino`, or `auto` for
+            the fastest.
         batch: rows in a batch; None measures what is fastest, and remembers it in the user's
             cache folder (CONTACT_SHEET_CACHE names another).
         saving: where models wait, in how many bits, and what computes attention.
