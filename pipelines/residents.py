@@ -33,11 +33,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Resident:
-    """What stands in memory, as a page shows it."""
+    """What stands in memory, as a page shows it.
+
+    Attributes:
+        waiting: whether it is beside the device, and comes when it is called.
+    """
 
     name: str
     bytes: int
     in_use: bool
+    waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

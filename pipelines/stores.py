@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 
 from pipelines.components import ComponentKey, Part
 from pipelines.memory import default_budget
@@ -44,7 +45,8 @@ class Stores:
     @property
     def residents(self) -> tuple[Resident, ...]:
         """What is in memory; never waits for a load."""
-        return tuple(one for store in self._all() for one in store.all)
+        beside = () if self._waiting is None else self._waiting.all
+        return (*self._here.all, *(replace(one, waiting=True) for one in beside))
 
     def hold(
         self, until: ExitStack, parts: Sequence[Part], room: int, stop: Callable[[], bool]
