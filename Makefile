@@ -31,7 +31,7 @@ $(VENV)/.run: requirements.txt
 	$(BIN)/python -m pip install -q -r requirements.txt
 	touch $@
 
-$(VENV)/.dev: requirements.txt requirements-openvino.txt requirements-annotators.txt requirements-dev.txt
+$(VENV)/.dev: requirements.txt requirements-openvino.txt requirements-annotators.txt requirements-quantize.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -r requirements-dev.txt
 	$(BIN)/python app.py fetch-annotators

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -225,16 +224,6 @@ def _read_header(path: Path, size: int, changed: int) -> Mapping[str, Any]:
     return parse(path, size)
 
 
-def tensor_bytes(files: Sequence[Path], item_bytes: int) -> int:
-    """Bytes the tensors of these files take in memory at `item_bytes` a number."""
-    return sum(
-        math.prod(row["shape"]) * item_bytes
-        for file in files
-        for key, row in read_header(file).items()
-        if key != "__metadata__"
-    )
-
-
 def stored_bytes(file: Path) -> int:
     """Bytes of a file's tensors as they are in it."""
     rows = [row for key, row in read_header(file).items() if key != "__metadata__"]
@@ -243,9 +232,14 @@ def stored_bytes(file: Path) -> int:
 
 def weight_shapes(folder: Path, name: str) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a component's tensors, from headers. Raises: ModelUnavailable."""
+    return shapes_of(weight_files(folder, name))
+
+
+def shapes_of(files: Sequence[Path]) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors of these files, from headers."""
     return {
         key: tuple(row["shape"])
-        for file in weight_files(folder, name)
+        for file in files
         for key, row in read_header(file).items()
         if key != "__metadata__"
     }

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines import catalog, single_file_loading
-from pipelines.devices import device_dtype
+from pipelines import catalog, memory, placing, single_file_loading
 from pipelines.errors import ContactSheetError, ModelUnavailable
+from pipelines.memory import BYTES, Home, Numbers
+from pipelines.saving import QUANTIZATIONS, quantized_bytes
 from pipelines.single_file import SingleFile
 
 LORA = "LoRA"
@@ -26,12 +27,16 @@ class ComponentKey:
     Attributes:
         source: digest of class, config and weight files.
         variant: of the weight files, such as fp16; None for the plain ones.
-        dtype: numbers' type in memory.
+        dtype: numbers' type in memory; `quantized`: the row of `QUANTIZATIONS` for the layers
+            that are stored in fewer bits.
+        home: where its weights live.
     """
 
     source: str
     variant: str | None
     dtype: str
+    quantized: str = ""
+    home: Home = "device"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,9 @@ class Part:
     """One component a model needs: where it lies and what it will take.
 
     Attributes:
+        bytes: of all its tensors in memory; `largest`: of one of them.
         single: the single file that its tensors are in; None where it has a folder.
+        attention: what computes its attention, by diffusers' name; "" for what is usual.
     """
 
     name: str
@@ -49,10 +56,29 @@ class Part:
     key: ComponentKey
     bytes: int
     single: SingleFile | None = None
+    largest: int = 0
+    attention: str = ""
+
+
+def sizes(
+    shapes: Mapping[str, tuple[int, ...]], dtype: Numbers, quantized: str = ""
+) -> tuple[int, int]:
+    """Bytes of these tensors in memory, and of the largest of them."""
+    item = BYTES[dtype]
+    largest = max((math.prod(shape) for shape in shapes.values()), default=0) * item
+    if quantized:
+        return quantized_bytes(shapes, QUANTIZATIONS[quantized].bits, item), largest
+    return sum(math.prod(shape) for shape in shapes.values()) * item, largest
 
 
 def part_of_file(
-    single: SingleFile, name: str, library: str, cls: str, dtype: Any, digest: str
+    single: SingleFile,
+    name: str,
+    library: str,
+    cls: str,
+    dtype: Numbers,
+    digest: str,
+    quantized: str = "",
 ) -> Part:
     """A component of a single file.
 
@@ -62,13 +88,14 @@ def part_of_file(
     config = json.dumps(single.configs[name], sort_keys=True)
     source = hashlib.sha256("\n".join([library, cls, name, config, digest]).encode()).hexdigest()
     header = catalog.read_header(single.path)
-    numbers = sum(math.prod(header[one]["shape"]) for one in single.names(name, header))
-    key = ComponentKey(source, None, str(dtype))
-    return Part(name, library, cls, single.path, key, numbers * dtype.itemsize, single)
+    shapes = {one: tuple(header[one]["shape"]) for one in single.names(name, header)}
+    size, largest = sizes(shapes, dtype, quantized)
+    key = ComponentKey(source, None, dtype, quantized)
+    return Part(name, library, cls, single.path, key, size, single, largest)
 
 
 def load(part: Part, device: str) -> Any:
-    """The component, on the device and ready for inference.
+    """The component, ready for inference on the device, at home where its key says.
 
     Raises: ModelUnavailable: if its class, its files or some of its tensors are missing or wrong.
     """
@@ -83,7 +110,7 @@ def load(part: Part, device: str) -> Any:
             f"{part.folder} needs {part.library}.{part.cls}, which the installed "
             f"{part.library} {library.__version__} does not have"
         )
-    dtype = device_dtype(device)
+    dtype = getattr(torch, part.key.dtype)
     options: dict[str, Any] = {"local_files_only": True}
     if part.bytes:
         options["use_safetensors"] = True
@@ -104,12 +131,16 @@ def load(part: Part, device: str) -> Any:
         raise ModelUnavailable(f"{part.folder} cannot be loaded: {error}") from error
     if not hasattr(component, "parameters"):
         return component
-    component = component.to(device).eval().requires_grad_(False)
-    if part.library == "diffusers" and device != "cpu":
-        # Convolutions run faster on it. Not on the CPU, where cells must equal diffusers' to 1e-4:
-        # it sums in another order, and stochastic samplers magnify that beyond it.
+    component = component.eval().requires_grad_(False)
+    if memory.channels_last(device, part.library):
         component = component.to(memory_format=torch.channels_last)
-    return component
+    if part.key.quantized:
+        from pipelines.quantize import quantize
+
+        component = quantize(component, part.key.quantized)
+    if part.attention:
+        component.set_attention_backend(part.attention)
+    return placing.settle(component, part.key.home, device)
 
 
 def load_tensors(file: Path, device: str) -> Mapping[str, Any]:
@@ -138,5 +169,13 @@ def measure(component: Any) -> int:
         return sum(tensor.numel() * tensor.element_size() for tensor in component.values())
     if not hasattr(component, "parameters"):
         return 0
-    tensors = [*component.parameters(), *component.buffers()]
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    return sum(_stored(tensor) for tensor in (*component.parameters(), *component.buffers()))
+
+
+def _stored(tensor: Any) -> int:
+    """Bytes of a tensor; of a quantised one, of what it is made of."""
+    if hasattr(tensor, "__tensor_flatten__"):
+        return sum(_stored(getattr(tensor, name)) for name in tensor.__tensor_flatten__()[0])
+    scales = getattr(getattr(tensor, "quant_state", None), "absmax", None)
+    own = int(tensor.numel() * tensor.element_size())
+    return own if scales is None else own + _stored(scales)

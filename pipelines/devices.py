@@ -5,9 +5,8 @@ Nothing is probed before it is asked for.
 
 from __future__ import annotations
 
-from typing import Any
-
 from pipelines.errors import ModelUnavailable
+from pipelines.memory import Hardware
 
 
 def resolve_device(asked: str) -> str:
@@ -41,16 +40,31 @@ def device_memory(device: str) -> int:
     return int(psutil.virtual_memory().total)
 
 
-def default_budget(total: int, device: str) -> int:
-    """Bytes of a device's memory that components may take; the rest is for their work."""
-    return int(total * (0.8 if device.startswith("cuda") else 0.5))
+def free_memory(device: str) -> int:
+    """Bytes that work on the device could have now."""
+    if device.startswith("cuda"):
+        import torch
+
+        free, _ = torch.cuda.mem_get_info(device)
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(free + kept)
+    import psutil
+
+    return int(psutil.virtual_memory().available)
 
 
-def device_dtype(device: str) -> Any:
-    """float16 on CUDA, float32 elsewhere (on CPUs bf16 is slower and parity is exact)."""
+def hardware(device: str) -> Hardware:
+    """What `memory` decides by."""
+    total = device_memory(device)
+    if not device.startswith("cuda"):
+        return Hardware(device, total)
     import torch
 
-    return torch.float16 if device.startswith("cuda") else torch.float32
+    free, _ = torch.cuda.mem_get_info(device)
+    mine = torch.cuda.memory_reserved(device)
+    # Older cards only emulate bfloat16, at a fraction of the speed.
+    bfloat16 = torch.cuda.get_device_capability(device) >= (8, 0)
+    return Hardware("cuda", total, max(0, total - free - mine), True, bfloat16)
 
 
 def device_label(device: str) -> str:

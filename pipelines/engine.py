@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pipelines.errors import ContactSheetError, OutOfMemory
 from pipelines.guidance import GuidedTrajectory, Row, alike
+from pipelines.memory import rungs
 from pipelines.steering import Pull
 
 VERSION = "3"
@@ -229,17 +230,16 @@ class _Computing:
         try:
             return self._batch(chunk)
         except torch.OutOfMemoryError as error:
-            if self.free_memory():
-                return self.some(rows)
-            if self.exact:
-                most = self.batches.most
-                message = f"exact mode needs batches of {most} rows, which do not fit: {error}"
-                return [OutOfMemory(message)] * len(chunk)
-            if len(chunk) == 1:
-                return [OutOfMemory(f"one row does not fit in the device's memory: {error}")]
-            self.batches.shrink(len(chunk))
-            log.warning("out of memory at %d rows; taking fewer from now on", len(chunk))
-            return self.some(rows)
+            for rung in rungs("rows", len(chunk), self.exact):
+                if rung == "free" and self.free_memory():
+                    return self.some(rows)
+                if rung == "halve":
+                    self.batches.shrink(len(chunk))
+                    log.warning("out of memory at %d rows; taking fewer from now on", len(chunk))
+                    return self.some(rows)
+            most = f"exact mode needs batches of {self.batches.most} rows, which do not"
+            why = most if self.exact else "one row does not"
+            return [OutOfMemory(f"{why} fit in the device's memory: {error}")] * len(chunk)
         except Exception as error:  # one bad batch must not lose the others
             log.exception("a batch of %d rows failed", len(chunk))
             return [error] * len(chunk)

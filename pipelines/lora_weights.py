@@ -7,8 +7,8 @@ import json
 import logging
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
@@ -76,12 +76,20 @@ Deltas = Mapping[tuple[str, str], Delta]
 
 
 @contextmanager
-def applied(model: Model, family: Family, state: State) -> Iterator[Model]:
+def applied(
+    model: Model,
+    family: Family,
+    state: State,
+    aside: Callable[[str, int], AbstractContextManager[None]] = lambda name, size: nullcontext(),
+) -> Iterator[Model]:
     """The model with LoRAs in its weights; they are as before, to the bit, when the block ends.
 
     Nothing else may use the model's components meanwhile. What backends prepared of it is put
     aside, because it may hold copies of the weights.
+    Args:
+        aside: makes room for the originals, so many bytes of main memory.
     Raises: InvalidRequest, ModelUnavailable: if one of them does not fit.
+        OutOfMemory: if there is no room for the originals.
     """
     if not state:
         yield model
@@ -108,6 +116,9 @@ def applied(model: Model, family: Family, state: State) -> Iterator[Model]:
             assert name is not None, "it fits"
             changes.setdefault((part, name), []).append((lora.scale, delta))
     originals: list[tuple[Tensor, Tensor]] = []
+    room = ExitStack()
+    changed = sum(weights[part][name].nbytes for part, name in changes)
+    room.enter_context(aside(f"originals under {state[0].name}", changed))
     try:
         with torch.no_grad():
             for (part, name), to_add in changes.items():
@@ -127,6 +138,8 @@ def applied(model: Model, family: Family, state: State) -> Iterator[Model]:
         with torch.no_grad():
             for weight, original in originals:
                 weight.copy_(original)
+        originals.clear()
+        room.close()
 
 
 def _sum(weight: Tensor, to_add: Sequence[tuple[float, Delta]]) -> Tensor:

@@ -22,6 +22,7 @@ from pipelines.runs import Run
 from pipelines.samplers import SAMPLERS
 from pipelines.store import Store
 from pipelines.types import Request
+from pipelines.waiting import Use
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -88,6 +89,10 @@ class Maker:
             rows += cost
             seconds = None if pace is None or seconds is None else seconds + pace * cost
         return Plan(len(cells), len(cells) - len(new), rows, seconds)
+
+    def uses(self, run: Run) -> list[Use]:
+        """What a run loads, in order."""
+        return list(dict.fromkeys(Use(*_models(request)) for request in run.requests))
 
     def make(self, run: Run, previews: bool) -> None:
         """Make a run to its end, and publish and record what happens."""
@@ -192,7 +197,8 @@ class Maker:
 
         manager = self.manager
         device = "" if manager.device == "cpu" else manager.device
-        return f"{manager.fingerprint(model, controls, loras)} {VERSION} {device}{self.how.mark}"
+        fingerprint = manager.fingerprint(model, controls, loras)
+        return f"{fingerprint} {VERSION} {device}{self.how.mark}{manager.saving.mark}"
 
     def _record(
         self, run: Run, cell: int, address: str | None, seconds: float, *,

@@ -5,9 +5,9 @@ Everything with an effect goes through the arguments, so this reads as the order
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,9 @@ import torch
 from pipelines import engine
 from pipelines.computing import Computer, Computing
 from pipelines.controls import Control, control_models
+from pipelines.decoding import decode
 from pipelines.devices import device_memory
-from pipelines.errors import ContactSheetError, OutOfMemory
+from pipelines.errors import Cancelled, ContactSheetError, OutOfMemory
 from pipelines.events import CellDone, CellFailed, CellPreview, CellProgress, Event
 from pipelines.families import weighted
 from pipelines.families.base import Family, Model, build_scheduler
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
     from torch import Tensor
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +90,14 @@ def _render_model(
         return
     loaded = False
     try:
-        with manager.use(model_id, *together(by_addons)) as model:
+        with manager.use(model_id, *together(by_addons), job.stop) as model:
             loaded = True
             family = manager.family(model_id)
             for state, sizes in states.items():
                 if not job.stop():
                     _render_state(job, state, sizes, family, model, manager, tally)
+    except Cancelled:
+        return
     except ContactSheetError as error:
         if len(by_addons) > 1 and not loaded:
             for some in by_addons.values():
@@ -113,7 +114,7 @@ def _render_state(
     """Make the cells that have the same LoRAs, while these are in the model's weights."""
     changed = False
     try:
-        with applied(model, family, state) as with_loras:
+        with applied(model, family, state, manager.aside) as with_loras:
             changed = True
             for of_size in sizes.values():
                 if not job.stop():
@@ -158,8 +159,9 @@ def _render_group(
                 job.publish(CellProgress(job.run, cell, step, steps))
                 filmed = cell in job.filmed
                 if filmed or (job.previews and step < steps and clock.due(cell)):
-                    with clock:
-                        image = _preview(family, model, walk)
+                    # A preview that does not fit is left out; the picture may fit in tiles.
+                    with clock, suppress(OutOfMemory):
+                        image = _preview(family, model, walk, manager.free_idle)
                         job.publish(CellPreview(job.run, cell, step, image))
             case engine.Finished(cell, latents, seconds):
                 clock.forget(cell)
@@ -248,32 +250,6 @@ def _finish(
     job.publish(CellDone(job.run, cell, request, image, file, seconds, cached=False))
 
 
-def decode(
-    family: Family, model: Model, latents: Tensor, free_memory: Callable[[], bool]
-) -> Tensor:
-    """Pictures of latents. Out of memory: free what is idle, then decode in tiles.
-
-    Raises: OutOfMemory: if tiles do not fit either.
-    """
-    try:
-        return family.decode(model, latents)
-    except torch.OutOfMemoryError:
-        log.warning("out of memory in the VAE; trying again")
-    vae = model.components["vae"]
-    try:
-        if free_memory():
-            return family.decode(model, latents)
-    except torch.OutOfMemoryError:
-        log.warning("out of memory in the VAE again; decoding in tiles")
-    vae.enable_tiling()
-    try:
-        return family.decode(model, latents)
-    except torch.OutOfMemoryError as error:
-        raise OutOfMemory(f"the picture does not fit in memory, even in tiles: {error}") from None
-    finally:
-        vae.disable_tiling()
-
-
 def to_image(pixels: Tensor) -> Image:
     """A picture from (1, 3, H, W) uint8."""
     from PIL import Image
@@ -281,12 +257,14 @@ def to_image(pixels: Tensor) -> Image:
     return Image.fromarray(pixels[0].permute(1, 2, 0).numpy())
 
 
-def _preview(family: Family, model: Model, walk: GuidedTrajectory) -> Image:
+def _preview(
+    family: Family, model: Model, walk: GuidedTrajectory, free_idle: Callable[[], bool]
+) -> Image:
     assert walk.last is not None, "a stepped trajectory has a last evaluation"
     asked, output = walk.last
     with torch.inference_mode():
         latents = family.denoised(model, asked.x, asked.t, output)
-    return to_image(family.decode(model, latents))
+    return to_image(decode(family, model, latents, free_idle))
 
 
 def explain(error: Exception) -> str:

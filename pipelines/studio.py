@@ -11,7 +11,6 @@ nobody watches, and anyone may come back to it by its id.
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,10 +33,12 @@ from pipelines.maps import Maps, check_preprocessor
 from pipelines.noise_levels import noise_levels
 from pipelines.pace import cache_folder
 from pipelines.runs import Run, restored
+from pipelines.saving import USUAL, Saving
 from pipelines.shelf import Shelf
 from pipelines.store import RunSummary, Store
 from pipelines.tokens import Tokens, count_tokens
 from pipelines.types import Request, Sheet
+from pipelines.waiting import Line
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -57,10 +58,13 @@ class Studio:
         device: `auto`, `cpu`, `cuda`, …
         budget: bytes that loaded models may take; None = from the device.
         exact: a cell's bits do not depend on what it is made together with; slower.
-        backend: what computes rows: `torch`, `compile`, `openvino`, or `auto` for the fastest.
+        backend: what computes rows: `torch`, `compile`, `blocks`, `openvino`, or `auto` for
+            the fastest.
         batch: rows in a batch; None measures what is fastest, and remembers it in the user's
             cache folder (CONTACT_SHEET_CACHE names another).
-    Raises: InvalidRequest, UnknownName: for a backend that is not here or a batch out of range.
+        saving: where models wait, in how many bits, and what computes attention.
+    Raises: InvalidRequest, UnknownName: for a backend or a package that is not here, or a batch
+        out of range.
     """
 
     def __init__(
@@ -73,17 +77,19 @@ class Studio:
         exact: bool = False,
         backend: str = "torch",
         batch: int | None = None,
+        saving: Saving = USUAL,
     ) -> None:
         how = Computing(backend, batch, exact, cache_folder())
         how.check()
+        saving.check()
         folders = [models] if isinstance(models, str | Path) else list(models)
         self.manager = PipelineManager(
-            [Path(folder) for folder in folders], device=device, budget=budget
+            [Path(folder) for folder in folders], device=device, budget=budget, saving=saving
         )
         self.store = None if outputs is None else Store(Path(outputs))
         self._runs: OrderedDict[str, Run] = OrderedDict()
         self._lock = threading.Lock()
-        self._queue: queue.Queue[tuple[Run, bool] | None] = queue.Queue()
+        self._line: Line[tuple[Run, bool]] = Line()
         self._worker: threading.Thread | None = None
         self._closed = False
         self._shelf = Shelf(None if self.store is None else self.store.folder / "sources")
@@ -234,7 +240,7 @@ class Studio:
             if self._worker is None:
                 self._worker = threading.Thread(target=self._work, name="studio", daemon=True)
                 self._worker.start()
-        self._queue.put((run, previews))
+        self._line.join((run, previews), self._maker.uses(run))
         return run
 
     def run(self, sheet: Sheet) -> Iterator[Event]:
@@ -299,7 +305,7 @@ class Studio:
         with self._lock:
             for run in self._runs.values():
                 run.stop()
-        self._queue.put(None)
+        self._line.close()
         if self._worker is not None:
             self._worker.join()
         if self.store is not None:
@@ -311,8 +317,10 @@ class Studio:
             del self._runs[id]
 
     def _work(self) -> None:
-        while (item := self._queue.get()) is not None:
-            run, previews = item
+        manager = self.manager
+        while (place := self._line.next(manager.is_loaded)) is not None:
+            run, previews = place.item
+            manager.expect([*place.uses, *self._line.coming()])
             try:
                 self._maker.make(run, previews)
             except Exception as error:  # a bug, but the worker must outlive it

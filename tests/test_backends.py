@@ -164,12 +164,55 @@ def test_compile_makes_the_same_pictures(models: Path) -> None:
     assert max(high for _, high in ImageChops.difference(compiled, plain).getextrema()) <= 2
 
 
+@pytest.mark.usefixtures("one_thread")
+def test_compiled_blocks_give_the_same_numbers_and_leave_the_network_as_it_was(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch._dynamo.utils import counters
+
+    from pipelines.backends.compiled import CompiledBlocks, repeated_blocks
+
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    manager = PipelineManager([models], device="cpu")
+    with manager.use("tiny") as model, torch.inference_mode():
+        family = manager.family("tiny")
+        rows = rows_of(model, family, 2, 8)
+        plain = evaluate(family, model, rows)
+        network = family.network(model)
+        blocks = repeated_blocks(network)
+        assert {type(block).__name__ for block in blocks} == {"BasicTransformerBlock"}
+        for time in ("first", "again"):
+            torch._dynamo.reset()
+            counters.clear()
+            denoiser = CompiledBlocks(network, Place("a", tmp_path), (2,))
+            output = denoiser(family.inputs(model, rows))
+            assert float((output - plain).abs().max()) <= 1e-5
+            assert all(block._compiled_call_impl is None for block in blocks)
+            compiled = counters["stats"]["unique_graphs"]
+            assert compiled > 0, "it was computed by what was compiled"
+            hits = counters["inductor"]["fxgraph_cache_hit"]
+            assert (hits > 0) == (time == "again"), "kernels are kept on disk"
+    assert any(tmp_path.rglob("*.so")), "in the cache folder"
+
+
+def test_blocks_that_repeat_are_found_in_every_family() -> None:
+    from pipelines.backends.compiled import repeated_blocks
+    from tests import tiny_families as zoo
+
+    def names(network: torch.nn.Module) -> set[str]:
+        return {type(block).__name__ for block in repeated_blocks(network)}
+
+    assert names(zoo.sdxl().unet) == {"BasicTransformerBlock"}
+    assert names(zoo.sd3().transformer) == {"JointTransformerBlock"}
+    assert names(zoo.flux().transformer) == {"FluxTransformerBlock", "FluxSingleTransformerBlock"}
+
+
 def test_names_and_devices_are_checked_beforehand(models: Path) -> None:
     with pytest.raises(UnknownName, match="did you mean 'openvino'"):
         Studio(models, backend="openvin")
     with pytest.raises(InvalidRequest, match="computes on cpu, not on cuda:0; take torch or"):
         backends.fitting("openvino", "cuda:0")
-    assert backends.fitting("auto", "cuda") == ["torch", "compile"]
+    assert backends.fitting("auto", "cuda") == ["torch", "compile", "blocks"]
 
 
 def test_a_missing_library_is_said_with_its_command() -> None:

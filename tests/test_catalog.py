@@ -11,6 +11,7 @@ import pytest
 
 from pipelines import catalog
 from pipelines.catalog import Digests, find, locate, read_header, variant_of, weight_files
+from pipelines.components import sizes
 from pipelines.errors import ContactSheetError, ModelUnavailable, UnknownName
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -247,7 +248,10 @@ def test_headers_and_variants(models, shelf):
     assert weight_files(plain.parent.parent, "unet") == [plain]
     plain.unlink()
     assert weight_files(half.parent.parent, "unet") == [half]
-    assert catalog.tensor_bytes([half], 2) * 2 == catalog.tensor_bytes([half], 4)
+    assert (
+        sizes(catalog.shapes_of([half]), "float16")[0] * 2
+        == sizes(catalog.shapes_of([half]), "float32")[0]
+    )
 
 
 def test_digests_follow_content_and_names(tmp_path):

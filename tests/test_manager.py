@@ -13,9 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from pipelines import samplers
 from pipelines.components import measure
-from pipelines.devices import default_budget, resolve_device
+from pipelines.devices import resolve_device
 from pipelines.errors import ContactSheetError, ModelUnavailable, OutOfMemory, UnknownName
 from pipelines.manager import PipelineManager
+from pipelines.memory import Hardware, default_budget
 
 PARTS = ("text_encoder", "unet", "vae")
 UNET = "diffusion_pytorch_model.safetensors"
@@ -373,7 +374,8 @@ def test_sizes_come_from_the_configs(models):
 
 
 def test_budget_and_device():
-    assert default_budget(100, "cpu") == 50 and default_budget(100, "cuda:1") == 80
+    assert default_budget(Hardware("cpu", 100)) == 50
+    assert default_budget(Hardware("cuda", 100, apart=True)) == 80
     assert resolve_device("cpu") == "cpu"
     with pytest.raises(ModelUnavailable, match="device 'toaster'"):
         resolve_device("toaster")

@@ -15,6 +15,7 @@ import gradio as gr
 
 from pipelines import Studio
 from ui import view
+from ui.memory_text import memory_line
 
 ASSETS = Path(__file__).parent / "assets"
 VIEWER = (
@@ -47,7 +48,10 @@ def run_view(
         run = studio.find(str(asked.get("run", "")))
         if run is None:
             return dict(view.NOT_FOUND)
-        return view.describe(run.snapshot(), [str(key) for key in asked.get("seen", [])], previews)
+        seen = [str(key) for key in asked.get("seen", [])]
+        told = view.describe(run.snapshot(), seen, previews)
+        # Taken after the snapshot: when that says a run has ended, its model is idle here too.
+        return {**told, "memory": memory_line(studio)}
 
     def pick(asked: Mapping[str, Any]) -> bool:
         """Keep a run's winner; false if there is no such picture."""

@@ -15,6 +15,7 @@ from pipelines import InvalidRequest, Request, Studio
 from presets import recommended
 from ui.control_option import ControlTexts
 from ui.lora_option import LoraTexts
+from ui.saving_option import AttentionName, OffloadName, QuantizeName, saving
 from ui.styling import worn
 
 MODELS = Path(__file__).parents[1] / "models"
@@ -32,7 +33,10 @@ Exact = Annotated[
     bool, typer.Option("--exact", help="Bits do not depend on what is made together; slower.")
 ]
 BackendName = Annotated[
-    str, typer.Option("--backend", help="torch, compile, openvino, or auto: whichever is fastest.")
+    str,
+    typer.Option(
+        "--backend", help="torch, compile, blocks, openvino, or auto: whichever is fastest."
+    ),
 ]
 Batch = Annotated[
     int | None, typer.Option(help="Denoiser rows in a batch; default: what measures fastest.")
@@ -68,6 +72,9 @@ class Machine:
     exact: Exact = False
     backend: BackendName = "torch"
     batch: Batch = None
+    offload: OffloadName = "auto"
+    quantize: QuantizeName = None
+    attention: AttentionName = "torch"
 
     def studio(self, outputs: Path | None = None) -> Studio:
         """A studio on it. Raises: InvalidRequest."""
@@ -84,6 +91,7 @@ class Machine:
             exact=self.exact,
             backend=self.backend,
             batch=self.batch,
+            saving=saving(self.offload, self.quantize, self.attention),
         )
 
 

@@ -14,6 +14,7 @@ from ui.comparison import SamplerComparison
 from ui.controlnet import ControlNet
 from ui.errors import shown
 from ui.guidance import GuidanceSweep
+from ui.memory_line import add_memory_line
 from ui.run_tab import DIRECT, RunTab
 from ui.settings import Update
 from ui.sheet import SheetTab
@@ -58,6 +59,7 @@ def build(studio: Studio) -> gr.Blocks:
                 queue=False,
             )
         _connect_sending(tabs, made)
+        add_memory_line(studio)
         add_endpoints(studio)
     return page
 

@@ -48,6 +48,7 @@ class Backend:
 _ROWS = (
     Backend("torch", ("pipelines.backends.eager", "Eager"), "torch"),
     Backend("compile", ("pipelines.backends.compiled", "Compiled"), "torch", tried=False),
+    Backend("blocks", ("pipelines.backends.compiled", "CompiledBlocks"), "torch", tried=False),
     Backend(
         "openvino",
         ("pipelines.backends.vino", "OpenVino"),

@@ -39,5 +39,6 @@ def decode(model: Model, latents: Tensor) -> Tensor:
     """Pictures, (B, 3, H, W) uint8 on the CPU."""
     vae = model.components["vae"]
     with torch.inference_mode():
-        latents = latents / vae.config.scaling_factor + (vae.config.shift_factor or 0.0)
+        latents = latents.to(vae.dtype) / vae.config.scaling_factor
+        latents = latents + (vae.config.shift_factor or 0.0)
         return to_pixels(vae.decode(latents, return_dict=False)[0])

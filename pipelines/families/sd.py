@@ -123,7 +123,8 @@ class StableDiffusion(StableDiffusionTraits):
     def decode(self, model: Model, latents: Tensor) -> Tensor:
         vae = model.components["vae"]
         with torch.inference_mode():
-            image = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
+            latents = latents.to(vae.dtype) / vae.config.scaling_factor
+            image = vae.decode(latents, return_dict=False)[0]
             return to_pixels(image)
 
 

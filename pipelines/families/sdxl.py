@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -82,8 +81,8 @@ class StableDiffusionXL(StableDiffusionXLTraits, StableDiffusion):
     def decode(self, model: Model, latents: Tensor) -> Tensor:
         vae = model.components["vae"]
         config = vae.config
-        with torch.inference_mode(), _precise(vae) as dtype:
-            latents = latents.to(dtype) / config.scaling_factor
+        with torch.inference_mode():
+            latents = latents.to(vae.dtype) / config.scaling_factor
             if config.latents_mean is not None and config.latents_std is not None:
                 mean, std = (
                     latents.new_tensor(values).view(1, -1, 1, 1)
@@ -91,17 +90,3 @@ class StableDiffusionXL(StableDiffusionXLTraits, StableDiffusion):
                 )
                 latents = latents * std + mean
             return to_pixels(vae.decode(latents, return_dict=False)[0])
-
-
-@contextmanager
-def _precise(vae: Any) -> Iterator[torch.dtype]:
-    """The VAE in numbers that its activations fit in: SDXL's own overflow float16."""
-    if vae.dtype != torch.float16 or not vae.config.force_upcast:
-        yield vae.dtype
-        return
-    # One thread owns the device, and the component is in its own numbers again when it is done.
-    vae.to(torch.float32)
-    try:
-        yield torch.float32
-    finally:
-        vae.to(torch.float16)

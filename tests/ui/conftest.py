@@ -21,6 +21,8 @@ from ui.server import PageServer, make_server
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 PATIENCE_MS = 30_000
+READY = "html[data-ready]"
+"""What a page is once it hears keys and clicks."""
 
 
 class Site:
@@ -117,6 +119,7 @@ def page(browser: Browser, site: Site) -> Iterator[Page]:
     page.on("pageerror", lambda error: broken.append(str(error)))
     page.goto(site.url)
     page.get_by_label("Prompt", exact=True).wait_for()
+    page.wait_for_selector(READY, state="attached")
     yield page
     context.close()
     assert hosts <= {"127.0.0.1", "", None}, f"the page asked other hosts: {hosts}"

@@ -11,7 +11,7 @@ from pipelines import Request
 from pipelines.metadata import read_request, settings_text
 from presets import model_preset
 from tests.ui import pages
-from tests.ui.conftest import Site
+from tests.ui.conftest import READY, Site
 
 SLOW = 500
 """Steps of a run that lasts long enough to be interrupted."""
@@ -86,6 +86,7 @@ def test_closing_the_page_loses_nothing(browser: Browser, site: Site) -> None:
     context = browser.new_context()
     page = context.new_page()
     page.goto(site.url)
+    page.wait_for_selector(READY, state="attached")
     pages.fill(page, Prompt="a house", Steps=40)
     pages.generate(page)
     pages.until(lambda: bool(site.studio.recent(1)), "a run")

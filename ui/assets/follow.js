@@ -35,6 +35,7 @@ async function follow(run, mine) {
       continue;
     }
     if (mine !== turn) return;
+    if (view.memory) document.dispatchEvent(new CustomEvent("cs-memory", { detail: view.memory }));
     if (view.found) {
       count = view.count;
       grid.dataset.count = count;

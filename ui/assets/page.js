@@ -26,4 +26,6 @@
     },
     true
   );
+  // Gradio runs this when the page is whole; what is pressed or clicked before that is lost.
+  document.documentElement.dataset.ready = "true";
 }

@@ -1,0 +1,64 @@
+"""Latents to pictures, as far as memory reaches: at once, picture by picture, in tiles."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pipelines.devices import free_memory
+from pipelines.errors import OutOfMemory
+from pipelines.families.base import Family, Model
+from pipelines.memory import VaePlan, rungs, vae_plan
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+
+def decode(family: Family, model: Model, latents: Tensor, free_idle: Callable[[], bool]) -> Tensor:
+    """Pictures of latents. Out of memory: `memory.rungs` are gone down one by one.
+
+    Args:
+        free_idle: frees what is not in use; whether that was anything.
+    Raises: OutOfMemory: if nothing that is left to do helps.
+    """
+    vae = model.components["vae"]
+    channels = vae.config.block_out_channels
+    factor = 2 ** (len(channels) - 1)
+    height, width = (int(side) * factor for side in latents.shape[2:])
+    free = free_memory(model.device)
+    item = vae.dtype.itemsize
+    plan = vae_plan(len(latents), width, height, channels, item, free)
+    left = list(rungs("pictures", len(latents)))
+    while True:
+        try:
+            with _so(vae, plan):
+                return family.decode(model, latents)
+        except torch.OutOfMemoryError as error:
+            said = str(error)
+        if not left:
+            raise OutOfMemory(f"the picture does not fit in memory, even in tiles: {said}")
+        rung = left.pop(0)
+        if rung == "free" and not free_idle():
+            rung = left.pop(0)
+        log.warning("out of memory in the VAE; trying again: %s", rung)
+        plan = VaePlan(plan.slicing or rung == "slice", plan.tiling or rung == "tile")
+
+
+@contextmanager
+def _so(vae: Any, plan: VaePlan) -> Iterator[None]:
+    """The VAE as planned, then as it was: other pictures must not have seams for it."""
+    if plan.slicing:
+        vae.enable_slicing()
+    if plan.tiling:
+        vae.enable_tiling()
+    try:
+        yield
+    finally:
+        vae.disable_slicing()
+        vae.disable_tiling()

@@ -1,0 +1,100 @@
+"""Who is next: runs wait in line, and one whose models are loaded may go ahead of some others.
+
+A run that loads nothing saves a load for the run after it too: A B A B A B as A A A B B B needs
+two loads, not six. Each run is overtaken at most `PASSES` times, so none starves.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, NamedTuple, TypeVar
+
+T = TypeVar("T")
+
+PASSES = 4
+"""Times that a waiting run is overtaken at most."""
+
+AHEAD = 16
+"""Waiting runs that are looked at."""
+
+
+class Use(NamedTuple):
+    """What is loaded together: a model, its ControlNets and its LoRAs."""
+
+    model: str
+    controls: tuple[str, ...] = ()
+    loras: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Place(Generic[T]):
+    """One place in the line.
+
+    Attributes:
+        uses: what the run needs, in order.
+        passed: times that a later one went first.
+    """
+
+    item: T
+    uses: tuple[Use, ...] = ()
+    passed: int = 0
+
+
+def choose(line: Sequence[Place[T]], loaded: Callable[[Use], bool]) -> int:
+    """Which place is next: the first that loads nothing, else the first of all.
+
+    Whoever was overtaken `PASSES` times lets nobody behind it go first. So a run waits for those
+    before it and for `PASSES` others, whatever comes after it.
+    """
+    for number, place in enumerate(line[:AHEAD]):
+        if all(loaded(use) for use in place.uses):
+            return number
+        if place.passed >= PASSES:
+            break
+    return 0
+
+
+def take(
+    line: Sequence[Place[T]], loaded: Callable[[Use], bool]
+) -> tuple[Place[T], tuple[Place[T], ...]]:
+    """The next one, and the line without it."""
+    chosen = choose(line, loaded)
+    before = (replace(place, passed=place.passed + 1) for place in line[:chosen])
+    return line[chosen], (*before, *line[chosen + 1 :])
+
+
+class Line(Generic[T]):
+    """A line that threads join, and one worker takes from. Empty and closed, it ends."""
+
+    def __init__(self) -> None:
+        self._places: tuple[Place[T], ...] = ()
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def join(self, item: T, uses: Sequence[Use] = ()) -> None:
+        """Stand at the end."""
+        with self._changed:
+            self._places = (*self._places, Place(item, tuple(uses)))
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Whoever waits is still served; then `next` says None."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def next(self, loaded: Callable[[Use], bool]) -> Place[T] | None:
+        """The next one, as soon as there is one; None when the line is closed and empty."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._places or self._closed)
+            if not self._places:
+                return None
+            place, self._places = take(self._places, loaded)
+            return place
+
+    def coming(self) -> list[Use]:
+        """What those who wait will use, in their order."""
+        with self._changed:
+            return [use for place in self._places[:AHEAD] for use in place.uses]

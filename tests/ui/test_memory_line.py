@@ -1,0 +1,57 @@
+"""What is in memory is said on the page, and freed by its button, but not under a run."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from pipelines.residents import Resident
+from tests.ui import pages
+from tests.ui.conftest import Site
+from ui.memory_text import EMPTY, memory_line, memory_text
+
+
+def test_the_text_names_the_largest_first() -> None:
+    residents = (
+        Resident("a/vae", 2_000_000, False),
+        Resident("a/tokenizer", 0, False),
+        Resident("a/unet", 5_500_000, True),
+    )
+    said = memory_text("cpu", 10**9, residents)
+    assert said == "cpu: 7.5 MB of 1.0 GB in memory: a/unet (in use), a/vae"
+    beside = (*residents, Resident("a/text_encoder", 9_100_000_000, True, waiting=True))
+    assert memory_text("cuda", 10**10, beside) == (
+        "cuda: 7.5 MB of 10.0 GB in memory: a/unet (in use), a/vae; "
+        "9.1 GB beside it: a/text_encoder (in use)"
+    )
+
+
+def test_memory_is_shown_and_freed_when_idle(page: Page, site: Site) -> None:
+    manager = site.studio.manager
+    line = page.locator("#memory .cs-note")
+    button = page.get_by_role("button", name="Free memory")
+    button.click()
+    pages.until(lambda: manager.resident_bytes == 0, "memory is freed")
+    expect(line).to_have_text(EMPTY)
+    pages.fill(page, Prompt="an apple", Steps=500)
+    pages.generate(page)
+    pages.wait_status(page, "running")
+    expect(line).to_contain_text("basic/unet (in use)")
+    held = manager.resident_bytes
+    button.click()
+    expect(button).to_be_enabled()
+    assert manager.resident_bytes == held > 0, "a run keeps its model"
+    expect(line).to_contain_text("basic/unet (in use)")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    pages.wait_status(page, "stopped")
+    expect(line).to_have_text(
+        re.compile(r"^cpu: \d+\.\d MB of [\d.,]+ [MG]B in memory: .*basic/unet, .*basic/vae")
+    )
+    expect(line).not_to_contain_text("in use")
+    expect(line).to_have_text(memory_line(site.studio))
+    page.reload()
+    expect(line).to_have_text(memory_line(site.studio))
+    button.click()
+    expect(line).to_have_text(EMPTY)
+    assert manager.resident_bytes == 0

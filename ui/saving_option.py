@@ -1,0 +1,34 @@
+"""The command line's options that save memory on a device."""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+import typer
+
+from pipelines.memory import Offload
+from pipelines.saving import ATTENTIONS, QUANTIZATIONS, Saving
+
+OffloadName = Annotated[
+    str,
+    typer.Option(
+        "--offload",
+        help="Where models wait that do not fit on a GPU: auto, none, model (they come whole) or "
+        "group (by layers; slowest).",
+    ),
+]
+QuantizeName = Annotated[
+    str | None,
+    typer.Option(
+        "--quantize",
+        help=f"Fewer bits for the denoiser and T5: {', '.join(QUANTIZATIONS)}. Changes pictures.",
+    ),
+]
+AttentionName = Annotated[
+    str, typer.Option("--attention", help=f"For FLUX: {', '.join(ATTENTIONS)}.")
+]
+
+
+def saving(offload: str, quantize: str | None, attention: str) -> Saving:
+    """What the options say; `Saving.check` says what is wrong with it."""
+    return Saving(cast(Offload, offload), quantize, attention)
