@@ -29,6 +29,7 @@ from ui.annotators import add_commands
 from ui.control_option import ControlTexts, read_controls
 from ui.download import add_download
 from ui.lora_option import LoraTexts
+from ui.skip_option import SkipText, read_skip
 from ui.styling import style_row, styled_axis, worn
 from ui.tables import model_row
 from ui.terminal import (
@@ -136,6 +137,7 @@ def generate(
     guidance_scale: GuidanceScale = None,
     guidance_rescale: GuidanceRescale = 0.0,
     distilled_guidance: DistilledGuidance = None,
+    skip_layers: SkipText = None,
     seed: Seed = 0,
     width: Side = None,
     height: Side = None,
@@ -190,6 +192,7 @@ def make_sheet(
     guidance_scale: GuidanceScale = None,
     guidance_rescale: GuidanceRescale = 0.0,
     distilled_guidance: DistilledGuidance = None,
+    skip_layers: SkipText = None,
     seed: Seed = 0,
     width: Side = None,
     height: Side = None,
@@ -331,6 +334,7 @@ def base_request(given: dict[str, Any]) -> Request:
     """
     chosen = {name: given[name] for name in Request.model_fields if name in given}
     chosen["loras"] = given["lora"] or ()
+    chosen |= read_skip(chosen.pop("skip_layers"))
     door = studio(given["models"])
     chosen |= worn(door, given["style"], chosen)
     suggested = door.suggested(chosen["model"])

@@ -18,6 +18,7 @@ from presets import ModelPreset
 from ui.menus import (
     CUSTOM_SIZE,
     OWN_SIZE,
+    SKIPPING,
     fitting_schedule,
     guidance_info,
     lora_choices,
@@ -32,6 +33,7 @@ from ui.menus import (
 )
 from ui.model_menu import add_model_menu
 from ui.prompting import PromptHelp
+from ui.skipping import skip_parts, skip_text
 
 PICTURES_MAX = 16
 RANDOM, FIXED = "random", "fixed"
@@ -188,6 +190,7 @@ class SettingsForm:
                 self.parts[name] = gr.Number(
                     default, label=label, info=info, min_width=80, step=0.05
                 )
+            self.parts |= skip_parts()
 
     def _add_loras(self) -> None:
         with gr.Accordion("LoRAs", open=False):
@@ -259,6 +262,7 @@ class SettingsForm:
         preset = preset_of(request.model, supports)
         values = {name: getattr(request, name) for name in Request.model_fields}
         values["loras"] = [lora.text for lora in request.loras]
+        values["skip_layers"] = skip_text(request)
         updates: Update = {self[name]: values[name] for name in values if name in self.parts}
         for name, visible in shown_parts(supports).items():
             updates[self[name]] = type(self[name])(values[name], visible=visible)
@@ -296,6 +300,7 @@ class SettingsForm:
             self["distilled_guidance"]: gr.Number(
                 start.distilled_guidance, visible=shown["distilled_guidance"]
             ),
+            **{self[name]: type(self[name])(visible=shown[name]) for name in SKIPPING},
             self["sampler"]: gr.Dropdown(sampler_choices(supports), value=start.sampler),
             self["schedule"]: gr.Dropdown(schedule_choices(start.sampler), value=start.schedule),
             self["steps"]: start.steps,
