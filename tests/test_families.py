@@ -137,6 +137,8 @@ XL_CELLS = (
     {"sampler": "euler_a", "steps": 3, "guidance_scale": 3.0, "guidance_rescale": 0.7},
     {"sampler": "heun", "steps": 3, "guidance_scale": 1.0, "prompt": ""},
     {"sampler": "ddim", "steps": 4, "guidance_scale": 4.0, "prompt": "", "seed": 5},
+    # As Turbo is called.
+    {"sampler": "euler_a", "steps": 1, "guidance_scale": 1.0},
 )
 TOLD_CELLS = (
     {"sampler": "lcm", "steps": 4, "guidance_scale": 8.0},
