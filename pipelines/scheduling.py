@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import diffusers
 import numpy as np
 import torch
 from torch import Tensor
@@ -26,6 +25,8 @@ def prepared(
         spacing: what `set_timesteps` is told beside the steps.
     Raises: ValueError, IndexError, ZeroDivisionError: if it cannot do so many steps.
     """
+    import diffusers  # opens a socket
+
     kind = getattr(diffusers, scheduler)
     quick: Any = type(scheduler, (kind,), {"set_timesteps": _few, "_sigma_to_t": _time_of_level})
     # Overrides go in as keywords: from_config drops those it finds inside the dict when the
