@@ -25,7 +25,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import get_args
 
-from pipelines import controls, loras, templates
+from pipelines import controls, loras, skipping, templates
 from pipelines.errors import InvalidRequest
 from pipelines.types import EVALUATIONS, PROMPT_REPLACE, Axis, Request, check_field
 
@@ -111,7 +111,7 @@ _EXAMPLE = {int: "1-4", float: "1,3,5", str: '"a red apple", "a pear"'}
 
 def value_type(field: str) -> type[int] | type[float] | type[str]:
     """What the values of a field are. Raises: UnknownName: if there is no such field."""
-    if field == PROMPT_REPLACE:
+    if field in (PROMPT_REPLACE, skipping.FIELD):
         return str
     if field == EVALUATIONS:
         return int

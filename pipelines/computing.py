@@ -87,9 +87,10 @@ class Computer:
     Args:
         latent: shape of a latent, (C, h, w).
         memory: bytes the device has.
-        residuals: makes what ControlNets add; None where no cell has controls. Rows are then
-            computed by torch whatever the chosen backend: the others hold for one set of inputs,
-            which comes and goes with a control's window.
+        residuals: makes what ControlNets add; None where no cell has controls.
+        skips: whether some cell skips layers. With that, or with controls, rows are computed by
+            torch whatever the chosen backend: the others hold for one network with one set of
+            inputs, which come and go with a window.
     Raises: InvalidRequest: if the chosen backend cannot compute on the model's device.
     """
 
@@ -102,6 +103,7 @@ class Computer:
         latent: tuple[int, int, int],
         memory: int,
         residuals: Residuals | None = None,
+        skips: bool = False,
     ) -> None:
         from pipelines.devices import device_label
 
@@ -116,8 +118,9 @@ class Computer:
         weights = (model.base or model.fingerprint)[:16]  # LoRAs in them do not change the speed
         self._key = f"{weights} {shape} {steered}{device_label(model.device)} {model.dtype}"
         chosen = how.exact_backend if how.exact else how.backend
-        names = backends.fitting(chosen if residuals is None else "torch", model.device)
-        if chosen == backends.AUTO and residuals is None:
+        steady = residuals is None and not skips
+        names = backends.fitting(chosen if steady else "torch", model.device)
+        if chosen == backends.AUTO and steady:
             # A copy of the weights for each state of the LoRAs costs more than it saves.
             names = [
                 n for n in names if self._worth_trying(n) and not (model.base and n != "torch")
@@ -127,12 +130,12 @@ class Computer:
         self._turn = names[0]
 
     def evaluate(self, rows: Sequence[Row]) -> Tensor:
-        """Outputs of rows, (rows, C, h, w), by the backend whose turn it is."""
+        """Outputs of rows of one kind, (rows, C, h, w), by the backend whose turn it is."""
         from pipelines.devices import wait_for
 
         added = () if self._residuals is None else self._residuals.add_up(rows)
         inputs = self._family.inputs(self._model, rows)
-        output = self._denoiser(self._turn)((*inputs, *added))
+        output = self._denoiser(self._turn, rows[0].skip)((*inputs, *added))
         wait_for(self._model.device)
         if self._residuals is not None:
             self._residuals.used(rows)
@@ -209,18 +212,18 @@ class Computer:
         network = self._family.network(self._model)
         return backends.denoiser_class(name).sizes(network, self._memory)
 
-    def _denoiser(self, name: str) -> Denoiser:
+    def _denoiser(self, name: str, skip: tuple[int, ...]) -> Denoiser:
         from pipelines.backends.base import Place
 
         sizes = self._sizes[name]
         prepared = self._model.prepared
-        if (name, sizes) not in prepared:
+        if (name, sizes, skip) not in prepared:
             place = Place(
                 self._model.fingerprint,
                 # A sheet of LoRA scales must not leave as many copies of the network on disk.
                 None if self._how.cache is None or self._model.base else self._how.cache / name,
             )
-            network = self._family.network(self._model)
-            prepared[name, sizes] = backends.denoiser_class(name)(network, place, sizes)
-        found: Denoiser = prepared[name, sizes]
+            network = self._family.network(self._model, skip)
+            prepared[name, sizes, skip] = backends.denoiser_class(name)(network, place, sizes)
+        found: Denoiser = prepared[name, sizes, skip]
         return found

@@ -20,7 +20,6 @@ from torch import Tensor
 from pipelines.errors import ContactSheetError, OutOfMemory
 from pipelines.guidance import GuidedTrajectory, Row, alike
 from pipelines.memory import rungs
-from pipelines.steering import Pull
 
 VERSION = "3"
 """Part of every finished cell's address: raise it when the same Request gives other pixels."""
@@ -116,8 +115,8 @@ def denoise(
     """Denoise cells in as few, as full batches as possible.
 
     Every round takes one evaluation of every live cell. Rows that are equal (bits of x, t,
-    condition, guidance and what controls add) are computed once. New cells join as others finish,
-    so that a batch stays full while finished pictures come out early.
+    condition, guidance, what controls add and layers that are skipped) are computed once. New
+    cells join as others finish, so that a batch stays full while finished pictures come out early.
 
     Args:
         cells: number and maker of each cell's trajectory; a maker is called when its cell joins.
@@ -176,7 +175,7 @@ def _admit(
 
 def _merge(live: Sequence[_Live]) -> list[Row]:
     """The rows to compute; every live cell learns where its own are."""
-    places: dict[tuple[float, int, int, float | None, bytes, tuple[Pull, ...]], int] = {}
+    places: dict[tuple[object, ...], int] = {}
     same: dict[bytes, Tensor] = {}
     unique: list[Row] = []
     for one in live:
@@ -185,20 +184,20 @@ def _merge(live: Sequence[_Live]) -> list[Row]:
         for row in one.rows:
             if content is None or content[0] is not row.x:
                 content = (row.x, _bits(row.x))
-            key = (float(row.t), *row.texts, row.guidance, content[1], row.pulls)
+            key = (float(row.t), *row.texts, row.guidance, content[1], row.pulls, row.skip)
             place = places.setdefault(key, len(unique))
             if place == len(unique):
                 unique.append(replace(row, x=same.setdefault(content[1], row.x)))
             one.places.append(place)
-    return _by_length(unique, live)
+    return _by_kind(unique, live)
 
 
-def _by_length(unique: list[Row], live: Sequence[_Live]) -> list[Row]:
-    """Rows whose texts are equally long side by side, because only those can share a batch."""
-    lengths = [row.text_shape for row in unique]
-    if len(set(lengths)) <= 1:
+def _by_kind(unique: list[Row], live: Sequence[_Live]) -> list[Row]:
+    """Rows of one kind side by side, because only those can share a batch."""
+    kinds = [row.kind for row in unique]
+    if len(set(kinds)) <= 1:
         return unique
-    order = sorted(range(len(unique)), key=lengths.__getitem__)
+    order = sorted(range(len(unique)), key=kinds.__getitem__)
     moved = {old: new for new, old in enumerate(order)}
     for one in live:
         one.places = [moved[place] for place in one.places]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
 from pipelines.families.supports import Supports
+from pipelines.skipping import Skip
 from pipelines.steering import Pull, Steer, inside
 from pipelines.trajectory import Eval
 from pipelines.types import Request
@@ -26,6 +27,7 @@ class Row:
         pulls: what ControlNets add to it.
         guidance: what the network is told of it; None where it takes none.
         prompt: the condition that ControlNets see instead; None where it is the row's own.
+        skip: layers of the network that are left out.
     """
 
     x: Tensor
@@ -34,6 +36,7 @@ class Row:
     pulls: tuple[Pull, ...] = ()
     guidance: float | None = None
     prompt: Any = None
+    skip: tuple[int, ...] = ()
 
     @property
     def texts(self) -> tuple[int, int]:
@@ -41,17 +44,18 @@ class Row:
         return id(self.condition), id(self.prompt)
 
     @property
-    def text_shape(self) -> tuple[int, ...]:
-        """Of its condition: only rows of one shape, hence of as many tokens, share a batch."""
+    def kind(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """What rows of one batch have in common: the shape of their conditions, hence as many
+        tokens, and the layers they skip."""
         condition = self.condition
         states = condition[0] if isinstance(condition, tuple) else condition
-        return tuple(states.shape)
+        return tuple(states.shape), self.skip
 
 
 def alike(rows: Sequence[Row]) -> int:
-    """How many of the first rows have texts of one length."""
-    first = rows[0].text_shape
-    return next((i for i, row in enumerate(rows) if row.text_shape != first), len(rows))
+    """How many of the first rows may share a batch."""
+    first = rows[0].kind
+    return next((i for i, row in enumerate(rows) if row.kind != first), len(rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class Guidance:
     Attributes:
         embedded: the network takes the scale as an input, so that one row is enough.
         distilled: what a network that was distilled with guidance is told, at every step.
+        skip: skip-layer guidance; it acts where two rows are mixed.
     """
 
     scale: float = 1.0
@@ -69,6 +74,7 @@ class Guidance:
     stop: float = 1.0
     embedded: bool = False
     distilled: float | None = None
+    skip: Skip | None = None
 
     @classmethod
     def of(cls, request: Request, supports: Supports) -> Guidance:
@@ -81,6 +87,7 @@ class Guidance:
             request.guidance_stop,
             supports.guidance == "embedded",
             supports.distilled_guidance if told is None else told,
+            Skip.of(request),
         )
 
     @property
@@ -92,25 +99,45 @@ class Guidance:
         """The scale of one evaluation: `scale` inside the window, 1 outside."""
         return self.scale if inside(self.start, self.stop, index, total) else 1.0
 
+    def mixes(self, index: int, total: int) -> bool:
+        """Whether an evaluation needs a row with the prompt and one without."""
+        return not self.embedded and self.scale_at(index, total) not in (0.0, 1.0)
+
+    def skip_at(self, index: int, total: int) -> Skip | None:
+        """Skip-layer guidance of one evaluation; None where it does not act."""
+        if self.skip is None or not self.skip.at(index):
+            return None
+        return self.skip if self.mixes(index, total) else None
+
     def rows(self, total: int) -> int:
         """Rows a whole trajectory of `total` evaluations asks for."""
-        if self.embedded:
-            return total
-        scales = [self.scale_at(index, total) for index in range(total)]
-        return sum(1 if scale in (0.0, 1.0) else 2 for scale in scales)
+        return sum(
+            1 + self.mixes(index, total) + (self.skip_at(index, total) is not None)
+            for index in range(total)
+        )
 
 
-def combine(cond: Tensor, uncond: Tensor, scale: float, rescale: float) -> Tensor:
+def combine(
+    cond: Tensor,
+    uncond: Tensor,
+    scale: float,
+    rescale: float,
+    skipped: Tensor | None = None,
+    skip_scale: float = 0.0,
+) -> Tensor:
     """The guided output.
 
-    Math: g = u + s·(c − u);  with rescale φ: φ·g·std(c)/std(g) + (1 − φ)·g
+    Math: g = u + s·(c − u) + k·(c − c′);  with rescale φ: φ·g·std(c)/std(g) + (1 − φ)·g
     Args:
-        cond: output with the prompt, (1, C, h, w).
-        uncond: output with the negative prompt, same shape.
+        cond: output with the prompt, c, (1, C, h, w).
+        uncond: output with the negative prompt, u, same shape.
+        skipped: output with the prompt and without some layers, c′, same shape; None: k = 0.
     Source: Ho & Salimans 2022, arXiv:2207.12598; rescale: Lin et al. 2023, Sec. 3.4,
         arXiv:2305.08891.
     """
     guided = uncond + scale * (cond - uncond)
+    if skipped is not None:
+        guided = guided + (cond - skipped) * skip_scale
     if rescale > 0.0:
         dims = list(range(1, cond.ndim))
         std_cond = cond.std(dim=dims, keepdim=True)
@@ -153,12 +180,15 @@ class GuidedTrajectory:
     def advance(self, outputs: Sequence[Tensor]) -> tuple[Row, ...]:
         """Take the outputs of the rows asked for last; the next rows, or () at the end."""
         assert self._eval is not None, "advance() before start()"
-        scale = self._scale(self._eval)
         if len(outputs) == 1:
             model_output = outputs[0]
         else:
-            cond, uncond = outputs
-            model_output = combine(cond, uncond, scale, self._guidance.rescale)
+            guidance = self._guidance
+            cond, uncond, *skipped = outputs
+            model_output = combine(
+                cond, uncond, self._scale(self._eval), guidance.rescale,
+                skipped[0] if skipped else None, guidance.skip.scale if guidance.skip else 0.0,
+            )  # fmt: skip
         self.last = (self._eval, model_output)
         try:
             return self._ask(self._walk.send(model_output))
@@ -176,7 +206,9 @@ class GuidedTrajectory:
             return (self._row(asked, True, scale),)
         told = self._guidance.distilled
         sides = {1.0: (True,), 0.0: (False,)}.get(scale, (True, False))
-        return tuple(self._row(asked, cond, told) for cond in sides)
+        rows = tuple(self._row(asked, cond, told) for cond in sides)
+        skip = self._guidance.skip_at(asked.index, asked.total)
+        return rows if skip is None else (*rows, replace(rows[0], skip=skip.layers))
 
     def _row(self, asked: Eval, cond: bool, told: float | None) -> Row:
         found = [steer.at(asked.index, asked.total, cond) for steer in self._steers]

@@ -9,6 +9,7 @@ from typing import Any
 from pipelines.controls import control_field
 from pipelines.loras import NONE, lora_field
 from pipelines.samplers import SAMPLERS, SCHEDULES, parse
+from pipelines.skipping import layers_text
 from pipelines.types import EVALUATIONS, PROMPT_REPLACE, Axis, Sheet
 
 NAMES = {
@@ -25,6 +26,10 @@ NAMES = {
     "guidance_start": "guidance from",
     "guidance_stop": "guidance until",
     "distilled_guidance": "distilled guidance",
+    "skip_layers": "skipping layers",
+    "skip_layer_scale": "skip scale",
+    "skip_layer_start": "skip from",
+    "skip_layer_stop": "skip until",
     "seed": "seed",
     "width": "width",
     "height": "height",
@@ -67,6 +72,8 @@ def value_text(field: str, value: Any) -> str:
         return str(value)[:8]
     if value == NONE and lora_field(field) is not None:
         return "without"
+    if isinstance(value, tuple):
+        return layers_text(value)
     if isinstance(value, float):
         return f"{value:g}"
     return str(value) or "(empty)"

@@ -10,6 +10,7 @@ from pipelines.controls import Control
 from pipelines.errors import InvalidRequest
 from pipelines.pictures import PIXELS_MAX
 from pipelines.samplers import SAMPLERS
+from pipelines.skipping import layers_text
 from pipelines.types import Request
 
 if TYPE_CHECKING:
@@ -41,11 +42,22 @@ def settings_text(request: Request) -> str:
         "CFG rescale": f"{request.guidance_rescale:g}" if request.guidance_rescale else None,
         "Guidance start": f"{request.guidance_start:g}" if request.guidance_start else None,
         "Guidance stop": f"{request.guidance_stop:g}" if request.guidance_stop < 1.0 else None,
+        **(_skip_facts(request) if request.skip_layers else {}),
         **{f"ControlNet {i}": _control_text(one) for i, one in enumerate(request.controls)},
         "Version": "Contact Sheet",
     }
     lines.append(", ".join(f"{k}: {_quote(v)}" for k, v in facts.items() if v is not None))
     return "\n".join(lines)
+
+
+def _skip_facts(request: Request) -> dict[str, str]:
+    """Skip-layer guidance, for which the grammar has no names."""
+    return {
+        "Skip layers": layers_text(request.skip_layers),
+        "Skip layer scale": f"{request.skip_layer_scale:g}",
+        "Skip layer start": f"{request.skip_layer_start:g}",
+        "Skip layer stop": f"{request.skip_layer_stop:g}",
+    }
 
 
 _MODES = {

@@ -183,7 +183,8 @@ def _computer(
     fill = (job.how.batch or USUAL) if job.how.exact else None
     residuals = None if controls is None else Residuals(controls, model, tally, fill)
     memory = device_memory(model.device)
-    return Computer(job.how, job.paces, family, model, latent, memory, residuals)
+    skips = any(request.skip_layers for request in requests)
+    return Computer(job.how, job.paces, family, model, latent, memory, residuals, skips)
 
 
 def start(

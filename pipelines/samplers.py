@@ -188,31 +188,28 @@ def build(
     """
     row = SAMPLERS[sampler]
     check(sampler, schedule)
-    # Overrides go in as keywords: from_config drops those it finds inside the dict when the
-    # dict also lists them under `_use_default_values`.
-    options = {**row.options, **SCHEDULES[schedule]}
-    if row.seed_option:
-        options[row.seed_option] = seed
+    options = tuple({**row.options, **SCHEDULES[schedule]}.items())
     key = json.dumps(dict(config), sort_keys=True)
-    scheduler = copy.deepcopy(_prototype(row.scheduler, key, tuple(options.items())))
+    told = json.dumps(dict(spacing or {}), default=lambda array: array.tolist())
     try:
-        scheduler.set_timesteps(steps, **(spacing or {}))
+        scheduler = copy.deepcopy(_prepared(row.scheduler, key, options, steps, told))
     except (ValueError, IndexError, ZeroDivisionError) as error:
         raise InvalidRequest(f"sampler {sampler!r} cannot do {steps} steps: {error}") from error
-    if hasattr(scheduler, "set_begin_index"):
-        # Without it the scheduler searches its position by value, which fails when two
-        # neighbouring timesteps round to the same one.
-        scheduler.set_begin_index(0)
+    if row.seed_option:
+        scheduler.register_to_config(**{row.seed_option: seed})
+        setattr(scheduler, row.seed_option, seed)
     return scheduler
 
 
-@lru_cache(maxsize=64)
-def _prototype(scheduler: str, config: str, options: tuple[tuple[str, Any], ...]) -> Any:
-    """A scheduler to copy: constructing one may take a hundred times as long (KDPM2: 0.3 s).
+@lru_cache(maxsize=256)
+def _prepared(
+    scheduler: str, config: str, options: tuple[tuple[str, Any], ...], steps: int, spacing: str
+) -> Any:
+    """A scheduler to copy, its timesteps set: working them out may take fifty times as long.
 
     Args:
-        config: as JSON, so that equal configs are one key.
+        config, spacing: as JSON, so that equal ones are one key.
     """
-    import diffusers
+    from pipelines.scheduling import prepared
 
-    return getattr(diffusers, scheduler).from_config(json.loads(config), **dict(options))
+    return prepared(scheduler, json.loads(config), dict(options), steps, json.loads(spacing))

@@ -25,13 +25,25 @@ from pipelines.controls import CONTROL_FIELDS, Control, changed, control_field
 from pipelines.errors import InvalidRequest, UnknownName
 from pipelines.frozen import PROMPT_MAX, Fraction, Frozen, Number
 from pipelines.loras import LORA_FIELDS, LoRA, lora_field
+from pipelines.skipping import Layers
 
 SEED_MAX = 2**32 - 1
 
 
-_LATER: Mapping[str, Any] = {"distilled_guidance": None, "controls": (), "loras": ()}
+_LATER: Mapping[str, Any] = {
+    "distilled_guidance": None,
+    "controls": (),
+    "loras": (),
+    "skip_layers": (),
+    "skip_layer_scale": 2.8,
+    "skip_layer_start": 0.01,
+    "skip_layer_stop": 0.2,
+}
 """Fields that came after the first pictures were stored: JSON leaves them out at these values, so
 that what was stored is still found."""
+
+
+_SHARE = "it must be a number from 0 to 1 (share of the steps)"
 
 
 def _no_minus_zero(value: float | None) -> float | None:
@@ -60,18 +72,22 @@ class Request(Frozen):
         description="it must be a number from 0 to 100 (1 = guidance off, 0 = unconditional)",
     )
     guidance_rescale: Fraction = Field(0.0, description="it must be a number from 0 to 1")
-    guidance_start: Fraction = Field(
-        0.0, description="it must be a number from 0 to 1 (share of the steps)"
-    )
-    guidance_stop: Fraction = Field(
-        1.0, description="it must be a number from 0 to 1 (share of the steps)"
-    )
+    guidance_start: Fraction = Field(0.0, description=_SHARE)
+    guidance_stop: Fraction = Field(1.0, description=_SHARE)
     distilled_guidance: Annotated[float | None, AfterValidator(_no_minus_zero)] = Field(
         None,
         ge=0.0,
         le=100.0,
         description="it must be a number from 0 to 100, or left out for the model's own",
     )
+    skip_layers: Layers = Field(
+        (), description="it must be numbers of layers, such as 7+8+9, or none"
+    )
+    skip_layer_scale: Number = Field(
+        2.8, ge=0.0, le=100.0, description="it must be a number from 0 to 100"
+    )
+    skip_layer_start: Fraction = Field(0.01, description=_SHARE)
+    skip_layer_stop: Fraction = Field(0.2, description=_SHARE)
     seed: int = Field(
         0, ge=0, le=SEED_MAX, description=f"it must be a whole number from 0 to {SEED_MAX}"
     )
@@ -113,11 +129,12 @@ class Request(Frozen):
     @model_validator(mode="after")
     def _fits_together(self) -> Request:
         samplers.check(self.sampler, self.schedule)
-        if self.guidance_start > self.guidance_stop:
-            raise InvalidRequest(
-                f"guidance_start {self.guidance_start:g} is after "
-                f"guidance_stop {self.guidance_stop:g}; it must not be"
-            )
+        for part in ("guidance", "skip_layer"):
+            start, stop = getattr(self, f"{part}_start"), getattr(self, f"{part}_stop")
+            if start > stop:
+                raise InvalidRequest(
+                    f"{part}_start {start:g} is after {part}_stop {stop:g}; it must not be"
+                )
         return self
 
     @model_serializer(mode="wrap")

@@ -89,6 +89,13 @@ def theirs(folder: Path, request: Request) -> torch.Tensor:
         call |= {"guidance_scale": request.guidance_scale}
     if kind != "LatentConsistencyModelPipeline":
         call |= {"negative_prompt": request.negative_prompt or None}
+    if request.skip_layers:
+        call |= {
+            "skip_guidance_layers": list(request.skip_layers),
+            "skip_layer_guidance_scale": request.skip_layer_scale,
+            "skip_layer_guidance_start": request.skip_layer_start,
+            "skip_layer_guidance_stop": request.skip_layer_stop,
+        }
     if kind == "StableDiffusionXLPipeline":
         call |= {"guidance_rescale": request.guidance_rescale}
     latents = pipe(**call).images
@@ -130,6 +137,8 @@ XL_CELLS = (
     {"sampler": "euler_a", "steps": 3, "guidance_scale": 3.0, "guidance_rescale": 0.7},
     {"sampler": "heun", "steps": 3, "guidance_scale": 1.0, "prompt": ""},
     {"sampler": "ddim", "steps": 4, "guidance_scale": 4.0, "prompt": "", "seed": 5},
+    # As Turbo is called.
+    {"sampler": "euler_a", "steps": 1, "guidance_scale": 1.0},
 )
 TOLD_CELLS = (
     {"sampler": "lcm", "steps": 4, "guidance_scale": 8.0},
@@ -147,6 +156,18 @@ HEUN_CELLS = (
     {"sampler": "flow_heun", "steps": 4, "guidance_scale": 5.0},
     {"sampler": "flow_heun", "steps": 3, "guidance_scale": 1.0, "prompt": ""},
 )
+SKIP_CELLS = (
+    {"sampler": "flow_euler", "steps": 4, "guidance_scale": 7.0, "skip_layers": "0",
+     "skip_layer_stop": 0.9},
+    {"sampler": "flow_euler", "steps": 6, "guidance_scale": 4.5, "skip_layers": "1",
+     "skip_layer_scale": 1.3, "skip_layer_start": 0.0, "skip_layer_stop": 0.5},
+    {"sampler": "flow_euler", "steps": 4, "guidance_scale": 3.0, "skip_layers": "0+1",
+     "skip_layer_stop": 1.0, "negative_prompt": "a pear"},
+    {"sampler": "flow_heun", "steps": 4, "guidance_scale": 5.0, "skip_layers": "0",
+     "skip_layer_start": 0.25, "skip_layer_stop": 0.75},
+    {"sampler": "flow_euler", "steps": 5, "guidance_scale": 1.0, "skip_layers": "0",
+     "skip_layer_stop": 1.0},
+)  # fmt: skip
 FLUX_CELLS = (
     {"sampler": "flow_euler", "steps": 4, "guidance_scale": 1.0},
     {"sampler": "flow_euler", "steps": 3, "guidance_scale": 4.0, "negative_prompt": "a pear"},
@@ -163,8 +184,8 @@ SHEETS = {
     "sdxl-lcm": (*TOLD_CELLS, {"sampler": "euler", "steps": 3, "guidance_scale": 2.0}),
     "lcm": TOLD_CELLS,
     "lcm-sd": (*TOLD_CELLS, {"sampler": "ddim", "steps": 5, "guidance_scale": 6.0}),
-    "sd3": FLOW_CELLS + HEUN_CELLS,
-    "sd3-no-t5": FLOW_CELLS + HEUN_CELLS,
+    "sd3": FLOW_CELLS + HEUN_CELLS + SKIP_CELLS,
+    "sd3-no-t5": FLOW_CELLS + HEUN_CELLS + SKIP_CELLS[:2],
     "sd3-dynamic": FLOW_CELLS,
     "flux-dev": FLUX_CELLS + DISTILLED,
     "flux-schnell": FLUX_CELLS,
@@ -321,6 +342,8 @@ def test_true_guidance_of_flux_costs_rows_only_with_a_negative_prompt(studio: St
         ("lcm", {"sampler": "lcm", "guidance_rescale": 0.5}, "it must be 0"),
         ("flux-schnell", {"sampler": "flow_euler", "distilled_guidance": 2.0}, "takes none"),
         ("sdxl", {"sampler": "euler", "distilled_guidance": 2.0}, "takes none"),
+        ("sdxl", {"sampler": "euler", "skip_layers": "7+8"}, "is 7.8; 'sdxl' skips none; leave"),
+        ("sd3", {"sampler": "flow_euler", "skip_layers": "0+2"}, "'sd3' has layers 0 to 1; name"),
         ("sd3", {"sampler": "flow_euler", "width": 36}, "multiples of 8 from 8 to 128"),
         ("flux-dev", {"sampler": "flow_euler", "width": 36}, "multiples of 8 from 8 to 1024"),
     ],

@@ -137,6 +137,36 @@ def test_options_reach_the_scheduler(sampler, schedule):
         assert scheduler.config[row.seed_option] == 7
 
 
+@pytest.mark.parametrize(("sampler", "schedule"), EVERY)
+def test_schedulers_are_diffusers_own_to_the_bit(sampler, schedule):
+    """Built the short way, they hold what diffusers' constructor and `set_timesteps` leave."""
+    row = SAMPLERS[sampler]
+    base = FLOW if row.kind == "flow" else BETAS
+    options = {**row.options, **SCHEDULES[schedule]}
+    if row.seed_option:
+        options[row.seed_option] = 5
+    plain = getattr(diffusers, row.scheduler).from_config(base, **options)
+    for steps in (1, 7, 25):
+        plain.set_timesteps(steps)
+        if hasattr(plain, "set_begin_index"):
+            plain.set_begin_index(0)
+        built = samplers.build(sampler, schedule, base, steps, seed=5)
+        assert type(built) is type(plain) and vars(built).keys() == vars(plain).keys()
+        for name, value in vars(plain).items():
+            assert _equal(vars(built)[name], value), (name, steps)
+
+
+def _equal(one, other):
+    if isinstance(one, torch.Tensor):
+        same = one.dtype == other.dtype and one.shape == other.shape
+        return same and torch.equal(one.nan_to_num(), other.nan_to_num())
+    if isinstance(one, np.ndarray):
+        return one.dtype == other.dtype and np.array_equal(one, other)
+    if isinstance(one, dict):  # which of its settings were given is said in no fixed order
+        one, other = ({k: v for k, v in d.items() if k[0] != "_"} for d in (one, other))
+    return type(one) is type(other) and one == other
+
+
 @pytest.mark.parametrize(
     ("said", "meant"),
     [

@@ -21,6 +21,8 @@ from pipelines.computing import Computer, Computing
 from pipelines.controls import control_models
 from pipelines.events import CellDone, Stats
 from pipelines.families.controls import controls_of
+from pipelines.lora_weights import applied
+from pipelines.loras import lora_names, lora_state
 from pipelines.manager import PipelineManager
 from pipelines.maps import Maps
 from pipelines.pace import Paces
@@ -57,8 +59,12 @@ class Made:
         how = how or Computing(batch=16)
         self.tally = engine.Tally()
         nets = list(dict.fromkeys(net for r in requests for net in control_models(r)))
-        with manager.use(requests[0].model, nets) as model:
-            family = manager.family(model.id)
+        first = requests[0]
+        family = manager.family(first.model)
+        with (
+            manager.use(first.model, nets, lora_names(first)) as plain,
+            applied(plain, family, lora_state(first)) as model,
+        ):
             controls = controls_of(family.id)
             assert controls is not None
             conditions = rendering.encode(family, model, requests, alone=True)

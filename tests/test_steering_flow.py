@@ -33,6 +33,7 @@ TOLERANCE = 1e-4
 
 MODELS = {
     "sd3": lambda: sd3(layers=4),
+    "sd3-no-t5": lambda: sd3(layers=4, t5=False),
     "flux-dev": lambda: flux(layers=3),
     "flux-schnell": lambda: flux(dev=False, layers=3),
 }
@@ -92,7 +93,8 @@ def theirs(folder: Path, request: Request) -> torch.Tensor:
     FLUX' would draw the map's latents from the generator before the noise: it is given the noise.
     """
     family = request.model.partition("-")[0]
-    model = diffusers.DiffusionPipeline.from_pretrained(folder / request.model)
+    absent = {"text_encoder_3": None, "tokenizer_3": None} if "no-t5" in request.model else {}
+    model = diffusers.DiffusionPipeline.from_pretrained(folder / request.model, **absent)
     kind = diffusers.SD3ControlNetModel if family == "sd3" else diffusers.FluxControlNetModel
     # Loaded for each Control: diffusers gives some of them the transformer's position embedding.
     nets = [kind.from_pretrained(folder / str(one.model)) for one in request.controls]
@@ -146,6 +148,9 @@ CASES: dict[str, Request] = {
     "sd3, three layers for four": asked("sd3", by("sd3-long")),
     "sd3, told the pooled text": asked("sd3", by("sd3-pooled", strength=0.7)),
     "sd3.5 large": asked("sd3", by("sd35-large")),
+    "no t5": asked("sd3-no-t5", by("sd3-edges", strength=1.3), steps=4, negative_prompt=""),
+    "no t5, two": asked("sd3-no-t5", *TWO_OF["sd3"], guidance_scale=6.0, steps=3),
+    "no t5, heun": asked("sd3-no-t5", by("sd3-depth", start=0.4), sampler="flow_heun", steps=3),
     "dev": asked("flux-dev", by("flux-edges"), guidance_scale=1.0),
     "dev, negative prompt": asked("flux-dev", by("flux-edges")),
     # Its row without the prompt has all in common with the one above but what steers it.

@@ -39,6 +39,10 @@ def add_endpoints(studio: Studio) -> None:
         guidance_start: float = 0.0,
         guidance_stop: float = 1.0,
         distilled_guidance: float | None = None,
+        skip_layers: str | None = None,
+        skip_layer_scale: float | None = None,
+        skip_layer_start: float | None = None,
+        skip_layer_stop: float | None = None,
         seed: int = 0,
         width: int | None = None,
         height: int | None = None,
@@ -48,7 +52,7 @@ def add_endpoints(studio: Studio) -> None:
         """Make pictures: their PNG files, and their settings as a JSON list.
 
         What is left out, or None, is what suits the model best. `loras` is a list such as
-        `["NAME", "NAME:0.8"]`.
+        `["NAME", "NAME:0.8"]`, `skip_layers` a text such as `7+8+9`.
         """
         fields = {name: value for name, value in locals().items() if name in _DEFAULT}
         fields["loras"] = loras or ()

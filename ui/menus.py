@@ -12,6 +12,8 @@ from pipelines.samplers import SAMPLERS
 from presets import ModelPreset, model_preset
 
 OWN_SIZE, CUSTOM_SIZE = "own", "custom"
+SKIPPING = ("skip_layers", "skip_layer_scale", "skip_layer_start", "skip_layer_stop")
+"""Request fields of skip-layer guidance."""
 _NAMES = {"sgm_uniform": "SGM uniform"}
 
 
@@ -80,6 +82,7 @@ def shown_parts(supports: Supports | None) -> dict[str, bool]:
     return {
         "negative_prompt": supports is None or supports.negative_prompt,
         "distilled_guidance": supports is not None and supports.distilled_guidance is not None,
+        **dict.fromkeys(SKIPPING, supports is not None and supports.skip_layers > 0),
     }
 
 

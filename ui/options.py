@@ -16,6 +16,7 @@ from presets import recommended
 from ui.control_option import ControlTexts
 from ui.lora_option import LoraTexts
 from ui.saving_option import AttentionName, OffloadName, QuantizeName, saving
+from ui.skip_option import SkipText, read_skip
 from ui.styling import worn
 
 MODELS = Path(__file__).parents[1] / "models"
@@ -109,6 +110,7 @@ class Settings(Machine):
     guidance_scale: GuidanceScale = None
     guidance_rescale: GuidanceRescale = 0.0
     distilled_guidance: DistilledGuidance = None
+    skip_layers: SkipText = None
     seed: Seed = 0
     width: Side = None
     height: Side = None
@@ -123,6 +125,7 @@ class Settings(Machine):
         given = {one.name: getattr(self, one.name) for one in fields(self)}
         chosen = {name: given[name] for name in Request.model_fields if name in given}
         chosen["loras"] = self.lora or ()
+        chosen |= read_skip(chosen.pop("skip_layers"))
         door = Machine(models=self.models).studio()
         chosen |= worn(door, self.style, chosen)
         suggested = door.suggested(self.model)

@@ -16,6 +16,7 @@ from ui.menus import (
     schedule_choices,
     size_choices,
 )
+from ui.skipping import skip_parts
 
 PICTURES_MAX = 16
 RANDOM, FIXED = "random", "fixed"
@@ -114,6 +115,7 @@ def guidance_parts() -> Parts:
         ):
             default = Request.model_fields[name].default
             parts[name] = gr.Number(default, label=label, info=info, min_width=80, step=0.05)
+        parts |= skip_parts()
     return parts
 
 

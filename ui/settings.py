@@ -17,6 +17,7 @@ from presets import ModelPreset
 from ui.menus import (
     CUSTOM_SIZE,
     OWN_SIZE,
+    SKIPPING,
     fitting_schedule,
     guidance_info,
     lora_choices,
@@ -40,6 +41,7 @@ from ui.setting_parts import (
     seed_parts,
     size_parts,
 )
+from ui.skipping import skip_text
 
 Update = dict[Any, Any]
 """Component to its new value or properties, as Gradio's handlers may return it."""
@@ -174,6 +176,7 @@ class SettingsForm:
         preset = preset_of(request.model, supports)
         values = {name: getattr(request, name) for name in Request.model_fields}
         values["loras"] = [lora.text for lora in request.loras]
+        values["skip_layers"] = skip_text(request)
         updates: Update = {self[name]: values[name] for name in values if name in self.parts}
         for name, visible in shown_parts(supports).items():
             updates[self[name]] = type(self[name])(values[name], visible=visible)
@@ -211,6 +214,7 @@ class SettingsForm:
             self["distilled_guidance"]: gr.Number(
                 start.distilled_guidance, visible=shown["distilled_guidance"]
             ),
+            **{self[name]: type(self[name])(visible=shown[name]) for name in SKIPPING},
             self["sampler"]: gr.Dropdown(sampler_choices(supports), value=start.sampler),
             self["schedule"]: gr.Dropdown(schedule_choices(start.sampler), value=start.schedule),
             self["steps"]: start.steps,

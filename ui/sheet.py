@@ -27,6 +27,7 @@ One axis a line, `field=values`; the last one runs along the columns, the others
 
 Fields: `guidance_scale` `guidance_rescale` `guidance_start` `guidance_stop` `sampler` `schedule`
 `distilled_guidance` `steps` `evaluations` `seed` `prompt` `negative_prompt` `width` `height`
+`skip_layers` (`none, 7+8+9`) `skip_layer_scale` `skip_layer_start` `skip_layer_stop`
 `model` `lora` (names, `none` for without) `lora_scale` `lora2` `lora2_scale` ….
 `prompt_replace=apple, pear` puts a pear wherever the prompt says apple.
 `steps=10, 20 & guidance_scale=3, 6` changes two fields together.

@@ -33,5 +33,6 @@ def model_row(studio: Studio, info: ModelInfo, full: bool) -> dict[str, Any]:
     if full:
         row["samplers"] = list(supports.samplers) if supports else []
         row["steps"] = list(supports.steps) if supports else []
+        row["skip_layers"] = supports and supports.skip_layers
         row["size_multiple"] = supports and supports.sizes.multiple
     return row

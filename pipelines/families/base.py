@@ -95,8 +95,12 @@ class Family(Protocol):
             empty: that of an empty text.
         """
 
-    def network(self, model: Model) -> nn.Module:
-        """The denoiser as a function of what `inputs` gives, which backends can trace."""
+    def network(self, model: Model, skip: Sequence[int] = ()) -> nn.Module:
+        """The denoiser as a function of what `inputs` gives, which backends can trace.
+
+        Args:
+            skip: layers to leave out; none where `supports` has none to skip.
+        """
 
     def inputs(self, model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:
         """Rows as tensors, the first dimension of each being the row."""
@@ -132,6 +136,7 @@ def to_pixels(image: Tensor) -> Tensor:
 
 
 def evaluate(family: Family, model: Model, rows: Sequence[Row]) -> Tensor:
-    """Model outputs of rows, (rows, C, h, w), by torch as it is."""
-    output: Tensor = family.network(model)(*family.inputs(model, rows))
+    """Model outputs of rows that skip the same layers, (rows, C, h, w), by torch as it is."""
+    network = family.network(model, rows[0].skip)
+    output: Tensor = network(*family.inputs(model, rows))
     return output

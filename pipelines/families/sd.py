@@ -82,7 +82,7 @@ class StableDiffusion(StableDiffusionTraits):
     def without_negative(self, model: Model, empty: Any) -> Any:
         return empty
 
-    def network(self, model: Model) -> nn.Module:
+    def network(self, model: Model, skip: Sequence[int] = ()) -> nn.Module:
         return _Network(model.components["unet"])
 
     def inputs(self, model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:

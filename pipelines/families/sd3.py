@@ -21,9 +21,10 @@ from pipelines.types import Request
 class _Network(nn.Module):
     """The transformer as a function of tensors: four, then what ControlNets add, one a block."""
 
-    def __init__(self, transformer: nn.Module) -> None:
+    def __init__(self, transformer: nn.Module, skip: Sequence[int] = ()) -> None:
         super().__init__()
         self.transformer = transformer
+        self.skip = list(skip) or None
         self.eval()
 
     def forward(
@@ -36,12 +37,13 @@ class _Network(nn.Module):
             pooled_projections=pooled,
             block_controlnet_hidden_states=residuals or None,
             return_dict=False,
+            skip_layers=self.skip,
         )[0]
         return output
 
 
 class StableDiffusion3(StableDiffusion3Traits):
-    """SD 3 and 3.5 (Esser et al. 2024, arXiv:2403.03206). No skip-layer guidance."""
+    """SD 3 and 3.5 (Esser et al. 2024, arXiv:2403.03206), skip-layer guidance included."""
 
     def spacing(self, configs: Configs, request: Request) -> Mapping[str, Any]:
         if not configs["scheduler"].get("use_dynamic_shifting"):
@@ -78,8 +80,8 @@ class StableDiffusion3(StableDiffusion3Traits):
     def without_negative(self, model: Model, empty: Any) -> Any:
         return empty
 
-    def network(self, model: Model) -> nn.Module:
-        return _Network(model.components["transformer"])
+    def network(self, model: Model, skip: Sequence[int] = ()) -> nn.Module:
+        return _Network(model.components["transformer"], skip)
 
     def inputs(self, model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:
         """x (rows, C, h, w), t (rows,), states (rows, tokens, D), pooled (rows, P)."""

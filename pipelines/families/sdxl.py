@@ -62,7 +62,7 @@ class StableDiffusionXL(StableDiffusionXLTraits, StableDiffusion):
         states, pooled = empty
         return torch.zeros_like(states), torch.zeros_like(pooled)
 
-    def network(self, model: Model) -> nn.Module:
+    def network(self, model: Model, skip: Sequence[int] = ()) -> nn.Module:
         return _Network(model.components["unet"])
 
     def inputs(self, model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pipelines import emphasis
 from pipelines.errors import InvalidRequest
 from pipelines.samplers import SAMPLERS, Kind
+from pipelines.skipping import layers_text
 
 if TYPE_CHECKING:
     from pipelines.types import Request
@@ -57,6 +58,7 @@ class Supports:
         negative_prompt: whether it takes one.
         distilled_guidance: its default where the network takes one as an input; else None.
         steps: fewest and most.
+        skip_layers: how many layers its network has that guidance may skip.
         prompt_weights: whether it takes `(red:1.2)` and `BREAK` in prompts.
         suggested: Request fields for a model nobody has written a preset for; what is not there
             is a Request's own default.
@@ -69,6 +71,7 @@ class Supports:
     negative_prompt: bool = True
     distilled_guidance: float | None = None
     steps: tuple[int, int] = (1, 1000)
+    skip_layers: int = 0
     prompt_weights: bool = False
     suggested: Mapping[str, Any] = field(default_factory=dict)
 
@@ -108,6 +111,12 @@ class Supports:
             raise InvalidRequest(
                 f"distilled_guidance is {request.distilled_guidance:g}; {model} takes none; "
                 "leave it out (guidance_scale may be what you mean)"
+            )
+        if request.skip_layers and request.skip_layers[-1] >= self.skip_layers:
+            takes = f"has layers 0 to {self.skip_layers - 1}" if self.skip_layers else "skips none"
+            raise InvalidRequest(
+                f"skip_layers is {layers_text(request.skip_layers)}; {model} {takes}; "
+                f"{'name those' if self.skip_layers else 'leave it out'}"
             )
 
 

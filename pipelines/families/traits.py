@@ -108,6 +108,7 @@ class StableDiffusion3Traits:
             "flow",
             fitting("flow", configs["scheduler"]),
             self.sizes(configs),
+            skip_layers=configs["transformer"]["num_layers"],
             suggested={"sampler": "flow_euler", "steps": 28, "guidance_scale": 7.0},
         )
 

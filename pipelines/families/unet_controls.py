@@ -78,7 +78,8 @@ class UNetControls:
         self, model: Model, rows: Sequence[Row]
     ) -> tuple[Tensor, Tensor, Tensor, dict[str, Any]]:
         """x, t, text, and what else a ControlNet of this kind of model is told, by name."""
-        x, t, text = StableDiffusion().inputs(model, rows)
+        # A ControlNet is not told the guidance, also where its model is.
+        x, t, text = StableDiffusion().inputs(model, rows)[:3]
         return x, t, text, {}
 
 

@@ -124,3 +124,40 @@ def test_flow_samplers_are_compared(zoo_page: Page) -> None:
     tab.locator('.cs-run[data-status="done"]').wait_for()
     assert tab.locator(".cs-cell img").count() == 4
     expect(tab.locator(".cs-numbers tbody tr")).to_have_count(2)
+
+
+def test_a_sampler_that_does_not_fit_is_refused_with_those_that_do(zoo_page: Page) -> None:
+    """The menus offer none; in a sheet's axes one may be typed."""
+    tab = open_tab(zoo_page, "Sheet")
+    for model, sampler, takes in (
+        ("sd3", "euler", "a flow model; it takes flow_euler, flow_heun"),
+        ("flux-dev", "flow_heun", "a flow model; it takes flow_euler"),
+        ("lcm", "flow_euler", "a latent consistency model; it takes lcm"),
+    ):
+        tab.get_by_label("Model", exact=True).click()
+        zoo_page.get_by_role("option", name=model, exact=True).click()
+        tab.get_by_label("Axes").fill(f"sampler={sampler}")
+        tab.get_by_role("button", name="Generate", exact=True).click()
+        said = f"sampler '{sampler}' does not fit '{model}', {takes}"
+        expect(zoo_page.get_by_test_id("toast-body").last).to_contain_text(said)
+
+
+def test_layers_are_skipped_where_the_model_has_them(zoo_page: Page, zoo_site: Site) -> None:
+    page = zoo_page
+    layers = page.get_by_label("Skip layers")
+    page.get_by_role("button", name="More about guidance").first.click()
+    expect(page.get_by_label("Rescale", exact=True)).to_be_visible()
+    expect(layers).to_be_hidden()
+    choose(page, "Model", "sd3")
+    expect(layers).to_be_visible()
+    fill(page, Prompt="an apple", Steps=4, Skip_until=0.9)
+    layers.fill("1, 0")
+    choose(page, "Size", "Custom")
+    fill(page, Width=32, Height=32)
+    fix_seed(page, 7)
+    generate(page)
+    wait_status(page, "done")
+    (request,) = zoo_site.newest_run().requests
+    assert (request.skip_layers, request.skip_layer_stop) == ((0, 1), 0.9)
+    plain = zoo_site.studio.image(request.replace(skip_layers=()))
+    assert same(picture(page), zoo_site.studio.image(request)) and not same(picture(page), plain)

@@ -77,9 +77,10 @@ def test_the_form_follows_the_model(
 def test_what_is_hidden_does_not_count(zoo_form: SettingsForm) -> None:
     """It was typed for another model; without it the settings are possible."""
     fields = {name: part.value for name, part in zoo_form.parts.items()}
-    typed = {"negative_prompt": "dark", "distilled_guidance": 2.0}
+    typed = {"negative_prompt": "dark", "distilled_guidance": 2.0, "skip_layers": "7+8"}
     kept, _ = zoo_form.read({**fields, **typed})
     assert (kept.negative_prompt, kept.distilled_guidance) == ("dark", 2.0)
+    assert kept.skip_layers == ()
     hidden, _ = zoo_form.read({**fields, **typed, "model": "lcm", "sampler": "lcm"})
     assert (hidden.negative_prompt, hidden.distilled_guidance) == ("", None)
 

@@ -1,0 +1,65 @@
+"""diffusers' schedulers, made in a millisecond or two: the same objects to the bit, without work
+whose result is thrown away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def prepared(
+    scheduler: str,
+    config: Mapping[str, Any],
+    options: Mapping[str, Any],
+    steps: int,
+    spacing: Mapping[str, Any],
+) -> Any:
+    """A scheduler of this diffusers class with its timesteps set.
+
+    Args:
+        config: the checkpoint's own; `options` go before it.
+        spacing: what `set_timesteps` is told beside the steps.
+    Raises: ValueError, IndexError, ZeroDivisionError: if it cannot do so many steps.
+    """
+    import diffusers  # opens a socket
+
+    kind = getattr(diffusers, scheduler)
+    quick: Any = type(scheduler, (kind,), {"set_timesteps": _few, "_sigma_to_t": _time_of_level})
+    # Overrides go in as keywords: from_config drops those it finds inside the dict when the
+    # dict also lists them under `_use_default_values`.
+    made: Any = quick.from_config(dict(config), **options)
+    kind.set_timesteps(made, steps, **spacing)
+    made.__class__ = kind
+    if hasattr(made, "set_begin_index"):
+        # Without it the scheduler searches its position by value, which fails when two
+        # neighbouring timesteps round to the same one.
+        made.set_begin_index(0)
+    return made
+
+
+def _few(made: Any, *_: Any) -> None:
+    """Instead of `set_timesteps`, as constructors call it: some ask for all timesteps of the
+    training, one by one (KDPM2: 0.1 s), which are then set anew."""
+    super(type(made), made).set_timesteps(2)
+
+
+def _time_of_level(made: Any, sigma: Any, *levels: Any) -> Any:
+    """The timestep of a noise level, as KDPM2 asks for it: a level in a tensor at a time, which
+    diffusers takes through numpy and back at every operation.
+
+    Math: linear in log σ between the two timesteps around it.
+    """
+    if not isinstance(sigma, Tensor):
+        return super(type(made), made)._sigma_to_t(sigma, *levels)
+    (log_sigmas,) = levels
+    # numpy's logarithm, which differs from torch's in the last bit.
+    level = torch.as_tensor(np.log(np.maximum(sigma.numpy(), np.float32(1e-10))))
+    below = int(torch.searchsorted(log_sigmas, level, right=True)) - 1
+    below = min(max(below, 0), len(log_sigmas) - 2)
+    low, high = log_sigmas[below], log_sigmas[below + 1]
+    share = ((low - level) / (low - high)).clamp(0, 1)
+    return (1 - share) * below + share * (below + 1)
