@@ -173,7 +173,7 @@ def test_two_controls_and_several_strengths(
     tab.get_by_label("Map 2", exact=True).click()
     page.get_by_role("option", name="Colour grid").click()
     ready(tab, "segment", 2)
-    generate_refused(tab, "which ControlNet follows map 2 is not clear; choose one: net-canny, net")
+    generate_refused(tab, "which ControlNet follows map 2 is not clear; choose one under")
     tab.get_by_role("button", name="How it acts").nth(1).click()
     tab.get_by_label("ControlNet 2", exact=True).click()
     page.get_by_role("option", name="net-pose", exact=True).click()

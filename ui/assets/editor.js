@@ -1,6 +1,7 @@
 // The map editor's frame. It goes with editor_history, editor_brush, editor_pose and editor_tools.js, which
-// share its names. `props.value` is {id, kind, map, computed, source, fit, skeletons, palette}; the event
-// `edited` gives back {id, map, skeletons}, the map as PNG of exactly its own pixels.
+// share its names. `props.value` is {id, kind, edited, map, computed, source, fit, skeletons,
+// palette} and follows the edits; the event `edited` gives back {id, map, skeletons}, the map as PNG of exactly
+// its own pixels.
 
 const root = element.querySelector(".cs-editor");
 const [HIGH, HIGHEST] = [0.5, 0.85]; // of a map on the screen, as shares of the window's height; when large
@@ -133,8 +134,12 @@ function send() {
   clearTimeout(telling);
   if (!untold || !pixels) return;
   untold = false;
-  const skeletons = given.kind === "pose" ? bodies() : null;
-  trigger("edited", { id: given.id ?? null, map: canvas.toDataURL("image/png"), skeletons });
+  const edit = { map: canvas.toDataURL("image/png"), skeletons: given.kind === "pose" ? bodies() : null };
+  // The value is what is seen: a run that begins before the server has the edit reads it from there, and so
+  // does this script when the editor was away. `watch` does not see this, so that nothing loads again.
+  const first = { computed: given.computed || given.map, computedSkeletons: given.computedSkeletons || given.skeletons };
+  props.value = given = { ...given, ...first, ...edit, edited: true };
+  trigger("edited", { id: given.id ?? null, ...edit });
 }
 
 root.addEventListener("focusout", send);
