@@ -1,22 +1,24 @@
-"""One control on the ControlNet tab: its picture, how its map is made, and how strongly it acts."""
+"""One control on the ControlNet tab: what its components mean and do."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
-from pipelines import Axis, ContactSheetError, Control, Studio, preprocessors
+from pipelines import Axis, ContactSheetError, Control, InvalidRequest, preprocessors
 from pipelines.catalog import ModelInfo
 from pipelines.controls import MODES
 from pipelines.preprocessors.skeletons import from_json
 from presets import example_pictures
+from ui.control_api import opened
+from ui.control_layout import ControlLayout
 from ui.control_menus import (
-    FIRST_NET,
     mode_choices,
     net_choices,
     parameters_shown,
@@ -27,11 +29,9 @@ from ui.control_offer import ANY_MODEL, Offer, followed_by
 from ui.control_read import FIELDS, read_control
 from ui.control_state import MapState, Size, editor_shows, map_size, with_edit, with_people
 from ui.errors import shown
-from ui.grid import script
-from ui.map_editor import map_editor, read_edit, shown_edit
-from ui.settings import SettingsForm, Update
+from ui.map_editor import read_edit, shown_edit
+from ui.settings import Update
 
-EMPTY = "Map {}: upload a picture, paste one, take one with the camera, or pick an example."
 SIZE_FIELDS = ("model", "size", "width", "height")
 QUICK: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private", "queue": False}
 # An edit must not overtake the one before it, nor be dropped while that is on its way.
@@ -51,87 +51,8 @@ class Seen:
     net: str = ANY_MODEL
 
 
-class ControlPanel:
-    """The components of one control and what they mean; `number` counts from 1.
-
-    What decides pictures stands in the form, as `control1_strength` and so on, and stays with it.
-    """
-
-    def __init__(self, studio: Studio, form: SettingsForm, number: int) -> None:
-        self.studio = studio
-        self.form = form
-        self.number = number
-
-    def __getitem__(self, name: str) -> Any:
-        return self.form[self._name(name)]
-
-    def _name(self, name: str) -> str:
-        return f"control{self.number}_{name}"
-
-    # ---- layout
-
-    def add_inputs(self, *, on: bool) -> None:
-        """Picture, preprocessor and strength, for the column of the form."""
-        parts = self.form.parts
-        with gr.Accordion(f"Control {self.number}", open=on) as self.box:
-            parts[self._name("on")] = gr.Checkbox(on, label=f"Use control {self.number}")
-            parts[self._name("map")] = gr.JSON(MapState().kept(), visible=False)
-            self.picture = gr.Image(
-                type="filepath", format="png", sources=["upload", "clipboard", "webcam"],
-                label=f"Picture {self.number}", height=190, buttons=[],
-                elem_id=f"controlnet-picture-{self.number}",
-            )  # fmt: skip
-            self.examples = gr.Dataset(
-                label="Examples", components=[gr.Image(visible=False)], type="index",
-                samples=[[str(example.path)] for example in example_pictures()],
-                elem_classes="cs-thumbs",
-            )  # fmt: skip
-            parts[self._name("strength")] = gr.Textbox(
-                "1", label=f"Strength {self.number}", info="0 to 2; or several: 0.5, 0.75, 1",
-                lines=1,
-            )  # fmt: skip
-            with gr.Accordion("How it acts", open=False):
-                self._add_details()
-
-    def _add_details(self) -> None:
-        parts = self.form.parts
-        parts[self._name("model")] = gr.Dropdown(
-            [FIRST_NET], value=ANY_MODEL,
-            label=f"ControlNet {self.number}", info="Trained for one kind of map",
-        )  # fmt: skip
-        with gr.Row():
-            for name, label, start in (("start", "From", 0), ("stop", "Until", 1)):
-                parts[self._name(name)] = gr.Number(
-                    start, label=f"{label} {self.number}", info="Share of the steps",
-                    min_width=90, step=0.05,
-                )  # fmt: skip
-        parts[self._name("mode")] = gr.Radio(
-            mode_choices(MODES), value=MODES[0],
-            label=f"Who decides {self.number}", info="Where prompt and map disagree",
-        )  # fmt: skip
-
-    def add_editor(self, *, on: bool) -> None:
-        """The map and how it is made, for the column of the pictures."""
-        with gr.Column(
-            visible=on, elem_id=f"controlnet-map-{self.number}", elem_classes="cs-desk"
-        ) as self.desk:
-            with gr.Row(elem_classes="cs-desk-head"):
-                self.preprocessor = gr.Dropdown(
-                    preprocessor_choices(), value=MapState().preprocessor,
-                    label=f"Map {self.number}", info="What is taken from the picture",
-                    scale=0, min_width=310,
-                )  # fmt: skip
-                self.parameters = gr.HTML(
-                    parameters_shown(MapState()), elem_id=f"controlnet-parameters-{self.number}",
-                    html_template='<div class="cs-parameters"></div>',
-                    js_on_load=script("parameters.js"), apply_default_css=False,
-                )  # fmt: skip
-            self.problem = gr.HTML(visible=False)
-            self.note = gr.HTML(elem_id=f"controlnet-follows-{self.number}", visible=False)
-            self.made = gr.JSON(None, visible=False)
-            self.editor = map_editor(
-                elem_id=f"controlnet-editor-{self.number}", empty=EMPTY.format(self.number)
-            )
+class ControlPanel(ControlLayout):
+    """What the components of one control mean, and what they do to each other."""
 
     def connect(self) -> None:
         """Wire it; the form must have its settings by now."""
@@ -141,11 +62,11 @@ class ControlPanel:
             self["map"], self.parameters, self.editor, self.problem, self.note, self.made,
         ]  # fmt: skip
         raw: dict[str, Any] = {"preprocess": False, **QUICK}
-        for event in (self.picture.input, self.picture.clear):
-            event(
-                self._take, {self.picture, *seen},
-                [self.picture, self["on"], *outputs, self.desk], **raw,
-            )  # fmt: skip
+        # A pasted picture comes as none at first, and at once as itself: the last one counts.
+        self.picture.input(
+            self._take, {self.picture, *seen},
+            [self.picture, self["on"], *outputs, self.desk], trigger_mode="always_last", **raw,
+        )  # fmt: skip
         self.examples.click(
             self._example, {self.examples, self.form["prompt"], *seen},
             [self.form["prompt"], self["on"], self["map"], *self.outputs], **raw,
@@ -160,16 +81,11 @@ class ControlPanel:
             [field.change for field in sizes], self._resize, {self.made, *seen}, outputs,
             trigger_mode="always_last", **raw,
         )  # fmt: skip
+        self.editor.brought(
+            self._bring, seen, [self.picture, self["on"], *outputs, self.desk], **every
+        )
         self["model"].input(self._say, seen, self.note, **raw)
         self["on"].input(lambda on: gr.Column(visible=on), self["on"], self.desk, **raw)
-
-    @property
-    def outputs(self) -> list[Any]:
-        """What `show` fills, beyond the form."""
-        return [
-            self.picture, self.preprocessor, self.parameters, self.editor, self.problem,
-            self.note, self.made, self.desk,
-        ]  # fmt: skip
 
     # ---- meaning
 
@@ -287,13 +203,23 @@ class ControlPanel:
         file = values[self.picture]
         if file is None:
             return self._map(_with(seen, image=None))
+        return self._taken(seen, lambda: self.studio.add_picture(Path(file["path"]).read_bytes()))
+
+    def _bring(self, values: Mapping[Any, Any], event: gr.EventData) -> Update:
+        """A picture that was pasted or dropped."""
+        seen = self.seen(values)
+        file = event._data if isinstance(event._data, dict) else {}
+        updates = self._taken(seen, lambda: self.studio.add_picture(_sent(file)))
+        image = MapState.read(updates[self["map"]], self.studio).image
+        return {self.picture: None if image is None else self.studio.picture(image), **updates}
+
+    def _taken(self, seen: Seen, add: Callable[[], str]) -> Update:
+        """With a new picture; why it cannot be taken stands in the map's place."""
         try:
-            image = self.studio.add_picture(Path(file["path"]).read_bytes())
+            image = add()
         except ContactSheetError as error:
-            refused = {
-                self.picture: None,
-                self.problem: gr.HTML(problem_text(str(error)), visible=True),
-            }
+            problem = gr.HTML(problem_text(str(error)), visible=True)
+            refused = {self.picture: None, self.problem: problem}
             return {**self._map(_with(seen, image=None)), **refused}
         on = {self["on"]: True, self.desk: gr.Column(visible=True)}
         return {**self._map(_with(seen, image=image)), **on}
@@ -343,3 +269,10 @@ class ControlPanel:
 def _with(seen: Seen, **changes: Any) -> Seen:
     """With another picture, preprocessor or parameters: edits of the old map are gone."""
     return replace(seen, state=seen.state.remade(**changes))
+
+
+def _sent(file: Mapping[str, Any]) -> Image.Image:
+    if "error" in file:
+        why = str(file["error"])[:200]
+        raise InvalidRequest(f"the picture did not arrive: {why}; make it smaller, or try again")
+    return opened(file)

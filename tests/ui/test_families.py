@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.tiny_families import MAKERS
+from tests.tiny_families import MAKERS, sd3_controlnet
 from tests.ui.conftest import PATIENCE_MS, Site, served
+from tests.ui.control_pages import generate as make
+from tests.ui.control_pages import last_request, ready, save_square, upload
 from tests.ui.pages import choose, fill, fix_seed, generate, picture, wait_status
 from tests.ui.test_sheets import open_tab
 from tests.ui.test_text_to_image import same
@@ -20,6 +22,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("zoo")
     for name in ("flux-dev", "lcm", "sd3"):
         MAKERS[name]().save_pretrained(folder / name, safe_serialization=True)
+    sd3_controlnet().save_pretrained(folder / "sd3-canny")
     return folder
 
 
@@ -97,3 +100,27 @@ def test_flow_samplers_are_compared(zoo_page: Page) -> None:
     tab.locator('.cs-run[data-status="done"]').wait_for()
     assert tab.locator(".cs-cell img").count() == 4
     expect(tab.locator(".cs-numbers tbody tr")).to_have_count(2)
+
+
+def test_controls_follow_the_model(zoo_page: Page, zoo_site: Site, tmp_path: Path) -> None:
+    page = zoo_page
+    tab = open_tab(page, "ControlNet")
+    missing = tab.locator("#controlnet-missing")
+    expect(missing).to_contain_text("No ControlNet for flux-dev is here")
+    upload(tab, save_square(tmp_path))
+    ready(tab, "edge")
+    tab.get_by_role("button", name="How it acts").first.click()
+    who = tab.get_by_text("Who decides 1")
+    expect(who).to_have_count(0)  # FLUX knows one mode, so there is nothing to choose
+    choose(page, "Model", "lcm")
+    expect(missing).to_contain_text("No ControlNet for lcm is here")
+    expect(who).to_be_visible()
+    tab.get_by_text("Control first").first.click()
+    choose(page, "Model", "sd3")
+    expect(missing).to_be_hidden()
+    expect(who).to_have_count(0)
+    expect(tab.locator("#controlnet-follows-1")).to_contain_text("sd3-canny follows this map.")
+    tab.get_by_role("spinbutton", name="Steps").fill("2")
+    make(tab)
+    control = last_request(zoo_site).controls[0]
+    assert (control.model, control.mode) == ("sd3-canny", "balanced")

@@ -143,3 +143,38 @@ function send() {
 }
 
 root.addEventListener("focusout", send);
+
+// ---- pictures that are pasted anywhere on the tab, or dropped on the desk
+
+const desk = root.closest(".cs-desk") || root;
+const pictureIn = (data) => [...(data?.files || [])].find((file) => file.type.startsWith("image/"));
+
+async function bring(file) {
+  fill(spoken, "Bringing the picture");
+  try {
+    trigger("brought", { path: (await upload(file)).path });
+  } catch (error) {
+    trigger("brought", { error: String(error?.message || error) });
+  }
+}
+
+// The desk where the focus is; else one that has no picture yet; else the first.
+function isNext() {
+  const all = [...document.querySelectorAll(".cs-editor")].filter((node) => node.offsetParent);
+  const focused = (node) => node.closest(".cs-desk")?.contains(document.activeElement);
+  return root === (all.find(focused) || all.find((node) => node.dataset.state !== "ready") || all[0]);
+}
+
+document.addEventListener("paste", (event) => {
+  const file = pictureIn(event.clipboardData);
+  if (!file || !isNext()) return;
+  event.preventDefault();
+  bring(file);
+});
+desk.addEventListener("dragover", (event) => event.dataTransfer?.types.includes("Files") && event.preventDefault());
+desk.addEventListener("drop", (event) => {
+  const file = pictureIn(event.dataTransfer);
+  if (!file || !root.offsetParent) return;
+  event.preventDefault();
+  bring(file);
+});

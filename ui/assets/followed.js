@@ -3,7 +3,7 @@
 
 const root = element.querySelector(".cs-followed");
 const comparison = makeComparison(element);
-const SIDE = 220; // at most, of a picture on the screen
+const SIDE = 256; // at most, of a picture on the screen
 let at = 0;
 
 function show() {
