@@ -88,7 +88,7 @@ class ControlLayout:
                 self.preprocessor = gr.Dropdown(
                     preprocessor_choices(), value=MapState().preprocessor,
                     label=f"Map {self.number}", info="What is taken from the picture",
-                    scale=0, min_width=310,
+                    scale=0, min_width=350,
                 )  # fmt: skip
                 self.parameters = gr.HTML(
                     parameters_shown(MapState()), elem_id=f"controlnet-parameters-{self.number}",

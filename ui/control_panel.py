@@ -232,7 +232,10 @@ class ControlPanel(ControlLayout):
         people = example.skeletons_text()
         if people is not None:
             state = with_people(state, tuple(from_json(people)), seen.size, self.studio)
-        prompt = values[self.form["prompt"]] or example.prompt
+        typed = values[self.form["prompt"]]
+        # Another example's prompt was not typed; what was typed stays.
+        mine = typed and typed not in {one.prompt for one in example_pictures()}
+        prompt = typed if mine else example.prompt
         return {self.form["prompt"]: prompt, **self.show(replace(seen, state=state), on=True)}
 
     def _choose(self, values: Mapping[Any, Any]) -> Update:

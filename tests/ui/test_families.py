@@ -105,6 +105,7 @@ def test_flow_samplers_are_compared(zoo_page: Page) -> None:
 def test_controls_follow_the_model(zoo_page: Page, zoo_site: Site, tmp_path: Path) -> None:
     page = zoo_page
     tab = open_tab(page, "ControlNet")
+    model = tab.get_by_role("combobox", name="Model", exact=True)
     missing = tab.locator("#controlnet-missing")
     expect(missing).to_contain_text("No ControlNet for flux-dev is here")
     upload(tab, save_square(tmp_path))
@@ -112,11 +113,13 @@ def test_controls_follow_the_model(zoo_page: Page, zoo_site: Site, tmp_path: Pat
     tab.get_by_role("button", name="How it acts").first.click()
     who = tab.get_by_text("Who decides 1")
     expect(who).to_have_count(0)  # FLUX knows one mode, so there is nothing to choose
-    choose(page, "Model", "lcm")
+    model.click()
+    page.get_by_role("option", name="lcm", exact=True).click()
     expect(missing).to_contain_text("No ControlNet for lcm is here")
     expect(who).to_be_visible()
     tab.get_by_text("Control first").first.click()
-    choose(page, "Model", "sd3")
+    model.click()
+    page.get_by_role("option", name="sd3", exact=True).click()
     expect(missing).to_be_hidden()
     expect(who).to_have_count(0)
     expect(tab.locator("#controlnet-follows-1")).to_contain_text("sd3-canny follows this map.")

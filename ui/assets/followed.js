@@ -43,7 +43,7 @@ function figure(cell, { name, src }) {
   const whole = Math.floor(room);
   const scale = whole >= 1 ? whole : room;
   Object.assign(image, { src, alt: `${name} of ${cell.label || "this picture"}` });
-  image.style.width = `${Math.round(cell.width * scale)}px`;
+  image.style.width = box.style.width = `${Math.round(cell.width * scale)}px`;
   image.style.aspectRatio = `${cell.width} / ${cell.height}`;
   image.classList.toggle("cs-sharp", whole >= 1);
   box.append(make("figcaption", "cs-note", name), image);
