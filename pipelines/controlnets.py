@@ -99,28 +99,37 @@ def check_fits(
         )
 
 
-def check_mode(info: ModelInfo, mode: str, family: str) -> None:
-    """Raises: InvalidRequest: if ControlNets of a family do not know a control's mode."""
+def modes(family: str) -> tuple[str, ...]:
+    """The modes of a control that ControlNets of a family know; () where none can steer it."""
     from pipelines.families.controls import controls_of
 
     controls = controls_of(family)
-    assert controls is not None, "it fits"
-    if mode not in controls.modes:
+    return () if controls is None else controls.modes
+
+
+def check_mode(info: ModelInfo, mode: str, family: str) -> None:
+    """Raises: InvalidRequest: if ControlNets of a family do not know a control's mode."""
+    known = modes(family)
+    if mode not in known:
         raise InvalidRequest(
             f"control mode is {mode!r}; ControlNet {info.id!r} is a {info.pipeline}, which knows "
-            f"{', '.join(controls.modes)} alone"
+            f"{', '.join(known)} alone"
         )
 
 
+def named(preprocessor: str, fit: Sequence[ModelInfo]) -> list[str]:
+    """Ids of the ControlNets for a preprocessor's maps, as their ids say: by its name, or another
+    that such ControlNets have."""
+    words = (preprocessor, *describe(preprocessor).nets)
+    return [info.id for info in fit if any(word in info.id for word in words)]
+
+
 def choose(preprocessor: str, model: str, fit: Sequence[ModelInfo]) -> str:
-    """The ControlNet for a preprocessor's maps: the one whose id has its name in it (or another
-    that such ControlNets have), or the only one there is.
+    """The ControlNet for a preprocessor's maps: the one that is `named`, or the only one there is.
 
     Raises: InvalidRequest: if that does not leave one.
     """
-    words = (preprocessor, *describe(preprocessor).nets)
-    named = [info.id for info in fit if any(word in info.id for word in words)]
-    ids = named or [info.id for info in fit]
+    ids = named(preprocessor, fit) or [info.id for info in fit]
     if len(ids) != 1:
         there = ", ".join(ids) or "none is here"
         raise InvalidRequest(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import InvalidRequest, UnknownName
 from pipelines.pictures import PIXELS_MAX, content_hash, flatten, open_picture
-from pipelines.store import save_png
+from pipelines.store import save_png, save_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+_NAME = re.compile(r"[0-9a-f]{32}")
 
 
 class Shelf:
@@ -24,6 +28,7 @@ class Shelf:
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self._memory: dict[str, Image] = {}
+        self._texts: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def add(self, picture: Image | bytes | str | Path) -> str:
@@ -65,6 +70,29 @@ class Shelf:
             with self._lock:
                 return name in self._memory
         return self._path(name).is_file()
+
+    def annotate(self, name: str, text: str) -> None:
+        """Keep a text with a picture; the last one counts.
+
+        Raises: UnknownName: if the picture is not here. InvalidRequest: if it cannot be written.
+        """
+        if not self.has(name):
+            self.get(name)  # says why not
+        if self._folder is None:
+            with self._lock:
+                self._texts[name] = text
+        else:
+            save_text(self._path(name).with_suffix(".json"), text)
+
+    def annotation(self, name: str) -> str | None:
+        """The text kept with a picture; None if there is none."""
+        if self._folder is None:
+            with self._lock:
+                return self._texts.get(name)
+        path = self._path(name).with_suffix(".json")
+        if not _NAME.fullmatch(name) or not path.is_file():
+            return None
+        return path.read_text(encoding="utf-8")
 
     def _path(self, name: str) -> Path:
         assert self._folder is not None, "pictures in memory have no files"

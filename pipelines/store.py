@@ -11,11 +11,11 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from pipelines.errors import InvalidRequest
 from pipelines.events import RunStatus, Stats
@@ -227,12 +227,24 @@ def save_png(path: Path, image: Image, info: PngInfo | None = None) -> Path:
 
     Raises: InvalidRequest: if the place cannot be written.
     """
+    return _save(path, lambda file: image.save(file, "PNG", pnginfo=info))
+
+
+def save_text(path: Path, text: str) -> Path:
+    """A text in UTF-8, written whole or not at all.
+
+    Raises: InvalidRequest: if the place cannot be written.
+    """
+    return _save(path, lambda file: file.write(text.encode()))
+
+
+def _save(path: Path, write: Callable[[BinaryIO], object]) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
         try:
             with draft.open("wb") as file:
-                image.save(file, "PNG", pnginfo=info)
+                write(file)
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(path)

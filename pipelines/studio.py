@@ -104,6 +104,13 @@ class Studio:
         """All ControlNets found, also those that cannot be used; or those that fit a model."""
         return self.manager.controlnets(model)
 
+    def control_modes(self, model: str) -> tuple[str, ...]:
+        """The modes of a control that a model's ControlNets know; () where it takes none.
+
+        Raises: UnknownName, ModelUnavailable.
+        """
+        return controlnets.modes(self.manager.family(model).id)
+
     def loras(self, model: str | None = None) -> list[ModelInfo]:
         """All LoRAs found, also those that cannot be used; or those that fit a model."""
         return self.manager.loras(model)
@@ -120,6 +127,17 @@ class Studio:
     def picture(self, image: str) -> Image:
         """A picture that was added, by its hash. Raises: UnknownName: if it is not here."""
         return self._shelf.get(image)
+
+    def annotate(self, image: str, text: str) -> None:
+        """Keep a text with a picture that was added, such as how it came about; the last counts.
+
+        Raises: UnknownName: if the picture is not here.
+        """
+        self._shelf.annotate(image, text)
+
+    def annotation(self, image: str) -> str | None:
+        """The text kept with a picture; None if there is none."""
+        return self._shelf.annotation(image)
 
     def control_map(self, control: Control, width: int, height: int) -> Image:
         """What a control's ControlNet sees. Raises: ContactSheetError: if it cannot be made."""

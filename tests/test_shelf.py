@@ -127,3 +127,20 @@ def test_a_picture_of_another_size_is_resized_not_cut_apart() -> None:
     small = Maps(shelf).of(Control(image=shelf.add(Image.fromarray(ramp))), (32, 32))
     wanted = (ramp[::2, ::2].astype(int) + ramp[1::2, 1::2]) / 2
     assert np.abs(np.asarray(small) - wanted)[:, 2:-2].max() <= 2
+
+
+@pytest.mark.parametrize("kept", ["memory", "disk"])
+def test_a_text_stays_with_its_picture(tmp_path: Path, kept: str) -> None:
+    folder = tmp_path / "sources" if kept == "disk" else None
+    shelf = Shelf(folder)
+    name = shelf.add(PICTURE)
+    assert shelf.annotation(name) is None
+    shelf.annotate(name, "from a pose")
+    shelf.annotate(name, "from edges – drawn")
+    assert (shelf if folder is None else Shelf(folder)).annotation(name) == "from edges – drawn"
+    assert np.array_equal(np.asarray(shelf.get(name)), NOISE)
+    with pytest.raises(UnknownName, match="is not here"):
+        shelf.annotate("0" * 32, "of no picture")
+    # A name is a hash, never a way to another file.
+    (tmp_path / "secret.json").write_text("secret", "utf-8")
+    assert shelf.annotation("../../secret") is None

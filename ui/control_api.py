@@ -47,7 +47,7 @@ def control_endpoints(
         The map is as large as the picture unless width and height say otherwise.
         """
         with shown():
-            picture = _opened(image)
+            picture = opened(image)
             settings = preprocessors.check_parameters(preprocessor, parameters or {})
             size = (width or picture.width, height or picture.height)
             made = await asyncio.to_thread(preprocessors.run, preprocessor, picture, settings, size)
@@ -101,12 +101,12 @@ def _controls(studio: Studio, given: Sequence[Mapping[str, Any]]) -> tuple[Contr
         if not isinstance(one, Mapping):
             allowed = ", ".join(name.removeprefix("control_") for name in CONTROL_FIELDS)
             raise InvalidRequest(f"a control is {str(one)[:40]!r}; give an object with {allowed}")
-        image = studio.add_picture(_opened(one.get("image")))
+        image = studio.add_picture(opened(one.get("image")))
         controls.append(Control(**{**one, "image": image}))
     return tuple(controls)
 
 
-def _opened(file: Any) -> Image.Image:
+def opened(file: Any) -> Image.Image:
     """The picture of a file that was uploaded; no other file of this machine is looked at.
 
     Raises: InvalidRequest: if it is no such file, or no picture.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
@@ -31,25 +30,17 @@ class ControlResult:
             apply_default_css=False,
         )
 
-    def connect(self, maps: set[Any]) -> None:
-        """Wire it. `maps`: what the form knows of its controls' maps, which has their pictures."""
-        self._maps = maps
-        self.view.run_state(self._draw, {self.view, *maps}, self.output, preprocess=False, **DIRECT)
+    def connect(self) -> None:
+        """Wire it."""
+        self.view.run_state(self._draw, self.view, self.output, preprocess=False, **DIRECT)
 
-    def _draw(self, values: Mapping[Any, Any]) -> Any:
-        run_id = values[self.view]
+    def _draw(self, run_id: Any) -> Any:
         run = self.studio.find(str(run_id)) if run_id else None
-        states = [MapState.read(values[part], self.studio) for part in self._maps]
-        return None if run is None else followed(run.snapshot(), states)
+        return None if run is None else followed(run.snapshot(), self.studio)
 
 
-def followed(snapshot: Snapshot, states: list[MapState]) -> dict[str, Any] | None:
-    """What `followed.js` draws: for each finished picture its source and its maps.
-
-    Args:
-        states: of the form; the picture behind an edited map is known from them alone.
-    """
-    edited = {state.edited: state.image for state in states if state.edited is not None}
+def followed(snapshot: Snapshot, studio: Studio) -> dict[str, Any] | None:
+    """What `followed.js` draws: for each finished picture its source and its maps."""
     indices = snapshot.sheet.indices()
     cells = []
     for i, cell in enumerate(snapshot.cells):
@@ -59,11 +50,9 @@ def followed(snapshot: Snapshot, states: list[MapState]) -> dict[str, Any] | Non
         pictures = []
         for number, control in enumerate(request.controls):
             which = f" {number + 1}" if len(request.controls) > 1 else ""
-            source = edited.get(control.image)
-            if control.preprocessor != NONE:
-                source = control.image
-            if source is not None:
-                pictures.append({"name": f"Picture{which}", "src": source_url(source)})
+            state = MapState.of(control, studio)
+            if state.image is not None and state.preprocessor != NONE:
+                pictures.append({"name": f"Picture{which}", "src": source_url(state.image)})
             address = f"maps/{snapshot.id}/{i}/{number}.png"
             pictures.append({"name": f"Map{which}", "src": address})
         cells.append(

@@ -91,8 +91,16 @@ class MapState:
         }
 
     @classmethod
-    def of(cls, control: Control) -> MapState:
-        """The state whose map is that of a control."""
+    def of(cls, control: Control, studio: Studio) -> MapState:
+        """The state whose map is that of a control; of an edited map, the one it was edited in."""
+        if control.preprocessor == NONE:
+            try:
+                kept = json.loads(studio.annotation(control.image) or "null")
+            except ValueError:
+                kept = None
+            state = cls.read(kept, studio)
+            if state.edited == control.image:
+                return state
         return cls(control.image, control.preprocessor, dict(control.parameters))
 
     def id(self, size: Size) -> str:
@@ -108,7 +116,7 @@ def with_edit(state: MapState, edit: Edit, size: Size, studio: Studio) -> MapSta
         return state
     if edit.skeletons is not None:
         return with_people(state, edit.skeletons, size, studio)
-    return replace(state, edited=studio.add_picture(edit.picture))
+    return _noted(replace(state, edited=studio.add_picture(edit.picture)), studio)
 
 
 def with_people(
@@ -116,7 +124,14 @@ def with_people(
 ) -> MapState:
     """The state whose map shows these people."""
     edited = studio.add_picture(preprocessors.draw_skeletons(people, size))
-    return replace(state, edited=edited, skeletons=people)
+    return _noted(replace(state, edited=edited, skeletons=people), studio)
+
+
+def _noted(state: MapState, studio: Studio) -> MapState:
+    """The state, kept beside its edited map: a run has the map alone, and may be edited again."""
+    assert state.edited is not None
+    studio.annotate(state.edited, json.dumps(state.kept()))
+    return state
 
 
 def editor_shows(state: MapState, size: Size, studio: Studio) -> dict[str, Any] | None:
@@ -140,7 +155,7 @@ def editor_shows(state: MapState, size: Size, studio: Studio) -> dict[str, Any] 
     return editor_value(
         state.id(size),
         kind,
-        made if state.edited is None else _fitted(studio.picture(state.edited), size),
+        made if state.edited is None else map_of(state, size, studio),
         computed=made,
         source=source_url(state.image),
         fit=str(preprocessors.check_parameters(state.preprocessor, state.parameters)["resize"]),
@@ -148,6 +163,13 @@ def editor_shows(state: MapState, size: Size, studio: Studio) -> dict[str, Any] 
         computed_skeletons=people,
         palette=_palette() if state.preprocessor == "segmentation" else (),
     )
+
+
+def map_of(state: MapState, size: Size, studio: Studio) -> Image.Image:
+    """The map that a state's control will have. Raises: ContactSheetError: if it cannot be made."""
+    source = state.source
+    picture = studio.picture(str(source["image"]))
+    return preprocessors.run(source["preprocessor"], picture, source["parameters"], size)
 
 
 def map_size(studio: Studio, fields: Mapping[str, Any]) -> Size:
@@ -170,10 +192,6 @@ def map_size(studio: Studio, fields: Mapping[str, Any]) -> Size:
 def source_url(image: str) -> str:
     """Where the server hands out a picture that was added, relative to the page."""
     return f"sources/{image}.png"
-
-
-def _fitted(picture: Image.Image, size: Size) -> Image.Image:
-    return preprocessors.run(NONE, picture, {"resize": "stretch"}, size)
 
 
 def _palette() -> list[tuple[str, str]]:

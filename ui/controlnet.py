@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
-from pipelines import Axis, ContactSheetError, Control, InvalidRequest, Request, Sheet
-from ui.control_panel import ANY_MODEL, SIZE_FIELDS, ControlPanel
+from pipelines import Axis, Control, InvalidRequest, Request, Sheet
+from ui.control_offer import Offer, missing_text
+from ui.control_panel import ControlPanel
 from ui.control_result import ControlResult
-from ui.control_state import MapState, map_size
-from ui.menus import CUSTOM_SIZE
+from ui.control_state import MapState
 from ui.run_tab import DIRECT, RunTab
 from ui.settings import Update
 
 CONTROLS = 2
-NO_CONTROLNET = (
-    "No ControlNet for this model is here, so nothing can be generated with these maps yet; they "
-    "can be made and edited. Put the folder of one (config.json and a .safetensors file) into the "
-    "models folder and reload this page. For SD 1.5: <code>hf download "
-    "lllyasviel/control_v11p_sd15_canny --local-dir models/control_v11p_sd15_canny</code>"
-)
+# The form as it is, kept by the browser at every change: maps may be edited long before a run.
+KEEP_DRAFT = """(kept, ...values) => {
+  const draft = Object.fromEntries(%s.map((name, i) => [name, values[i]]));
+  return { ...kept, draft };
+}"""
 
 
 class ControlNet(RunTab):
@@ -52,11 +53,31 @@ class ControlNet(RunTab):
     def connect(self, run_now: Mapping[str, Any]) -> None:
         for panel in self.panels:
             panel.connect()
+        menus = [panel[name] for panel in self.panels for name in ("model", "mode")]
+        kinds = [panel.preprocessor for panel in self.panels]
         self.form["model"].input(
-            self._models, [self.form["model"], *(panel["model"] for panel in self.panels)],
-            [self.missing, *(panel["model"] for panel in self.panels)], preprocess=False, **DIRECT,
+            self._another_model, {self.form["model"], *menus}, [self.missing, *menus, *kinds],
+            preprocess=False, **DIRECT,
         )  # fmt: skip
-        self.result.connect({panel["map"] for panel in self.panels})
+        self.result.connect()
+        parts = list(self.form.parts.values())
+        keep: dict[str, Any] = {
+            "fn": None, "inputs": [self.kept, *parts], "outputs": self.kept,
+            "js": KEEP_DRAFT % json.dumps(list(self.form.parts)), **DIRECT,
+        }  # fmt: skip
+        gr.on([part.change for part in parts], **keep)
+        self.view.run_state(**keep)  # what a run's start keeps may be older than what is here
+
+    @property
+    def inputs(self) -> set[Any]:
+        return super().inputs | {panel.editor for panel in self.panels}
+
+    def fields(self, values: Mapping[Any, Any]) -> dict[str, Any]:
+        fields = super().fields(values)
+        for panel in self.panels:
+            # What is drawn counts, also what was drawn a moment ago and has not arrived yet.
+            fields |= panel.edited(fields, values[panel.editor])
+        return fields
 
     @property
     def filled(self) -> list[Any]:
@@ -93,14 +114,15 @@ class ControlNet(RunTab):
         return Sheet(base=request.replace(controls=tuple(controls)), axes=tuple(axes))
 
     def restore(self, kept: Any) -> Update:
-        updates = super().restore(kept)
-        fields = {name: _value(updates, self.form[name]) for name in SIZE_FIELDS}
-        for panel in self.panels:
-            if panel["map"] in updates:
-                state = MapState.read(updates[panel["map"]], self.studio)
-                on = bool(_value(updates, panel["on"]))
-                updates |= panel.show(state, map_size(self.studio, fields), on=on)
-        return updates | self._missing(str(fields["model"]), updates)
+        kept = kept if isinstance(kept, dict) else {}
+        draft = kept.get("draft")
+        usable = bool(self.form.restore(draft))
+        updates = super().restore({**kept, "form": draft if usable else kept.get("form")})
+        if not usable and isinstance(draft, dict):
+            # Something is half typed; that is no reason to lose a map.
+            parts = {self.form[n]: draft[n] for n in self.form.parts if n in draft and _own(n)}
+            updates |= parts
+        return updates | self._shown(updates)
 
     def fill(self, request: Request) -> Update:
         updates = super().fill(request)
@@ -108,10 +130,8 @@ class ControlNet(RunTab):
             control = request.controls[i] if i < len(request.controls) else None
             updates |= panel.fill(control)
             if control is not None:
-                state = MapState.of(control)
-                size = map_size(self.studio, {**request.model_dump(), "size": CUSTOM_SIZE})
-                updates |= panel.show(state, size, on=True)
-        return updates | self._missing(request.model, updates)
+                updates[panel["map"]] = MapState.of(control, self.studio).kept()
+        return updates | self._shown(updates)
 
     # ---- handlers
 
@@ -125,34 +145,34 @@ class ControlNet(RunTab):
         file = cells[cell].file if 0 <= cell < len(cells) else None
         if file is None:
             raise InvalidRequest("this picture is gone; make it again")
-        fields = self.form.by_name(values)
         panel = self.panels[0]
-        old = MapState.read(fields["control1_map"], self.studio)
-        state = old.remade(image=self.studio.add_picture(file))
-        prompt = fields["prompt"] or cells[cell].request.prompt
-        return {
-            self.form["prompt"]: prompt,
-            **panel.show(state, map_size(self.studio, fields), on=True),
-        }
+        seen = panel.seen(values)
+        state = seen.state.remade(image=self.studio.add_picture(file))
+        prompt = values[self.form["prompt"]] or cells[cell].request.prompt
+        return {self.form["prompt"]: prompt, **panel.show(replace(seen, state=state), on=True)}
 
-    def _missing(self, model: str, updates: Mapping[Any, Any]) -> Update:
-        chosen = [_value(updates, panel["model"]) for panel in self.panels]
-        note, *menus = self._models(model, *chosen)
-        menus_of = (panel["model"] for panel in self.panels)
-        return {self.missing: note, **dict(zip(menus_of, menus, strict=True))}
+    def _shown(self, updates: Update) -> Update:
+        """Maps, menus and notes that go with updates of the form, or with what it starts with."""
+        values = {part: _value(updates, part) for part in self.form.parts.values()}
+        shown = self._another_model(values)
+        for panel in self.panels:
+            if panel["map"] in updates:
+                shown |= panel.show(panel.seen(values), on=bool(values[panel["on"]]))
+        return shown
 
-    def _models(self, model: str, *chosen: Any) -> list[Any]:
-        """Whether there is a ControlNet for a model, and the menus of them."""
-        try:
-            ids = [info.id for info in self.studio.controlnets(model)]
-        except ContactSheetError:
-            ids = []
-        choices = [("The one that fits the map", ANY_MODEL), *((id, id) for id in ids)]
-        note = gr.HTML(f'<p class="cs-note">{NO_CONTROLNET}</p>', visible=not ids)
-        return [
-            note,
-            *(gr.Dropdown(choices, value=one if one in ids else ANY_MODEL) for one in chosen),
-        ]
+    def _another_model(self, values: Mapping[Any, Any]) -> Update:
+        """Whether there is a ControlNet for the form's model, and the menus of what it offers."""
+        offer = Offer.of(self.studio, str(values[self.form["model"]]))
+        text = f'<p class="cs-note">{missing_text(offer)}</p>'
+        updates: Update = {self.missing: gr.HTML(text, visible=not offer.nets)}
+        for panel in self.panels:
+            updates |= panel.offer(offer, values[panel["model"]], values[panel["mode"]])
+        return updates
+
+
+def _own(name: str) -> bool:
+    """Whether a field of the form is one of its controls'."""
+    return name.startswith("control")
 
 
 def _value(updates: Mapping[Any, Any], component: Any) -> Any:

@@ -63,7 +63,8 @@ def map_editor(*, elem_id: str, empty: str) -> gr.HTML:
     """A component whose value is what `editor_value` makes; None shows `empty` instead.
 
     Its event: `edited`, when a stroke or a move has ended; `read_edit` reads its data. Listen to
-    it with `trigger_mode="multiple"`, or Gradio drops an edit made while one is on its way.
+    it with `trigger_mode="multiple"`, or Gradio drops an edit made while one is on its way. The
+    value follows the edits at once: `shown_edit` reads it.
     """
     return gr.HTML(
         value=None,
@@ -100,6 +101,7 @@ def editor_value(
     return {
         "id": id,
         "kind": kind,
+        "edited": False,
         "map": png_url(picture),
         "computed": None if computed is None else png_url(computed),
         "source": source,
@@ -113,7 +115,19 @@ def editor_value(
 
 def read_edit(event: gr.EventData) -> Edit:
     """What an `edited` event brings. Raises: InvalidRequest: if no editor could have sent it."""
-    data: Mapping[str, Any] = event._data if isinstance(event._data, dict) else {}
+    return _edit(event._data if isinstance(event._data, dict) else {})
+
+
+def shown_edit(value: Any) -> Edit | None:
+    """The edit that an editor shows, from its value; None where the map is as it was given.
+
+    An `edited` event is on its way for a moment, the value is there at once.
+    Raises: InvalidRequest: if no editor could have it.
+    """
+    return _edit(value) if isinstance(value, dict) and value.get("edited") else None
+
+
+def _edit(data: Mapping[str, Any]) -> Edit:
     people = data.get("skeletons")
     return Edit(
         id=str(data.get("id")),

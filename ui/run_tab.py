@@ -123,6 +123,18 @@ class RunTab:
         return self.form.fill(request)
 
     @property
+    def inputs(self) -> set[Any]:
+        """What a run is started from: the form, and what `fields` reads besides."""
+        return self.form.inputs
+
+    def fields(self, values: Mapping[Any, Any]) -> dict[str, Any]:
+        """The form's fields when a run starts, from the values of `inputs`.
+
+        Raises: ContactSheetError.
+        """
+        return self.form.by_name(values)
+
+    @property
     def filled(self) -> list[Any]:
         """What `fill` and `restore` change, besides the run."""
         return self.form.outputs
@@ -144,7 +156,7 @@ class RunTab:
         asking = [self.waiting, self.confirm, self.question]
         results = [self.view, self.kept, self.problem, self.generate, self.stop, *asking]
         run_now: dict[str, Any] = {
-            "fn": start, "inputs": form.inputs, "outputs": results, "preprocess": False,
+            "fn": start, "inputs": self.inputs, "outputs": results, "preprocess": False,
             "concurrency_limit": None, "trigger_mode": "once", **QUIET,
         }  # fmt: skip
         self.generate.click(**run_now)
@@ -198,7 +210,9 @@ class RunTab:
         return gr.HTML(f'<p class="cs-note">{plan_line(plan)}</p>', visible=True)
 
     def _start(self, values: Mapping[Any, Any]) -> Iterator[Update]:
-        yield from self._begin(self.form.by_name(values), asked=False)
+        with shown():
+            fields = self.fields(values)
+        yield from self._begin(fields, asked=False)
 
     def _start_confirmed(self, fields: Mapping[str, Any] | None) -> Iterator[Update]:
         if fields is not None:

@@ -26,6 +26,26 @@ def shoot(page: Page, path: Path) -> None:
     page.screenshot(path=path)
 
 
+def shoot_controls(page: Page, path: Path) -> None:
+    """The ControlNet tab: a pose with its arm moved by hand, and what was made with it."""
+    page.get_by_role("tab", name="ControlNet", exact=True).click()
+    tab = page.locator(".cs-tab:visible")
+    tab.locator(".cs-thumbs").first.locator("button").first.click()
+    hand = tab.get_by_role("button", name="Joint: left wrist")
+    hand.focus()
+    for key in ("ArrowRight", "ArrowDown", "ArrowDown"):
+        hand.press(f"Shift+{key}")
+    tab.get_by_label("Strength 1").fill("0.5, 1")
+    tab.get_by_label("Fixed", exact=True).check()
+    tab.get_by_label("Seed number", exact=True).fill("1")
+    tab.get_by_role("button", name="Generate", exact=True).click()
+    tab.locator('.cs-run[data-status="done"]').wait_for(timeout=120_000)
+    tab.locator("#controlnet-result figure img").last.wait_for()
+    page.wait_for_timeout(1000)
+    page.mouse.move(0, 0)
+    page.screenshot(path=path, full_page=True)
+
+
 def take(folder: Path) -> None:
     """One file a tab and colour scheme: `text-to-image-light.png`, `samplers-dark.png`, …"""
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,6 +82,7 @@ def take(folder: Path) -> None:
             page.wait_for_timeout(1000)
             page.mouse.move(0, 0)
             page.screenshot(path=folder / f"samplers-{scheme}.png", full_page=True)
+            shoot_controls(page, folder / f"controlnet-{scheme}.png")
             page.close()
         browser.close()
         stop()

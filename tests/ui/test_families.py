@@ -9,8 +9,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.test_imports import fresh
-from tests.tiny_families import MAKERS
+from tests.tiny_families import MAKERS, sd3_controlnet
 from tests.ui.conftest import PATIENCE_MS, Site, served
+from tests.ui.control_pages import generate as make
+from tests.ui.control_pages import last_request, ready, save_square, upload
 from tests.ui.pages import choose, fill, fix_seed, generate, picture, wait_status
 from tests.ui.test_sheets import open_tab
 from tests.ui.test_text_to_image import same
@@ -21,6 +23,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("zoo")
     for name in ("flux-dev", "lcm", "sd3"):
         MAKERS[name]().save_pretrained(folder / name, safe_serialization=True)
+    sd3_controlnet().save_pretrained(folder / "sd3-canny")
     return folder
 
 
@@ -161,3 +164,30 @@ def test_layers_are_skipped_where_the_model_has_them(zoo_page: Page, zoo_site: S
     assert (request.skip_layers, request.skip_layer_stop) == ((0, 1), 0.9)
     plain = zoo_site.studio.image(request.replace(skip_layers=()))
     assert same(picture(page), zoo_site.studio.image(request)) and not same(picture(page), plain)
+
+
+def test_controls_follow_the_model(zoo_page: Page, zoo_site: Site, tmp_path: Path) -> None:
+    page = zoo_page
+    tab = open_tab(page, "ControlNet")
+    model = tab.get_by_role("combobox", name="Model", exact=True)
+    missing = tab.locator("#controlnet-missing")
+    expect(missing).to_contain_text("No ControlNet for flux-dev is here")
+    upload(tab, save_square(tmp_path))
+    ready(tab, "edge")
+    tab.get_by_role("button", name="How it acts").first.click()
+    who = tab.get_by_text("Who decides 1")
+    expect(who).to_have_count(0)  # FLUX knows one mode, so there is nothing to choose
+    model.click()
+    page.get_by_role("option", name="lcm", exact=True).click()
+    expect(missing).to_contain_text("No ControlNet for lcm is here")
+    expect(who).to_be_visible()
+    tab.get_by_text("Control first").first.click()
+    model.click()
+    page.get_by_role("option", name="sd3", exact=True).click()
+    expect(missing).to_be_hidden()
+    expect(who).to_have_count(0)
+    expect(tab.locator("#controlnet-follows-1")).to_contain_text("sd3-canny follows this map.")
+    tab.get_by_role("spinbutton", name="Steps").fill("2")
+    make(tab)
+    control = last_request(zoo_site).controls[0]
+    assert (control.model, control.mode) == ("sd3-canny", "balanced")

@@ -1,6 +1,7 @@
 // The map editor's frame. It goes with editor_history, editor_brush, editor_pose and editor_tools.js, which
-// share its names. `props.value` is {id, kind, map, computed, source, fit, skeletons, palette}; the event
-// `edited` gives back {id, map, skeletons}, the map as PNG of exactly its own pixels.
+// share its names. `props.value` is {id, kind, edited, map, computed, source, fit, skeletons,
+// palette} and follows the edits; the event `edited` gives back {id, map, skeletons}, the map as PNG of exactly
+// its own pixels.
 
 const root = element.querySelector(".cs-editor");
 const [HIGH, HIGHEST] = [0.5, 0.85]; // of a map on the screen, as shares of the window's height; when large
@@ -133,8 +134,47 @@ function send() {
   clearTimeout(telling);
   if (!untold || !pixels) return;
   untold = false;
-  const skeletons = given.kind === "pose" ? bodies() : null;
-  trigger("edited", { id: given.id ?? null, map: canvas.toDataURL("image/png"), skeletons });
+  const edit = { map: canvas.toDataURL("image/png"), skeletons: given.kind === "pose" ? bodies() : null };
+  // The value is what is seen: a run that begins before the server has the edit reads it from there, and so
+  // does this script when the editor was away. `watch` does not see this, so that nothing loads again.
+  const first = { computed: given.computed || given.map, computedSkeletons: given.computedSkeletons || given.skeletons };
+  props.value = given = { ...given, ...first, ...edit, edited: true };
+  trigger("edited", { id: given.id ?? null, ...edit });
 }
 
 root.addEventListener("focusout", send);
+
+// ---- pictures that are pasted anywhere on the tab, or dropped on the desk
+
+const desk = root.closest(".cs-desk") || root;
+const pictureIn = (data) => [...(data?.files || [])].find((file) => file.type.startsWith("image/"));
+
+async function bring(file) {
+  fill(spoken, "Bringing the picture");
+  try {
+    trigger("brought", { path: (await upload(file)).path });
+  } catch (error) {
+    trigger("brought", { error: String(error?.message || error) });
+  }
+}
+
+// The desk where the focus is; else one that has no picture yet; else the first.
+function isNext() {
+  const all = [...document.querySelectorAll(".cs-editor")].filter((node) => node.offsetParent);
+  const focused = (node) => node.closest(".cs-desk")?.contains(document.activeElement);
+  return root === (all.find(focused) || all.find((node) => node.dataset.state !== "ready") || all[0]);
+}
+
+document.addEventListener("paste", (event) => {
+  const file = pictureIn(event.clipboardData);
+  if (!file || !isNext()) return;
+  event.preventDefault();
+  bring(file);
+});
+desk.addEventListener("dragover", (event) => event.dataTransfer?.types.includes("Files") && event.preventDefault());
+desk.addEventListener("drop", (event) => {
+  const file = pictureIn(event.dataTransfer);
+  if (!file || !root.offsetParent) return;
+  event.preventDefault();
+  bring(file);
+});

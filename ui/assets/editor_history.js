@@ -28,6 +28,8 @@ const redo = () => step(future, past, "after", "Done again");
 
 function changed(wait = 0) {
   drawHistory();
+  // What had the focus may be gone (a hidden joint); undo by keys must go on working.
+  if (document.activeElement === document.body) canvas.focus({ preventScroll: true });
   tell(wait);
 }
 

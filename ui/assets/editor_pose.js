@@ -176,8 +176,9 @@ function drawPeople() {
   persons.forEach(({ joints }, person) => {
     const row = make("div", "cs-actions");
     const whole = joints.every(Boolean);
-    const who = persons.length > 1 ? `Person ${person + 1}: ` : "";
-    row.append(make("span", "cs-note", `${who}${whole ? "all joints are there" : "missing:"}`));
+    const state = whole ? "all joints are there." : "missing:";
+    const said = persons.length > 1 ? `Person ${person + 1}: ${state}` : state[0].toUpperCase() + state.slice(1);
+    row.append(make("span", "cs-note", said));
     joints.forEach((place, joint) => {
       if (place) return;
       const node = button(`+ ${given.pose.joints[joint]}`, () => add(person, joint));

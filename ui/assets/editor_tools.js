@@ -171,7 +171,7 @@ canvas.addEventListener("keydown", (event) => {
   event.stopPropagation();
 });
 canvas.addEventListener("focus", () => {
-  if (!canvas.matches(":focus-visible")) return;
+  if (!paints() || !canvas.matches(":focus-visible")) return;
   home();
   moveCursor();
   fill(hint, KEYS);

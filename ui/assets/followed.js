@@ -3,7 +3,7 @@
 
 const root = element.querySelector(".cs-followed");
 const comparison = makeComparison(element);
-const SIDE = 220; // at most, of a picture on the screen
+const SIDE = 256; // at most, of a picture on the screen
 let at = 0;
 
 function show() {
@@ -43,7 +43,7 @@ function figure(cell, { name, src }) {
   const whole = Math.floor(room);
   const scale = whole >= 1 ? whole : room;
   Object.assign(image, { src, alt: `${name} of ${cell.label || "this picture"}` });
-  image.style.width = `${Math.round(cell.width * scale)}px`;
+  image.style.width = box.style.width = `${Math.round(cell.width * scale)}px`;
   image.style.aspectRatio = `${cell.width} / ${cell.height}`;
   image.classList.toggle("cs-sharp", whole >= 1);
   box.append(make("figcaption", "cs-note", name), image);
