@@ -35,7 +35,8 @@ def shoot_controls(page: Page, path: Path) -> None:
     hand.focus()
     for key in ("ArrowRight", "ArrowDown", "ArrowDown"):
         hand.press(f"Shift+{key}")
-    tab.get_by_label("Strength 1").fill("0.5, 1")
+    tab.get_by_label("Prompt", exact=True).fill("a person pointing, red shirt, blue trousers")
+    tab.get_by_label("Strength 1").fill("0, 1")
     tab.get_by_label("Fixed", exact=True).check()
     tab.get_by_label("Seed number", exact=True).fill("1")
     tab.get_by_role("button", name="Generate", exact=True).click()
