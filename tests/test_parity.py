@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import LCMScheduler, StableDiffusion3Pipeline, StableDiffusionPipeline
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -148,8 +149,40 @@ def test_the_shipped_model(shipped: Studio, sampler: str, schedule: str) -> None
     request = shipped.resolve(
         Request(model="emoji", prompt="a red apple", seed=5, **{**settings, "steps": 8})
     )
-    ours = np.asarray(shipped.image(request), np.int16)
     (picture,) = peer_of(SHIPPED / "emoji").make(request)
     assert isinstance(picture, Image.Image)
-    apart = int(np.abs(ours - np.asarray(picture, np.int16)).max())
+    apart = pixels_apart(shipped.image(request), picture)
     assert apart <= 2, f"pixels {apart}/255 apart"
+
+
+def test_the_shipped_lora_in_four_steps(shipped: Studio) -> None:
+    ours = shipped.image(
+        Request(
+            model="emoji", prompt="a cat face", sampler="lcm", steps=4, guidance_scale=1, seed=5,
+            width=128, height=128, loras=("emoji-lcm",),
+        )
+    )  # fmt: skip
+    pipe = StableDiffusionPipeline.from_pretrained(SHIPPED / "emoji", use_safetensors=True)
+    pipe.load_lora_weights(SHIPPED / "emoji-lcm")
+    pipe.scheduler = LCMScheduler.from_config(pipe.scheduler.config)
+    theirs = pipe(
+        "a cat face", num_inference_steps=4, guidance_scale=1.0,
+        generator=torch.Generator("cpu").manual_seed(5),
+    ).images[0]  # fmt: skip
+    assert pixels_apart(ours, theirs) <= 2
+
+
+def test_the_shipped_flow_model_in_eight_steps(shipped: Studio) -> None:
+    settings = model_preset("emoji-flow").defaults()
+    ours = shipped.image(shipped.resolve(Request(model="emoji-flow", prompt="a house", **settings)))
+    pipe = StableDiffusion3Pipeline.from_pretrained(SHIPPED / "emoji-flow", use_safetensors=True)
+    theirs = pipe(
+        "a house", num_inference_steps=8, guidance_scale=4.0,
+        generator=torch.Generator("cpu").manual_seed(0),
+    ).images[0]  # fmt: skip
+    assert pixels_apart(ours, theirs) <= 2
+
+
+def pixels_apart(ours: Image.Image, theirs: Image.Image) -> int:
+    """The largest difference of any channel, in 255ths."""
+    return int(np.abs(np.asarray(ours, np.int16) - np.asarray(theirs, np.int16)).max())
