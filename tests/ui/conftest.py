@@ -116,7 +116,7 @@ def page(browser: Browser, site: Site) -> Iterator[Page]:
     broken: list[str] = []
     context.on("request", lambda request: hosts.add(urlparse(request.url).hostname))
     page = context.new_page()
-    page.on("pageerror", lambda error: broken.append(str(error)))
+    page.on("pageerror", lambda error: broken.append(f"{error}\n{error.stack}"))
     page.goto(site.url)
     page.get_by_label("Prompt", exact=True).wait_for()
     page.wait_for_selector(READY, state="attached")

@@ -186,8 +186,9 @@ def test_edits_survive_a_reload_and_results_stand_beside_their_map(
     result = tab.locator("#controlnet-result")
     expect(result.locator("figcaption")).to_have_text(["Picture", "Map", "Result"])
     images = result.locator("figure img")
-    sizes = images.evaluate_all("all => all.map(one => [one.naturalWidth, one.naturalHeight])")
-    assert sizes == [[96, 96], [32, 32], [32, 32]]
+    sizes = "all => all.map(one => [one.naturalWidth, one.naturalHeight])"
+    shown = [[96, 96], [32, 32], [32, 32]]
+    until(lambda: images.evaluate_all(sizes) == shown, "all three pictures in their own sizes")
     address = images.nth(1).evaluate("image => image.src")
     served = Image.open(io.BytesIO(page.request.get(address).body()))
     assert (np.asarray(served.convert("RGB")) == mine).all()
