@@ -171,21 +171,16 @@ class Inventory:
                     continue
                 raise ModelUnavailable(f"{info.path}: model_index.json has no {name!r}")
             library, cls = entry
-            folder = info.path / name
-            if info.single is not None:
-                if name not in info.single.donated:
-                    part = components.part_of_file(
-                        info.single, name, library, cls,
-                        self._numbers(info, family, name, cls), self._digests.file(info.path),
-                        self._quantized(name, cls, family),
-                    )  # fmt: skip
-                    parts.append(self._attending(part, family))
-                    continue
-                folder = info.single.donated[name]
-            part = self._part(
-                name, library, cls, folder,
-                self._numbers(info, family, name, cls), self._quantized(name, cls, family),
-            )  # fmt: skip
+            dtype = self._numbers(info, family, name, cls)
+            quantized = self._quantized(name, cls, family)
+            if info.single is not None and name not in info.single.donated:
+                digest = self._digests.file(info.path)
+                part = components.part_of_file(
+                    info.single, name, library, cls, dtype, digest, quantized
+                )
+            else:
+                folder = info.path / name if info.single is None else info.single.donated[name]
+                part = self._part(name, library, cls, folder, dtype, quantized)
             parts.append(self._attending(part, family))
         return parts
 

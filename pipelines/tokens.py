@@ -6,10 +6,10 @@ Every text encoder has a tokenizer of its own; of several, the one that reads le
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +84,9 @@ def _readers(folder: Path, family: str) -> Iterator[tuple[Any, int]]:
 @lru_cache(maxsize=8)
 def _tokenizer(folder: Path, cls: str, changed: int) -> Any:
     """`changed` is only part of the key."""
-    import transformers  # noqa: F401
-
-    # While it is imported, transformers puts another module into its own place. A thread that
-    # waits for that import, as here while a model loads, is given the one that was there before.
-    return getattr(sys.modules["transformers"], cls).from_pretrained(
+    # Not `import transformers`: while it is imported it puts another module into its own place, and
+    # a thread that waits for that, as here while a model loads, is given the one before.
+    return getattr(import_module("transformers"), cls).from_pretrained(
         str(folder), local_files_only=True
     )
 

@@ -17,10 +17,9 @@ from training.data.conditions import KINDS
 from training.data.drawings import load_drawings
 from training.data.sources import cache_dir
 from training.decoder import Config as DecoderConfig
+from training.map_reader import DOMAINS
 from training.unet import Config as UnetConfig
 from training.vae import Config as VaeConfig
-
-READERS = ("figures", "solids")
 
 
 def beside(out: Path, name: str) -> list[str]:
@@ -56,7 +55,7 @@ def commands(
             ["training.controlnet", kind, *beside(out, f"controlnet-{kind}"), *place, *again]
             for kind in KINDS
         ),
-        *(["training.map_reader", domain, *place, *again] for domain in READERS),
+        *(["training.map_reader", domain, *place, *again] for domain in DOMAINS),
         *(
             [f"training.{name}", "--model", str(out), *place]
             for name in ("evaluate", "evaluate_controls", "evaluate_together")

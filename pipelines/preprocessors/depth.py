@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.preprocessors.base import Preprocessor
 from pipelines.preprocessors.networks import Network, load
-from pipelines.preprocessors.weights import Hub, Weights
+from pipelines.preprocessors.weights import HUB_FILES, Hub, Weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = Weights(
     name="depth",
-    files=("config.json", "model.safetensors", "preprocessor_config.json"),
+    files=HUB_FILES,
     licence="Apache-2.0",
     hub=Hub(
         "depth-anything/Depth-Anything-V2-Small-hf", "5426e4f0f36572d16453bbda7a8389317b1bef99"

@@ -13,9 +13,8 @@ from tempfile import TemporaryDirectory
 from pipelines.errors import ModelUnavailable, UnknownName
 from pipelines.hub import online
 from pipelines.preprocessors import describe, names
-from pipelines.preprocessors.weights import Hub, Weights, Wheel
+from pipelines.preprocessors.weights import HUB_FILES, Hub, Weights, Wheel
 
-HUB_FILES = ("config.json", "model.safetensors", "preprocessor_config.json")
 _ANY_HOST = (
     *("--platform", "manylinux_2_28_x86_64", "--implementation", "cp"),
     *("--python-version", "3.11", "--abi", "cp311"),

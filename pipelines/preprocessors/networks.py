@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,9 +38,9 @@ def load(folder: Path, kind: str) -> Network:
         kind: the auto class of transformers that loads it.
     Raises: ModelUnavailable: if it cannot be loaded.
     """
-    import transformers
     from safetensors import SafetensorError
 
+    transformers = import_module("transformers")  # as `tokens` does, and for the same reason
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         model = getattr(transformers, kind).from_pretrained(folder, use_safetensors=True, **options)

@@ -9,7 +9,7 @@ from pipelines.errors import ModelUnavailable
 from pipelines.preprocessors.base import Preprocessor
 from pipelines.preprocessors.networks import load
 from pipelines.preprocessors.palette import ade20k
-from pipelines.preprocessors.weights import Hub, Weights
+from pipelines.preprocessors.weights import HUB_FILES, Hub, Weights
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = Weights(
     name="segmentation",
-    files=("config.json", "model.safetensors", "preprocessor_config.json"),
+    files=HUB_FILES,
     licence="NVIDIA's research licence",
     hub=Hub(
         "nvidia/segformer-b0-finetuned-ade-512-512", "489d5cd81a0b59fab9b7ea758d3548ebe99677da"

@@ -36,6 +36,10 @@ class Wheel:
     licence: str = ""
 
 
+HUB_FILES = ("config.json", "model.safetensors", "preprocessor_config.json")
+"""What is taken of a repository on the hub: never code, never pickles."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hub:
     """A repository on the model hub that holds weights.
