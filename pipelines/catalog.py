@@ -94,6 +94,11 @@ def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
     path = Path(name)
     single = path.suffix.lower() == ".safetensors" and is_file(path)
     refuse_pickle(path)
+    if path.name == name != "..":
+        # Most names are of folders: those need no look at all the others.
+        for folder in folders:
+            if is_file(folder / name / "model_index.json"):
+                return usable("model", name, _describe(folder / name), ())
     infos = {info.id: info for info in find(folders)}
     info = infos.get(name)
     if info is None and single:

@@ -1,32 +1,29 @@
-"""Latents to pictures, as far as memory reaches: at once, picture by picture, in tiles."""
+"""What the VAE does, as far as memory reaches: at once, picture by picture, in tiles."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
 from pipelines.devices import free_memory
 from pipelines.errors import OutOfMemory
 from pipelines.families.base import Family, Model
-from pipelines.memory import VaePlan, rungs, vae_plan
+from pipelines.memory import AT_ONCE, VaePlan, rungs, vae_plan
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 log = logging.getLogger(__name__)
 
+Made = TypeVar("Made")
+
 
 def decode(family: Family, model: Model, latents: Tensor, free_idle: Callable[[], bool]) -> Tensor:
-    """Pictures of latents. Out of memory: `memory.rungs` are gone down one by one.
-
-    Args:
-        free_idle: frees what is not in use; whether that was anything.
-    Raises: OutOfMemory: if nothing that is left to do helps.
-    """
+    """Pictures of latents. Args, Raises: as `in_memory`."""
     vae = model.components["vae"]
     channels = vae.config.block_out_channels
     factor = 2 ** (len(channels) - 1)
@@ -34,11 +31,29 @@ def decode(family: Family, model: Model, latents: Tensor, free_idle: Callable[[]
     free = free_memory(model.device)
     item = vae.dtype.itemsize
     plan = vae_plan(len(latents), width, height, channels, item, free)
-    left = list(rungs("pictures", len(latents)))
+    return in_memory(vae, lambda: family.decode(model, latents), free_idle, len(latents), plan)
+
+
+def in_memory(
+    vae: Any,
+    make: Callable[[], Made],
+    free_idle: Callable[[], bool],
+    pictures: int = 1,
+    plan: VaePlan = AT_ONCE,
+) -> Made:
+    """What `make` returns, which calls the VAE for some pictures. Out of memory: `memory.rungs`
+    are gone down one by one.
+
+    Args:
+        free_idle: frees what is not in use; whether that was anything.
+        plan: how the VAE works at first.
+    Raises: OutOfMemory: if nothing that is left to do helps.
+    """
+    left = list(rungs("pictures", pictures))
     while True:
         try:
             with _so(vae, plan):
-                return family.decode(model, latents)
+                return make()
         except torch.OutOfMemoryError as error:
             said = str(error)
         if not left:

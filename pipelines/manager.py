@@ -156,7 +156,10 @@ class PipelineManager(Inventory):
 
     def _place(self, own: Sequence[Part], addons: Sequence[Part]) -> Placement:
         """Where a model's parts live; what is loaded beside it stays on the device."""
-        weights = {part.name: Weights(part.bytes, part.largest) for part in own}
+        weights = {
+            part.name: Weights(part.bytes, part.largest, layered=part.key.quantized != "nf4")
+            for part in own
+        }
         weights |= {part.name: Weights(part.bytes, movable=False) for part in addons}
         return place(weights, self.budget, self.hardware, self.saving.offload)
 
@@ -191,9 +194,13 @@ class PipelineManager(Inventory):
         """
         return self._stores.aside(name, size)
 
-    def free_idle(self) -> bool:
-        """Evict all that is not in use. True if anything was freed."""
-        evicted = self._stores.free_idle()
+    def free_idle(self, waiting: bool = False) -> bool:
+        """Evict from the device what is not in use. True if anything was freed.
+
+        Args:
+            waiting: also what waits in main memory, which a device gains nothing by.
+        """
+        evicted = self._stores.free_idle(waiting)
         if evicted:
             log.info("freed %s", ", ".join(evicted))
         return bool(evicted)

@@ -109,11 +109,14 @@ class Weights:
         largest: of its largest layer; that much must fit whatever is done.
         movable: whether it can wait in main memory; ControlNets, which are called in parts,
             and LoRAs cannot.
+        layered: whether its layers can come one by one; the scales of 4-bit layers stay behind
+            when diffusers moves them.
     """
 
     bytes: int
     largest: int = 0
     movable: bool = True
+    layered: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +146,8 @@ def place(
     those that are too large by themselves, layer by layer. Only a GPU's memory is worth moving
     out of; elsewhere nothing moves unless asked.
 
-    Raises: OutOfMemory: if the largest layer is too large. What `none` or `model` asks for and
-        does not fit is found out by whoever loads it.
+    Raises: OutOfMemory: if the largest layer is too large, or a component that cannot come by
+        layers. What `none` or `model` asks for and does not fit is found out by whoever loads it.
     """
     whole = sum(one.bytes for one in weights.values())
     if asked == "none" or (asked == "auto" and (whole <= budget or not hardware.apart)):
@@ -155,14 +158,20 @@ def place(
     grouped = 0
     # A layer is fetched while the one before it computes, so two are there at once.
     for name, one in moving.items():
-        if asked == "group" or (asked == "auto" and one.bytes > left):
+        if one.layered and (asked == "group" or (asked == "auto" and one.bytes > left)):
             homes[name] = "group"
             grouped = max(grouped, 2 * one.largest)
     visiting = {name: one.bytes for name, one in moving.items() if homes[name] == "device"}
     for name in visiting:
         # Beside what comes by layers there is less room for those that come as a whole.
         fits = asked == "model" or visiting[name] + grouped <= left
-        homes[name] = "model" if fits else "group"
+        if not fits and not moving[name].layered and hardware.apart:
+            raise OutOfMemory(
+                f"{name} needs {(visiting[name] + grouped) / 1e6:.0f} MB of the device while it "
+                f"computes, and in 4 bits it cannot come by layers; {max(0, left) / 1e6:.0f} MB "
+                f"are left for it; take --quantize int8, or raise the budget with --memory"
+            )
+        homes[name] = "model" if fits or not moving[name].layered else "group"
     grouped = max((2 * moving[n].largest for n in moving if homes[n] == "group"), default=0)
     if grouped > left and hardware.apart:
         raise OutOfMemory(
@@ -200,6 +209,9 @@ class VaePlan:
 
     slicing: bool = False
     tiling: bool = False
+
+
+AT_ONCE = VaePlan()
 
 
 def decode_bytes(batch: int, width: int, height: int, channels: Sequence[int], item: int) -> int:

@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 WAITING = "cpu"
 """Where weights are that are not on the device."""
 
+_CALLED_ALONE = ("pos_embed",)
+"""Parts of a denoiser that are called without it: by the ControlNets of SD 3.5 Large."""
+
 
 def settle(component: Any, home: Home, device: str) -> Any:
     """A module at its home. Those of home `model` need a `Shuttle` to be called."""
@@ -108,6 +111,10 @@ class Shuttle:
         self._attached.add(component)
         visit = _Visit(self, size)
         component.register_forward_pre_hook(visit.pre_forward)
+        here = weakref.ref(component)
+        for inner in (getattr(component, name, None) for name in _CALLED_ALONE):
+            if inner is not None:
+                inner.register_forward_pre_hook(lambda *_: visit.pre_forward(here()))
         # diffusers asks this one before `encode` and `decode`, which are no forward calls.
         component._hf_hook = visit
 

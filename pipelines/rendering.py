@@ -137,7 +137,7 @@ def _render_group(
     requests = [job.cells[cell] for cell in cells]
     computer = _computer(job, requests, family, model, tally)
     conditions = encode(family, model, requests, job.how.exact)
-    steering = Steering(family, model, job.maps)
+    steering = Steering(family, model, job.maps, manager.free_idle)
 
     def maker(request: Request) -> Callable[[], GuidedTrajectory]:
         return lambda: start(family, model, request, conditions, steering.steers(request))

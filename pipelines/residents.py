@@ -79,13 +79,20 @@ class Residents:
     Args:
         budget: bytes they may take together.
         emptied: called after evictions, to hand memory back.
+        advice: what to do about what does not fit, as the end of a sentence.
     """
 
-    def __init__(self, budget: Callable[[], int], emptied: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        budget: Callable[[], int],
+        emptied: Callable[[], None],
+        advice: str = "raise the budget with --memory, or leave --offload at auto",
+    ) -> None:
         self.coming: Sequence[Collection[ComponentKey]] = ()
         """What the next uses need, as far as it is known."""
         self._budget = budget
         self._emptied = emptied
+        self._advice = advice
         self._entries: dict[ComponentKey, Entry] = {}
         self._seen: tuple[Resident, ...] = ()
         self._numbers = itertools.count()
@@ -205,7 +212,7 @@ class Residents:
                 raise OutOfMemory(
                     f"{name} needs {size / 1e6:.0f} MB; the budget is "
                     f"{self._budget() / 1e6:.0f} MB and {held / 1e6:.0f} MB are in use; "
-                    "raise the budget with --memory, or leave --offload at auto"
+                    f"{self._advice}"
                 )
             held += size
 

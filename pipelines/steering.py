@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.controls import Control, Mode
+from pipelines.decoding import in_memory
 from pipelines.families.controls import controls_of
 
 if TYPE_CHECKING:
@@ -81,14 +82,24 @@ def inside(start: float, stop: float, index: int, total: int) -> bool:
 
 
 class Steering:
-    """Steers of the cells of one model; what a ControlNet makes of a map is made once."""
+    """Steers of the cells of one model; what a ControlNet makes of a map is made once.
+
+    Args:
+        maps: a control's map at a picture's (width, height).
+        free_idle: frees what is not in use when memory runs out; whether that was anything.
+    """
 
     def __init__(
-        self, family: Family, model: Model, maps: Callable[[Control, tuple[int, int]], Image]
+        self,
+        family: Family,
+        model: Model,
+        maps: Callable[[Control, tuple[int, int]], Image],
+        free_idle: Callable[[], bool] = lambda: False,
     ) -> None:
         self._controls = controls_of(family.id)
         self._model = model
         self._maps = maps
+        self._free_idle = free_idle
         self._sources: dict[Control, Source] = {}
 
     def steers(self, request: Request) -> list[Steer]:
@@ -103,7 +114,8 @@ class Steering:
         if key not in self._sources:
             controls, net = self._controls, self._model.controlnets[control.model]
             image = self._maps(control, (request.width, request.height))
-            hint = controls.hint(self._model, net, image)
+            vae = self._model.components["vae"]
+            hint = in_memory(vae, lambda: controls.hint(self._model, net, image), self._free_idle)
             pooled, told = controls.pooled(net), controls.told(net)
             self._sources[key] = Source(net, hint, pooled, told, controls.prompted)
         return self._sources[key]

@@ -14,6 +14,8 @@ from pipelines.memory import default_budget
 from pipelines.placing import WAITING, Shuttle
 from pipelines.residents import Held, Resident, Residents
 
+_WHERE_IT_WAITS = "that is half of main memory, where it waits for its turn; try --quantize"
+
 
 class Stores:
     """The components in memory, wherever it is. All methods may be called from any thread.
@@ -99,9 +101,10 @@ class Stores:
         for store in self._all():
             store.coming = coming
 
-    def free_idle(self) -> list[str]:
-        """Evict all that is not in use; the names of it."""
-        return [name for store in self._all() for name in store.free_idle()]
+    def free_idle(self, waiting: bool) -> list[str]:
+        """Evict what is not in use, on the device or also beside it; the names of it."""
+        stores = self._all() if waiting else [self._here]
+        return [name for store in stores for name in store.free_idle()]
 
     def _all(self) -> list[Residents]:
         return [self._here] if self._waiting is None else [self._here, self._waiting]
@@ -114,7 +117,7 @@ class Stores:
             from pipelines.devices import hardware
 
             budget = default_budget(hardware(WAITING))
-            self._waiting = Residents(lambda: budget, lambda: None)
+            self._waiting = Residents(lambda: budget, lambda: None, _WHERE_IT_WAITS)
             self._waiting.coming = self._here.coming
         return self._waiting
 

@@ -24,14 +24,13 @@ from pipelines.computing import Computing
 from pipelines.controls import Control
 from pipelines.errors import Cancelled, ContactSheetError, InvalidRequest
 from pipelines.events import CellDone, CellFailed, Event, RunFinished, Stats
-from pipelines.families.base import build_scheduler
 from pipelines.families.supports import Supports
-from pipelines.loras import LoRA
 from pipelines.making import Maker, Plan
 from pipelines.manager import PipelineManager
 from pipelines.maps import Maps, check_preprocessor
 from pipelines.noise_levels import noise_levels
 from pipelines.pace import cache_folder
+from pipelines.resolving import Resolver
 from pipelines.runs import Run, restored
 from pipelines.saving import USUAL, Saving
 from pipelines.shelf import Shelf
@@ -178,46 +177,18 @@ class Studio:
 
         Raises: InvalidRequest, UnknownName, ModelUnavailable: saying what is allowed.
         """
-        supports = self.supports(request.model)
-        supports.check(request)
-        native = supports.sizes.native
-        complete = request.replace(
-            model=self.manager.locate(request.model).path.as_posix()
-            if "/" in request.model
-            else request.model,
-            width=request.width or native[0],
-            height=request.height or native[1],
-            controls=[self._resolve_control(one, request.model) for one in request.controls],
-            loras=[self._resolve_lora(one, request.model) for one in request.loras],
-        )
-        assert complete.width and complete.height, "just filled in"
-        supports.sizes.check(complete.width, complete.height)
-        # Built once for its errors only: some schedulers have step limits of their own.
-        family = self.manager.family(complete.model)
-        build_scheduler(family, self.manager.configs(complete.model), complete)
-        return complete
+        return self._resolve([request])[0]
 
-    def _resolve_control(self, control: Control, model: str) -> Control:
-        control = check_preprocessor(control)
-        if not self._shelf.has(control.image):
-            self._shelf.get(control.image)  # says why not
-        fit = self.manager.controlnets(model) if control.model is None else []
-        name = control.model or controlnets.choose(control.preprocessor, model, fit)
-        info = self.manager.locate_control(name, model)
-        controlnets.check_mode(info, control.mode, self.manager.family(model).id)
-        return control.replace(model=info.path.as_posix() if "/" in name else name)
-
-    def _resolve_lora(self, lora: LoRA, model: str) -> LoRA:
-        info = self.manager.locate_lora(lora.name, model)
-        name = info.path.as_posix() if "/" in lora.name else lora.name
-        return LoRA(name=name, scale=lora.scale)
+    def _resolve(self, requests: Sequence[Request]) -> list[Request]:
+        resolver = Resolver(self.manager, self._shelf)
+        return [resolver.resolve(request) for request in requests]
 
     def plan(self, sheet: Sheet) -> Plan:
         """What a sheet would cost, without making anything.
 
         Raises: InvalidRequest, UnknownName, ModelUnavailable: as `submit`.
         """
-        return self._maker.plan([self.resolve(request) for request in sheet.expand()])
+        return self._maker.plan(self._resolve(sheet.expand()))
 
     def finished(self, request: Request) -> Image | None:
         """The picture of a Request if it was made before; nothing is made.
@@ -246,7 +217,7 @@ class Studio:
         """
         if self._closed:
             raise InvalidRequest("this studio is closed")
-        cells = [self.resolve(request) for request in sheet.expand()]
+        cells = self._resolve(sheet.expand())
         # Their errors belong here, not in every cell.
         backends.fitting(self._maker.how.backend, self.manager.device)
         run = Run(sheet, cells, filmed=frozenset(filmed))

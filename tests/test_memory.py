@@ -123,6 +123,15 @@ def test_addons_stay_and_leave_less_room() -> None:
     assert place(weights, 25 * GB, NEW).homes["transformer"] == "model"
 
 
+def test_four_bit_layers_come_all_together_or_not() -> None:
+    """What dequantises them does not follow single layers to the device."""
+    four = {**FLUX, "transformer": replace(FLUX["transformer"], bytes=7 * GB, layered=False)}
+    assert place(four, 8 * GB, NEW).homes["transformer"] == "model"
+    assert place(four, 100 * GB, NEW, "group").homes["transformer"] == "model"
+    with pytest.raises(OutOfMemory, match=r"transformer needs .* in 4 bits it cannot .* int8"):
+        place(four, 6 * GB, NEW)
+
+
 def test_layers_that_never_fit_are_said() -> None:
     with pytest.raises(OutOfMemory, match=r"need 526 MB at once; 500 MB of the budget of 500 MB"):
         place(FLUX, 500_000_000, NEW)

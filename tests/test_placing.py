@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,45 @@ def test_a_view_that_overlaps_another_takes_nothing_from_it() -> None:
             one(torch.ones(1, 4))
         assert one.moves == ["cpu:0"] and shuttle.present == 10
     assert one.moves == ["cpu:0", "cpu"]
+
+
+class Embedding(Recorded):
+    """A denoiser whose position embedding a ControlNet calls without it."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 4)
+        self.pos_embed = nn.Linear(4, 4)
+
+
+def test_a_part_that_is_called_alone_brings_all_of_it() -> None:
+    denoiser, text = Embedding(), Recorded(4, 4)
+    shuttle, x = Shuttle("cpu:0"), torch.ones(1, 4)
+    with shuttle.open([(denoiser, 10), (text, 10)], 10):
+        denoiser.pos_embed(x)
+        assert denoiser.moves == ["cpu:0"]
+        text(x)
+        denoiser.pos_embed(x)
+        assert denoiser.moves == ["cpu:0", "cpu", "cpu:0"] and text.moves[-1] == "cpu"
+    gone = weakref.ref(denoiser)
+    del denoiser
+    assert gone() is None, "its memory is free at once"
+
+
+def test_only_the_button_frees_what_waits_in_main_memory(zoo: Path) -> None:
+    studio = studio_of(zoo, "model", 10**9)
+    studio.image(request("sdxl"))
+    manager = studio.manager
+    assert {one.waiting for one in manager.residents if one.bytes} == {True}
+    assert not manager.free_idle(), "the device gains nothing by it"
+    assert manager.free_idle(waiting=True) and not manager.residents
+
+
+def test_what_does_not_fit_where_it_waits_says_how_large_that_is(zoo: Path) -> None:
+    studio = studio_of(zoo, "model", 10**9)
+    studio.manager._stores._beside()._budget = lambda: 1000
+    with pytest.raises(OutOfMemory, match=r"budget is 0 MB.*half of main memory.*--quantize"):
+        with studio.manager.use("sdxl"):
+            pass
 
 
 @pytest.mark.gpu

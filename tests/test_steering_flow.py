@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +247,39 @@ def test_controlnets_of_unlike_depth_add_up(
     for first, sum_, nothing, second in added:
         assert apart(sum_, first + second) <= 1e-6 and not nothing.any()
     assert all(bool(second.any()) for _, _, _, second in added[:3])
+
+
+def test_a_map_goes_down_the_ladder_when_memory_runs_out(manager: PipelineManager) -> None:
+    with manager.use("sd3", ["sd3-edges"]) as loaded:
+        family = manager.family("sd3")
+        (steer,) = Steering(family, loaded, Maps(SHELF).of).steers(asked("sd3", by("sd3-edges")))
+        encoder = loaded.components["vae"].encoder
+        inner, freed = encoder.forward, []
+
+        def tight(pixels: torch.Tensor) -> Any:
+            if not freed:
+                raise torch.OutOfMemoryError("no room")
+            return inner(pixels)
+
+        encoder.forward = tight
+        try:
+            steering = Steering(family, loaded, Maps(SHELF).of, lambda: not freed.append(1))
+            (again,) = steering.steers(asked("sd3", by("sd3-edges")))
+        finally:
+            del encoder.forward
+    assert freed and torch.equal(steer.source.hint, again.source.hint)
+
+
+def test_a_map_comes_in_the_controlnets_numbers(folder: Path) -> None:
+    """On cards without bfloat16 the VAE computes in float32 and all else in 16 bits."""
+    manager = PipelineManager([folder], device="cpu")
+    with manager.use("sd3", ["sd3-edges"]) as loaded:
+        loaded = replace(loaded, dtype=torch.bfloat16)
+        loaded.controlnets["sd3-edges"].to(torch.bfloat16)
+        steering = Steering(manager.family("sd3"), loaded, Maps(SHELF).of)
+        (steer,) = steering.steers(asked("sd3", by("sd3-edges")))
+    assert loaded.components["vae"].dtype == torch.float32
+    assert steer.source.hint.dtype == torch.bfloat16
 
 
 def test_strength_0_is_no_control(manager: PipelineManager) -> None:

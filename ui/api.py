@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
 
 from gradio.events import api
 
@@ -12,101 +11,65 @@ from pipelines import Axis, ContactSheetError, Request, Sheet, Studio
 from pipelines.axes import parse_values
 from pipelines.runs import Run
 from presets import recommended
+from ui.api_settings import Fields, Made, with_settings
 from ui.control_api import control_endpoints
 from ui.errors import shown
 from ui.limits import check_cells
 from ui.settings import picture_count
 
 POLL_SECONDS = 0.05
-_DEFAULT = {name: info.default for name, info in Request.model_fields.items()}
 
 
 def add_endpoints(studio: Studio) -> None:
     """Register the named endpoints. Call it inside the page's Blocks."""
 
-    def base(model: str, fields: dict[str, Any]) -> Request:
+    def base(fields: Fields) -> Request:
+        model = fields["model"]
         return Request(**recommended(model, fields, studio.suggested(model)))
 
-    async def generate(
-        prompt: str = "",
-        negative_prompt: str = "",
-        model: str = _DEFAULT["model"],
-        sampler: str | None = None,
-        schedule: str | None = None,
-        steps: int | None = None,
-        guidance_scale: float | None = None,
-        guidance_rescale: float = 0.0,
-        guidance_start: float = 0.0,
-        guidance_stop: float = 1.0,
-        distilled_guidance: float | None = None,
-        skip_layers: str | None = None,
-        skip_layer_scale: float | None = None,
-        skip_layer_start: float | None = None,
-        skip_layer_stop: float | None = None,
-        seed: int = 0,
-        width: int | None = None,
-        height: int | None = None,
-        count: int = 1,
-        loras: list[str] | None = None,
-    ) -> tuple[list[dict[str, Any]], str]:
+    @with_settings()
+    async def generate(fields: Fields, prompt: str = "", count: int = 1) -> Made:
         """Make pictures: their PNG files, and their settings as a JSON list.
 
         What is left out, or None, is what suits the model best. `loras` is a list such as
         `["NAME", "NAME:0.8"]`, `skip_layers` a text such as `7+8+9`.
         """
-        fields = {name: value for name, value in locals().items() if name in _DEFAULT}
-        fields["loras"] = loras or ()
         with shown():
-            request = base(model, fields)
+            request = base(fields | {"prompt": prompt})
             return await _sheet(Sheet.seeds(request, picture_count(count)))
 
+    @with_settings(without=("guidance_scale",))
     async def guidance_sweep(
-        prompt: str = "",
-        guidance_scales: str = "1, 2, 3, 5, 8, 12",
-        negative_prompt: str = "",
-        model: str = _DEFAULT["model"],
-        sampler: str | None = None,
-        schedule: str | None = None,
-        steps: int | None = None,
-        seed: int = 0,
-        width: int | None = None,
-        height: int | None = None,
-    ) -> tuple[list[dict[str, Any]], str]:
+        fields: Fields, prompt: str = "", guidance_scales: str = "1, 2, 3, 5, 8, 12"
+    ) -> Made:
         """One picture a guidance scale: PNG files, and their settings as a JSON list.
 
         `guidance_scales` is a list or a range, such as `1, 3, 5` or `1-9 (+2)`.
         """
-        fields = {name: value for name, value in locals().items() if name in _DEFAULT}
         with shown():
             scales = parse_values("guidance_scale", guidance_scales)
             axes = (Axis(field="guidance_scale", values=scales),)
-            return await _sheet(Sheet(base=base(model, fields), axes=axes))
+            return await _sheet(Sheet(base=base(fields | {"prompt": prompt}), axes=axes))
 
+    @with_settings(without=("sampler", "schedule", "steps"))
     async def compare_samplers(
+        fields: Fields,
         prompt: str = "",
         samplers: str = "ddim, euler, dpmpp_2m, unipc",
         steps: str = "10, 20",
-        negative_prompt: str = "",
-        model: str = _DEFAULT["model"],
-        guidance_scale: float | None = None,
-        seed: int = 0,
-        width: int | None = None,
-        height: int | None = None,
-    ) -> tuple[list[dict[str, Any]], str]:
+    ) -> Made:
         """Every sampler at every number of steps, samplers slowest: PNG files and settings.
 
         `samplers` is a list of ids or names; "DPM++ 2M Karras" names a schedule as well.
         """
-        fields = {name: value for name, value in locals().items() if name in _DEFAULT}
-        del fields["steps"]
         with shown():
             axes = (
                 Axis(field="sampler", values=parse_values("sampler", samplers)),
                 Axis(field="steps", values=parse_values("steps", steps)),
             )
-            return await _sheet(Sheet(base=base(model, fields), axes=axes))
+            return await _sheet(Sheet(base=base(fields | {"prompt": prompt}), axes=axes))
 
-    async def _sheet(sheet: Sheet) -> tuple[list[dict[str, Any]], str]:
+    async def _sheet(sheet: Sheet) -> Made:
         check_cells(sheet)
         return await _pictures(await asyncio.to_thread(studio.submit, sheet))
 
@@ -115,7 +78,7 @@ def add_endpoints(studio: Studio) -> None:
         api(endpoint, api_name=endpoint.__name__, concurrency_limit=None)
 
 
-async def _pictures(run: Run) -> tuple[list[dict[str, Any]], str]:
+async def _pictures(run: Run) -> Made:
     """Wait for a run. Whoever hangs up stops it, because nobody else would look at it.
 
     Raises: ContactSheetError: if a picture could not be made.

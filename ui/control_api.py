@@ -16,32 +16,29 @@ from pipelines import Axis, Control, InvalidRequest, Request, Sheet, Studio, pre
 from pipelines.axes import parse_values
 from pipelines.controls import CONTROL_FIELDS
 from pipelines.pictures import open_picture
+from ui.api_settings import Fields, File, Made, with_settings
 from ui.errors import shown
-
-File = dict[str, Any]
-"""A file as `gradio_client.handle_file` sends it."""
-_DEFAULT = {name: info.default for name, info in Request.model_fields.items()}
 
 
 def control_endpoints(
     studio: Studio,
-    base: Callable[[str, dict[str, Any]], Request],
-    make: Callable[[Sheet], Awaitable[tuple[list[File], str]]],
+    base: Callable[[Fields], Request],
+    make: Callable[[Sheet], Awaitable[Made]],
 ) -> list[Callable[..., Any]]:
     """The endpoints.
 
     Args:
-        base: a Request from a model and the fields that were given.
+        base: a Request from the fields that were given.
         make: makes a sheet's pictures.
     """
 
     async def preprocess(
-        image: dict[str, Any],
+        image: File,
         preprocessor: str = "canny",
         parameters: dict[str, Any] | None = None,
         width: int | None = None,
         height: int | None = None,
-    ) -> tuple[dict[str, Any], str]:
+    ) -> tuple[File, str]:
         """A picture's map: its PNG file, and the settings that made it as JSON.
 
         The map is as large as the picture unless width and height say otherwise.
@@ -54,8 +51,10 @@ def control_endpoints(
             told = {"preprocessor": preprocessor, "parameters": settings}
             return _sent(made), json.dumps(told | {"width": size[0], "height": size[1]})
 
+    @with_settings()
     async def controlnet(
-        image: dict[str, Any],
+        fields: Fields,
+        image: File,
         prompt: str = "",
         preprocessor: str = "canny",
         parameters: dict[str, Any] | None = None,
@@ -65,22 +64,13 @@ def control_endpoints(
         stop: float = 1.0,
         mode: str = "balanced",
         more_controls: list[dict[str, Any]] | None = None,
-        negative_prompt: str = "",
-        model: str = _DEFAULT["model"],
-        sampler: str | None = None,
-        steps: int | None = None,
-        guidance_scale: float | None = None,
-        seed: int = 0,
-        width: int | None = None,
-        height: int | None = None,
-    ) -> tuple[list[dict[str, Any]], str]:
+    ) -> Made:
         """Pictures steered by another's map, one a strength: PNG files, and settings as JSON.
 
         `strengths` is a list or a range, such as `0.5, 1`. `more_controls` are objects with
         `image` and, where they differ from the usual, `preprocessor`, `parameters`, `model`,
         `strength`, `start`, `stop` and `mode`.
         """
-        fields = {name: value for name, value in locals().items() if name in _DEFAULT}
         first = {
             "image": image, "preprocessor": preprocessor, "parameters": parameters or {},
             "model": controlnet, "start": start, "stop": stop, "mode": mode,
@@ -89,7 +79,7 @@ def control_endpoints(
             values = parse_values("control_strength", strengths)
             axes = (Axis(field="control_strength", values=values),)
             controls = _controls(studio, [first, *(more_controls or [])])
-            request = base(model, fields).replace(controls=controls)
+            request = base(fields | {"prompt": prompt}).replace(controls=controls)
             return await make(Sheet(base=request, axes=axes))
 
     return [preprocess, controlnet]

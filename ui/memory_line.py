@@ -22,7 +22,7 @@ def add_memory_line(studio: Studio) -> gr.HTML:
         return memory_line(studio)
 
     def free(_: Any = None) -> str:
-        studio.manager.free_idle()
+        studio.manager.free_idle(waiting=True)
         return memory_line(studio)
 
     return gr.HTML(

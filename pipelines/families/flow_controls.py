@@ -228,6 +228,7 @@ def _latents(model: Model, pixels: Tensor, shift: float | None) -> Tensor:
     vae = model.components["vae"]
     if shift is None:
         shift = vae.config.shift_factor or 0.0
-    mean: Tensor = vae.encode(pixels).latent_dist.mode()
+    # On cards without bfloat16 the VAE computes in float32, the ControlNet in float16.
+    mean: Tensor = vae.encode(pixels.to(vae.dtype)).latent_dist.mode()
     latents: Tensor = (mean - shift) * vae.config.scaling_factor
-    return latents
+    return latents.to(model.dtype)

@@ -50,9 +50,10 @@ def test_nothing_else_is_public(client: Client) -> None:
 def test_a_sweep_and_a_comparison(client: Client, site: Site) -> None:
     files, settings = client.predict(
         prompt="a red apple", guidance_scales="1-5 (+4)", model="basic", steps=3,
-        api_name="/guidance_sweep",
+        guidance_stop=0.7, api_name="/guidance_sweep",
     )  # fmt: skip
     assert [fields["guidance_scale"] for fields in json.loads(settings)] == [1, 5]
+    assert {fields["guidance_stop"] for fields in json.loads(settings)} == {0.7}
     for file, fields in zip(files, json.loads(settings), strict=True):
         with Image.open(file) as image:
             assert image.convert("RGB") == site.studio.image(Request(**fields))
@@ -73,6 +74,21 @@ def test_what_is_left_out_suits_the_model(client: Client) -> None:
     preset = model_preset("emoji").defaults()
     made = Request(**json.loads(settings)[0])
     assert preset == {name: getattr(made, name) for name in preset}
+
+
+def test_every_endpoint_is_told_all_that_a_picture_is_made_of(client: Client) -> None:
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    varied = {
+        "/generate": set(),
+        "/guidance_sweep": {"guidance_scale"},
+        "/compare_samplers": {"sampler", "schedule"},
+        "/controlnet": set(),
+    }
+    for name, own in varied.items():
+        told = {one["parameter_name"] for one in endpoints[name]["parameters"]}
+        assert set(Request.model_fields) - told == {"controls", *own}, name
+    with pytest.raises(AppError, match="unknown LoRA 'none'"):
+        client.predict(model="basic", loras=["none"], api_name="/compare_samplers")
 
 
 def test_a_cancelled_call_stops_its_run(client: Client, site: Site) -> None:
