@@ -100,6 +100,9 @@ def measure(
     unknown = [name for name in only or [] if name not in sheets]
     if unknown:
         raise InvalidRequest(f"no comparison {unknown[0]!r}; there are {', '.join(sheets)}")
+    studio.warm_up(request.model)
+    loading = studio.manager.history[-1].seconds
+    print(f"{request.model} loaded from disk in {loading:.2f} s")
     peer = Peer.load(studio.manager.locate(request.model).path)
     assert request.width is not None and request.height is not None
     flops, rate = row_flops(peer.pipe, request.width, request.height), matmul_rate()
@@ -128,6 +131,7 @@ def measure(
         "machine": machine(),
         "matmul_gflops": round(rate / 1e9, 1),
         "row_gflop": round(flops / 1e9, 3),
+        "load_seconds": round(loading, 2),
         "comparisons": found,
     }
 

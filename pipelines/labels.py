@@ -51,13 +51,16 @@ def name_of(field: str) -> str:
     """The short name of a field, of a control's or of a LoRA's; those of a second one say so."""
     lora = lora_field(field)
     if lora is not None:
-        named = "LoRA scale" if lora[1] == "scale" else "LoRA"
-        return named + (f" {lora[0] + 1}" if lora[0] else "")
+        named = f"LoRA {lora[0] + 1}" if lora[0] else "LoRA"
+        return f"{named} scale" if lora[1] == "scale" else named
     found = control_field(field)
     if found is None:
         return NAMES.get(field, field)
     number, part = found
-    return _CONTROL_NAMES.get(part, part) + (f" {number + 1}" if number else "")
+    named = _CONTROL_NAMES.get(part, part)
+    # As "control 2 from 0.5": a number behind the name would read as a value.
+    rest = named.removeprefix("control")
+    return f"control {number + 1} {rest.strip()}".strip() if number else named
 
 
 def value_text(field: str, value: Any) -> str:

@@ -162,8 +162,7 @@ class Studio:
 
         Raises: UnknownName, ModelUnavailable.
         """
-        info = self.manager.locate(model)
-        return count_tokens(info.path, info.family, prompt)
+        return count_tokens(self.manager.locate(model), prompt)
 
     def noise_levels(self, request: Request) -> tuple[float, ...]:
         """σ at the start of every step of a complete Request; see `pipelines.noise_levels`."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import catalog
+from pipelines.catalog import ModelInfo
 from pipelines.emphasis import Parts, read
 
 T5_TOKENS: Mapping[str, int] = {"sd3": 256, "flux": 512}
@@ -40,15 +41,13 @@ class Tokens:
     parts: int = 1
 
 
-def count_tokens(folder: Path, family: str, text: str) -> Tokens:
+def count_tokens(model: ModelInfo, text: str) -> Tokens:
     """Tokens of a prompt, by that of a model's tokenizers that reads the least of it.
 
-    Args:
-        folder: of the model.
     Raises: ModelUnavailable: if the model's index cannot be read.
     """
     meaning = read(text)
-    counts = [_count(tokenizer, most, meaning) for tokenizer, most in _readers(folder, family)]
+    counts = [_count(tokenizer, most, meaning) for tokenizer, most in _readers(model)]
     return max(counts, key=lambda one: (len(one.cut), one.count / one.most))
 
 
@@ -70,11 +69,13 @@ def chunk_lengths(tokens: Sequence[str], most: int) -> list[int]:
     return [*lengths, len(rest)]
 
 
-def _readers(folder: Path, family: str) -> Iterator[tuple[Any, int]]:
+def _readers(model: ModelInfo) -> Iterator[tuple[Any, int]]:
     """The tokenizers of a model, and how many tokens each may give, marks included."""
-    for name, entry in catalog.read_index(folder).items():
+    family = model.family
+    donated = {} if model.single is None else model.single.donated
+    for name, entry in catalog.index_of(model).items():
         if name.startswith("tokenizer") and isinstance(entry, list) and all(entry):
-            part = folder / name
+            part = donated.get(name, model.path / name)
             changed = max((file.stat().st_mtime_ns for file in part.glob("*")), default=0)
             tokenizer = _tokenizer(part, entry[1], changed)
             longest = T5_TOKENS[family] if _T5.get(family) == name else tokenizer.model_max_length

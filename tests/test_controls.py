@@ -112,7 +112,7 @@ def test_places_have_names() -> None:
         "picture 11111111, control until 0.5", "picture 22222222, control until 1"
     ]  # fmt: skip
     assert column_texts(Sheet(base=base, axes=(parse_axis("control2_strength=0.5"),))) == [
-        "strength 2 0.5"
+        "control 2 strength 0.5"
     ]
     assert axis_title(axes[0]) == "picture and control until"
 

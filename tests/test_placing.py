@@ -196,9 +196,9 @@ def test_only_the_button_frees_what_waits_in_main_memory(zoo: Path) -> None:
 def test_what_does_not_fit_where_it_waits_says_how_large_that_is(zoo: Path) -> None:
     studio = studio_of(zoo, "model", 10**9)
     studio.manager._stores._beside()._budget = lambda: 1000
-    with pytest.raises(OutOfMemory, match=r"budget is 0 MB.*half of main memory.*--quantize"):
-        with studio.manager.use("sdxl"):
-            pass
+    said = r"budget is 0 MB.*half of main memory.*--quantize"
+    with pytest.raises(OutOfMemory, match=said), studio.manager.use("sdxl"):
+        pass
 
 
 @pytest.mark.gpu

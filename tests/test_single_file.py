@@ -68,6 +68,7 @@ def test_it_makes_the_latents_of_the_folder_it_was_made_from(shop):
 def test_it_makes_a_picture_through_the_studio(shop):
     studio = Studio(shop, device="cpu")
     assert studio.image(BASE).tobytes() == studio.image(BASE.replace(model="tiny")).tobytes()
+    assert studio.tokens("one.safetensors", "apple") == studio.tokens("tiny", "apple")
     studio.close()
 
 

@@ -9,11 +9,13 @@ from transformers import CLIPTokenizer
 
 import app
 from pipelines import Studio
+from pipelines.catalog import locate
 from pipelines.tokens import count_tokens
 from tests.test_imports import fresh
 from tests.tiny_families import save_all
 
 EMOJI = Path(app.__file__).parent / "models" / "emoji"
+INFO = locate(str(EMOJI), [])
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,7 @@ def zoo(tmp_path_factory):
 
 def test_what_is_cut_is_what_the_encoder_does_not_see():
     text = "a red apple, a green pear, a yellow plum and a blue house on a purple table, a boat"
-    tokens = count_tokens(EMOJI, "sd", text)
+    tokens = count_tokens(INFO, text)
     tokenizer = CLIPTokenizer.from_pretrained(EMOJI / "tokenizer")
     assert (tokens.count, tokens.most) == (len(tokenizer(text).input_ids) - 2, 22)
     read = tokenizer(text, truncation=True).input_ids
@@ -31,8 +33,8 @@ def test_what_is_cut_is_what_the_encoder_does_not_see():
 
 
 def test_a_short_prompt_is_read_whole():
-    assert count_tokens(EMOJI, "sd", "a red apple").cut == ""
-    assert count_tokens(EMOJI, "sd", "").count == 0
+    assert count_tokens(INFO, "a red apple").cut == ""
+    assert count_tokens(INFO, "").count == 0
 
 
 @pytest.mark.parametrize(("name", "most"), [("sd3", 75), ("flux-dev", 75), ("sdxl", 75)])
@@ -47,8 +49,9 @@ def test_counting_needs_no_torch():
     told = fresh(
         """
 from pathlib import Path
+from pipelines.catalog import locate
 from pipelines.tokens import count_tokens
-tokens = count_tokens(Path("models/emoji"), "sd", "a red apple")
+tokens = count_tokens(locate("emoji", [Path("models")]), "a red apple")
 tell(count=tokens.count, torch="torch" in sys.modules)
 """
     )
