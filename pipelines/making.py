@@ -133,7 +133,7 @@ class Maker:
                 save,
                 self.how,
                 self.paces,
-                self.maps.of,
+                self.maps.asked,
                 run.filmed,
             ),
             self.manager,

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pipelines.controls import Control
-from pipelines.errors import ModelUnavailable, UnknownName
+from pipelines.controls import NONE, Control
+from pipelines.errors import InvalidRequest, ModelUnavailable, UnknownName
 from pipelines.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ class Preprocessors(Protocol):
         size: tuple[int, int],
     ) -> Image:
         """A map of exactly this size, RGB. Raises: ContactSheetError: saying what is missing."""
+
+    def asks_for_nothing(self, name: str, made: Image) -> bool:
+        """Whether a map of lines, joints or depth is all black."""
 
 
 def preprocessors() -> Preprocessors:
@@ -81,3 +84,17 @@ class Maps:
             dict(control.parameters),
             size,
         )
+
+    def asked(self, control: Control, size: tuple[int, int]) -> Image:
+        """As `of`, for a ControlNet to follow.
+
+        Raises: ContactSheetError: as `of`; InvalidRequest: if the map is empty.
+        """
+        made = self.of(control, size)
+        if preprocessors().asks_for_nothing(control.preprocessor, made):
+            by = "" if control.preprocessor == NONE else f" that {control.preprocessor} made"
+            raise InvalidRequest(
+                f"the map{by} of picture {control.image[:8]} is empty (all black), so it asks for "
+                "nothing; take another picture, or leave the control out"
+            )
+        return made

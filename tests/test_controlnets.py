@@ -147,6 +147,20 @@ def test_one_that_goes_before_its_turn_fails_its_cells_alone(studio: Studio, net
     assert "unknown ControlNet 'depth'" in str(failed.error)
 
 
+def test_an_empty_map_fails_its_cells_and_says_why(studio: Studio) -> None:
+    blank = studio.add_picture(Image.new("RGB", (32, 32)))
+    drawn = steered(studio, model="canny").controls[0]
+    base = studio.resolve(steered(studio, model="canny"))
+    axes = (Axis(field="control_image", values=(drawn.image, blank)),)
+    run = studio.submit(Sheet(base=base, axes=axes))
+    assert all(True for _ in run.watch())
+    made, failed = run.snapshot().cells
+    assert made.status == "done" and failed.status == "failed"
+    assert f"of picture {blank[:8]} is empty (all black)" in str(failed.error)
+    colours = drawn.replace(image=blank, preprocessor="color", parameters={})
+    assert studio.image(base.replace(controls=[colours])), "black is a colour"
+
+
 def test_bytes_are_counted_and_what_is_idle_goes(models: Path, nets: Path) -> None:
     manager = PipelineManager([models, nets], device="cpu", budget=10**9)
     with manager.use("tiny", ["canny", "depth"]) as model:

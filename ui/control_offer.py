@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
 
 from pipelines import ContactSheetError, InvalidRequest, Studio, controlnets, preprocessors
 from pipelines.catalog import ModelInfo
 from pipelines.controls import MODES, NONE
 from pipelines.preprocessors.base import EditedAs
 from ui.control_state import MapState, Size
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 ANY_MODEL = ""
 """The menu's value that leaves the choice of a ControlNet to the studio."""
@@ -115,11 +111,10 @@ def missing_text(offer: Offer) -> str:
     )
 
 
-def refuse_empty(number: int, map: Image, edited_as: EditedAs) -> None:
-    """Raises: InvalidRequest: if lines or joints are asked for and the map has none."""
-    what = {"edge": "draw an edge", "pose": "add a person", "depth": "lighten what is near"}
-    if edited_as in what and map.getbbox() is None:
-        raise InvalidRequest(
-            f"map {number} is empty (all black), so it asks for nothing; {what[edited_as]}, take "
-            "another picture, or switch the control off"
-        )
+def empty_map(number: int, edited_as: EditedAs) -> InvalidRequest:
+    """What to do about a map that has no line, joint or depth in it."""
+    draw = {"pose": "add a person", "depth": "lighten what is near"}.get(edited_as, "draw an edge")
+    return InvalidRequest(
+        f"map {number} is empty (all black), so it asks for nothing; {draw}, take "
+        "another picture, or switch the control off"
+    )

@@ -8,7 +8,7 @@ from typing import Any
 from pipelines import ContactSheetError, Control, InvalidRequest, Studio, controlnets, preprocessors
 from pipelines.axes import parse_values
 from pipelines.catalog import ModelInfo
-from ui.control_offer import refuse_empty
+from ui.control_offer import empty_map
 from ui.control_state import MapState, Size, map_of
 from ui.map_editor import guess_kind
 
@@ -49,8 +49,9 @@ def read_control(
         raise type(error)(f"control {number}: {error}") from None
     name = given["model"] or _net(number, state, nets)
     map = map_of(state, size, studio)
-    kind = preprocessors.describe(state.preprocessor).edited_as
-    refuse_empty(number, map, guess_kind(map) if kind == "guess" else kind)
+    if preprocessors.asks_for_nothing(state.preprocessor, map):
+        kind = preprocessors.describe(state.preprocessor).edited_as
+        raise empty_map(number, guess_kind(map) if kind == "guess" else kind)
     return control.replace(model=name), tuple(float(value) for value in strengths)
 
 

@@ -37,6 +37,7 @@ __all__ = [
     "Parameter",
     "Preprocessor",
     "Skeleton",
+    "asks_for_nothing",
     "available",
     "cache_stats",
     "check_parameters",
@@ -134,6 +135,12 @@ def run_named(
     return _cache.get(
         key_of(picture, name, settings, size), lambda: _make(row, look(), settings, size)
     )
+
+
+def asks_for_nothing(name: str, made: Image) -> bool:
+    """Whether a map of lines, joints or depth is all black. One of colours may be."""
+    marks = describe(name).edited_as in ("edge", "pose", "depth", "guess")
+    return marks and made.getbbox() is None
 
 
 def cache_stats() -> CacheStats:

@@ -1,80 +1,19 @@
-"""A real server on a real socket, and a real Chromium that looks at it."""
+"""A site of tiny models for every test, and a real Chromium that looks at it."""
 
 from __future__ import annotations
 
-import shutil
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlparse
 
 import pytest
-import torch
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 from pipelines import Studio
 from tests.tiny import controlnet, save_sd
-from ui.server import PageServer, make_server
-
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-PATIENCE_MS = 30_000
-READY = "html[data-ready]"
-"""What a page is once it hears keys and clicks."""
-
-
-class Site:
-    """The page being served, and the studio behind it."""
-
-    def __init__(self, studio: Studio, server: PageServer) -> None:
-        self.studio = studio
-        self.server = server
-        self.url = server.url
-
-    def newest_run(self) -> Any:
-        """The run that was asked for last."""
-        return self.studio.find(self.studio.recent(1)[0].id)
-
-
-def start(studio: Studio, port: int | None = 0) -> tuple[Site, Callable[[], None]]:
-    """Serve a studio's page in a thread; what stops it comes along."""
-    ready = threading.Event()
-    server = make_server(studio, port=port, ready=lambda url: ready.set())
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    assert ready.wait(30), "the page did not come up"
-
-    def stop() -> None:
-        server.should_exit = True
-        thread.join(10)
-
-    return Site(studio, server), stop
-
-
-@contextmanager
-def served(models: Path, outputs: Path, warm: str | None = None) -> Iterator[Site]:
-    """A site of tiny models while the block runs, `warm` of them loaded beforehand.
-
-    So small a model runs fastest on one thread, by far so when the machine is busy.
-    """
-    studio = Studio(models, outputs, device="cpu")
-    if warm:
-        studio.warm_up(warm)
-    site, stop = start(studio)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield site
-    torch.set_num_threads(threads)
-    stop()
-    studio.close()
-
-
-def chromium() -> str | None:
-    """The system's Chromium where there is one; None means Playwright's own."""
-    found = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
-    return next((path for path in found if path), None)
+from tests.ui.control_pages import open_controls, save_square
+from tests.ui.serving import FLAGS, PATIENCE_MS, READY, Site, chromium, served
 
 
 @pytest.fixture(scope="session")
@@ -141,3 +80,15 @@ def nothing_left_running(request: pytest.FixtureRequest) -> Iterator[None]:
         until = time.monotonic() + 20
         while not run.snapshot().finished and time.monotonic() < until:
             time.sleep(0.02)
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """A picture to steer by."""
+    return save_square(tmp_path)
+
+
+@pytest.fixture
+def tab(page: Page) -> Locator:
+    """The ControlNet tab, ready to generate."""
+    return open_controls(page)

@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Locator, Page, expect
 
 from pipelines import Request
-from tests.ui.conftest import PATIENCE_MS, Site
-from tests.ui.test_sheets import open_tab
+from tests.ui.serving import PATIENCE_MS, Site
+from tests.ui.sheet_pages import open_tab
 
 SIZE = (32, 32)
 

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, sync_playwright
 from pipelines import Studio
 from presets import model_preset
 from tests.ui import pages
-from tests.ui.conftest import FLAGS, chromium, start
+from tests.ui.serving import FLAGS, chromium, start
 
 MODELS = Path(__file__).parents[2] / "models"
 

@@ -13,7 +13,7 @@ from pipelines import Request
 from pipelines.metadata import read_request
 from presets import model_preset
 from tests.ui import pages
-from tests.ui.conftest import Site
+from tests.ui.serving import Site
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,10 @@ import base64
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, Route, expect
 
 from pipelines import preprocessors
-from tests.ui.conftest import Site
 from tests.ui.control_pages import (
     SIZE,
     drag,
@@ -21,24 +19,13 @@ from tests.ui.control_pages import (
     generate_refused,
     last_request,
     map_shown,
-    open_controls,
     ready,
-    save_square,
     upload,
 )
 from tests.ui.pages import until
-from tests.ui.test_sheets import cells
+from tests.ui.serving import Site
+from tests.ui.sheet_pages import cells
 from tests.ui.test_text_to_image import same
-
-
-@pytest.fixture
-def picture(tmp_path: Path) -> Path:
-    return save_square(tmp_path)
-
-
-@pytest.fixture
-def tab(page: Page) -> Locator:
-    return open_controls(page)
 
 
 def test_a_stroke_on_its_way_is_part_of_the_run(

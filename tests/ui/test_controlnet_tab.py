@@ -18,7 +18,6 @@ from pipelines import Request, Studio, preprocessors
 from pipelines.metadata import read_request
 from presets import example_pictures
 from tests.tiny import save_sd
-from tests.ui.conftest import PATIENCE_MS, Site, start
 from tests.ui.control_pages import (
     SIZE,
     drag,
@@ -28,24 +27,13 @@ from tests.ui.control_pages import (
     generate_refused,
     last_request,
     map_shown,
-    open_controls,
     ready,
-    save_square,
     upload,
 )
 from tests.ui.pages import until
-from tests.ui.test_sheets import cells, headers, open_tab
+from tests.ui.serving import PATIENCE_MS, Site, start
+from tests.ui.sheet_pages import cells, headers, open_tab
 from tests.ui.test_text_to_image import same
-
-
-@pytest.fixture
-def picture(tmp_path: Path) -> Path:
-    return save_square(tmp_path)
-
-
-@pytest.fixture
-def tab(page: Page) -> Locator:
-    return open_controls(page)
 
 
 def test_upload_map_stroke_generate(page: Page, site: Site, tab: Locator, picture: Path) -> None:

@@ -10,11 +10,11 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.test_imports import fresh
 from tests.tiny_families import MAKERS, sd3_controlnet
-from tests.ui.conftest import PATIENCE_MS, Site, served
 from tests.ui.control_pages import generate as make
 from tests.ui.control_pages import last_request, ready, save_square, upload
 from tests.ui.pages import choose, fill, fix_seed, generate, picture, wait_status
-from tests.ui.test_sheets import open_tab
+from tests.ui.serving import PATIENCE_MS, Site, served
+from tests.ui.sheet_pages import open_tab
 from tests.ui.test_text_to_image import same
 
 

@@ -13,8 +13,8 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from pipelines import InvalidRequest
 from pipelines.preprocessors.skeletons import Skeleton
-from tests.ui.conftest import PATIENCE_MS
 from tests.ui.pages import until
+from tests.ui.serving import PATIENCE_MS
 from ui.map_editor import POSE, Edit, editor_value, guess_kind, map_editor, png_url, read_edit
 from ui.page import looks
 

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from pipelines.residents import Resident
 from tests.ui import pages
-from tests.ui.conftest import Site
+from tests.ui.serving import Site
 from ui.memory_text import EMPTY, memory_line, memory_text
 
 

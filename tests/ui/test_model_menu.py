@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from bench.peer import Peer
 from tests import ldm
-from tests.ui.conftest import Site
+from tests.ui.serving import Site
 
 NAME = "fresh.safetensors"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
-from tests.ui.conftest import Site
 from tests.ui.pages import choose
-from tests.ui.test_sheets import cells, generate, headers, open_tab
+from tests.ui.serving import Site
+from tests.ui.sheet_pages import cells, generate, headers, open_tab
 from tests.ui.test_text_to_image import same
 
 

@@ -11,8 +11,8 @@ from playwright.sync_api import Page, expect
 from pipelines import Request
 from pipelines.convergence import reference
 from pipelines.metrics import as_array, rms
-from tests.ui.conftest import Site
-from tests.ui.test_sheets import cells, generate, open_tab
+from tests.ui.serving import Site
+from tests.ui.sheet_pages import cells, generate, open_tab
 from tests.ui.test_text_to_image import same
 from ui.filmstrip import spread
 

@@ -8,14 +8,15 @@ import zipfile
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
 from pipelines import InvalidRequest, Request
 from pipelines.grid import draw_grid
 from pipelines.making import Plan
 from pipelines.metrics import as_array, clipped
 from pipelines.sweeps import measure, sweet_spot
-from tests.ui.conftest import Site
+from tests.ui.serving import Site
+from tests.ui.sheet_pages import cells, generate, headers, open_tab
 from tests.ui.test_text_to_image import same
 from ui.comparison import sampler_schedules
 from ui.limits import MOST_CELLS, needs_asking
@@ -24,35 +25,6 @@ from ui.limits import MOST_CELLS, needs_asking
 @pytest.fixture
 def seeded() -> Request:
     return Request(model="basic", prompt="a red apple", seed=7, steps=4, width=32, height=32)
-
-
-def open_tab(page: Page, name: str) -> Locator:
-    """The tab, its prompt and seed filled in. Tabs that were visited stay in the page, hidden."""
-    page.get_by_role("tab", name=name, exact=True).click()
-    tab = page.locator(".cs-tab:visible")
-    expect(tab).to_have_count(1)
-    tab.get_by_label("Prompt", exact=True).fill("a red apple")
-    tab.get_by_label("Fixed", exact=True).check()
-    tab.get_by_label("Seed number", exact=True).fill("7")
-    return tab
-
-
-def generate(tab: Locator) -> None:
-    tab.get_by_role("button", name="Generate", exact=True).click()
-    tab.locator('.cs-run[data-status="done"]').wait_for()
-
-
-def cells(page: Page, tab: Locator) -> list[Image.Image]:
-    """The bytes the browser shows, cell by cell."""
-    addresses = tab.locator(".cs-cell img").evaluate_all("images => images.map(i => i.src)")
-    return [
-        Image.open(io.BytesIO(page.request.get(address).body())).convert("RGB")
-        for address in addresses
-    ]
-
-
-def headers(tab: Locator, kind: str) -> list[str]:
-    return tab.locator(f".cs-{kind}").all_text_contents()
 
 
 def test_a_sweep_shows_every_scale_under_its_name(page: Page, site: Site, seeded: Request) -> None:

@@ -11,7 +11,7 @@ from pipelines import Request
 from pipelines.metadata import read_request, settings_text
 from presets import model_preset
 from tests.ui import pages
-from tests.ui.conftest import READY, Site
+from tests.ui.serving import READY, Site
 
 SLOW = 500
 """Steps of a run that lasts long enough to be interrupted."""

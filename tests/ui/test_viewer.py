@@ -10,8 +10,8 @@ from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 from pipelines import Request
-from tests.ui.conftest import Site
-from tests.ui.test_sheets import cells, generate, headers, open_tab
+from tests.ui.serving import Site
+from tests.ui.sheet_pages import cells, generate, headers, open_tab
 from tests.ui.test_text_to_image import same
 
 
