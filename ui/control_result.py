@@ -62,6 +62,7 @@ def followed(snapshot: Snapshot, studio: Studio) -> dict[str, Any] | None:
                 "height": request.height,
                 "src": picture_url(snapshot.id, i),
                 "pictures": pictures,
+                "strength": sum(control.strength for control in request.controls),
             }
         )
     return {"cells": cells} if cells else None

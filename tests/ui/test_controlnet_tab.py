@@ -201,6 +201,20 @@ def test_edits_survive_a_reload_and_results_stand_beside_their_map(
     assert (map_shown(tab) == np.asarray(wanted)).all(), "the map as it was made is still known"
 
 
+def test_what_was_steered_most_stands_beside_its_map_first(
+    page: Page, tab: Locator, picture: Path
+) -> None:
+    upload(tab, picture)
+    ready(tab, "edge")
+    tab.get_by_label("Strength 1").fill("0, 1.5, 0.5")
+    generate(tab)
+    cells(page, tab)
+    which = tab.locator("#controlnet-result").get_by_label("Which picture")
+    expect(which.locator("option:checked")).to_have_text("strength 1.5")
+    which.select_option("strength 0.5")
+    expect(which.locator("option:checked")).to_have_text("strength 0.5")
+
+
 def test_a_result_of_any_tab_can_steer(page: Page, site: Site) -> None:
     start_tab = page.locator("#text-to-image-tab")
     start_tab.get_by_label("Prompt", exact=True).fill("a red apple")

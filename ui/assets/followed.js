@@ -4,30 +4,35 @@
 const root = element.querySelector(".cs-followed");
 const comparison = makeComparison(element);
 const SIDE = 256; // at most, of a picture on the screen
-let at = 0;
+let chosen = null; // place of a cell, once someone chose one
 
 function show() {
   const cells = props.value?.cells || [];
   root.replaceChildren();
   root.hidden = !cells.length;
   if (!cells.length) return;
-  at = Math.min(at, cells.length - 1);
+  const at = chosen !== null && chosen < cells.length ? chosen : mostSteered(cells);
   const cell = cells[at];
   const head = make("div", "cs-tools");
   head.append(make("h3", "cs-title", "How well it was followed"));
-  if (cells.length > 1) head.append(chooser(cells));
+  if (cells.length > 1) head.append(chooser(cells, at));
   const row = make("div", "cs-edit-pair");
   row.append(...cell.pictures.map((one) => figure(cell, one)), figure(cell, { name: "Result", src: cell.src }));
   root.append(head, row);
 }
 
-function chooser(cells) {
+function mostSteered(cells) {
+  const strengths = cells.map((cell) => cell.strength);
+  return strengths.indexOf(Math.max(...strengths));
+}
+
+function chooser(cells, at) {
   const node = make("select", "cs-button");
   node.setAttribute("aria-label", "Which picture");
   cells.forEach((cell, i) => node.append(new Option(cell.label || `Picture ${i + 1}`, i)));
   node.value = at;
   node.addEventListener("change", () => {
-    at = Number(node.value);
+    chosen = Number(node.value);
     show();
     root.querySelector("select").focus();
   });
