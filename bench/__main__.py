@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -60,12 +60,12 @@ def main(
         if sd15:
             from bench import random_sd15
 
-            shelf, model, size = Path(folder), random_sd15.ID, 256
+            shelf, model, side = Path(folder), random_sd15.ID, 256
             random_sd15.build(HERE / "models" / "emoji", shelf)
         else:
-            size = None
+            side = None
         cold = None if sd15 else cold_start(model, prompt)
-        figures = measure(shelf, model, prompt, steps, size, pairs, only, backend)
+        figures = measure(shelf, model, prompt, steps, side, pairs, only, backend)
     if cold is not None:
         Console().print(f"cold start, fresh process to file on disk: {cold:.1f} s")
         figures["cold_start_seconds"] = round(cold, 2)
@@ -79,7 +79,7 @@ def measure(
     model: str,
     prompt: str,
     steps: int,
-    size: int | None,
+    side: int | None,
     pairs: int,
     only: Sequence[str] | None,
     backend: str,
@@ -88,12 +88,13 @@ def measure(
     from bench.limit import matmul_rate, row_flops
     from bench.peer import Peer
     from pipelines import InvalidRequest, Request, Studio
+    from pipelines.passing import in_passing
 
     studio = Studio(shelf, device="cpu", backend=backend)
     request = studio.resolve(
         Request(
             model=model, prompt=prompt, sampler="ddim", steps=steps, guidance_scale=5.0,
-            width=size, height=size,
+            width=side, height=side,
         )
     )  # fmt: skip
     sheets = all_sheets(request)
@@ -101,11 +102,14 @@ def measure(
     if unknown:
         raise InvalidRequest(f"no comparison {unknown[0]!r}; there are {', '.join(sheets)}")
     studio.warm_up(request.model)
+    studio.manager.free_idle()
+    studio.warm_up(request.model)  # again, now that the libraries are imported
     loading = studio.manager.history[-1].seconds
     print(f"{request.model} loaded from disk in {loading:.2f} s")
-    peer = Peer.load(studio.manager.locate(request.model).path)
+    peer = in_passing(lambda: Peer.load(studio.manager.locate(request.model).path))
     assert request.width is not None and request.height is not None
-    flops, rate = row_flops(peer.pipe, request.width, request.height), matmul_rate()
+    size = request.width, request.height
+    flops, rate = in_passing(lambda: (row_flops(peer.pipe, *size), matmul_rate()))
     print(f"{backend}: {flops / 1e9:.2f} GFLOP a row, matrix products at {rate / 1e9:.0f} GFLOP/s")
     print(HEADER)
     found = []
@@ -113,7 +117,8 @@ def measure(
         costs: list[Stats] = []
         cells = [studio.resolve(cell) for cell in sheets[name].expand()]
         work = partial(ours, studio, sheets[name], costs)
-        one = compare(name, work, partial(theirs, peer, cells), pairs)
+        other = partial(on_worker, studio, request, partial(theirs, peer, cells))
+        one = compare(name, work, other, pairs)
         cost = costs[-1]
         summary: dict[str, Any] = {
             **one.summary(),
@@ -181,6 +186,30 @@ def ours(studio: Studio, sheet: Sheet, costs: list[Stats]) -> list[Image]:
         elif isinstance(event, RunFinished):
             costs.append(event.stats)
     return [done[cell] for cell in range(len(sheet.indices()))]
+
+
+def on_worker(studio: Studio, request: Request, work: Callable[[], list[Image]]) -> list[Image]:
+    """What `work` returns, done by the studio's own thread.
+
+    Two threads that compute, if only in turns, slow each other (`pipelines.passing`).
+    Args:
+        request: any that can be made; it is not.
+    """
+    from pipelines import Sheet
+    from pipelines.events import RunFinished, Stats
+
+    maker: Any = studio._maker
+    make, made = maker.make, []
+
+    def instead(run: Any, previews: bool) -> None:
+        maker.make = make
+        made.append(work())
+        maker.end(run, RunFinished(run.id, "stopped", Stats()))
+
+    maker.make = instead
+    for _ in studio.submit(Sheet(base=request)).events():
+        pass
+    return made[0]
 
 
 def theirs(peer: Peer, cells: Sequence[Request]) -> list[Image]:

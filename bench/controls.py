@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.__main__ import HEADER, line, ours, theirs
+from bench.__main__ import HEADER, line, on_worker, ours, theirs
 from bench.timing import compare
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def main(
 
     from bench.limit import matmul_rate, row_flops
     from pipelines import Axis, Control, Request, Sheet, Studio
+    from pipelines.passing import in_passing
 
     with tempfile.TemporaryDirectory() as folder:
         studio = Studio([HERE / "models", Path(folder)], device="cpu")
@@ -64,22 +65,22 @@ def main(
         )
         sheet = Sheet(base=base, axes=axes)
         cells = [studio.resolve(cell) for cell in sheet.expand()]
-        peer = controlled_peer(studio, cells[0])
+        peer = in_passing(lambda: controlled_peer(studio, cells[0]))
         costs: list[Stats] = []
         work = partial(ours, studio, sheet, costs)
-        other = partial(theirs, peer, cells)
+        other = partial(on_worker, studio, base, partial(theirs, peer, cells))
         one = compare("6 strengths × 4 scales", work, other, pairs)
         cost = costs[-1]
         # The ControlNet is the UNet's encoder: counted as half a row, which is near enough here.
         rows = cost.rows_computed + 0.5 * cost.control_rows
-        flops = row_flops(peer.pipe, *size)
+        flops, rate = in_passing(lambda: (row_flops(peer.pipe, *size), matmul_rate()))
         summary: dict[str, Any] = {
             **one.summary(),
             "rows": cost.rows_computed,
             "rows_naive": cost.rows_naive,
             "batches": cost.batches,
         }
-        summary["of_limit"] = round(rows * flops / matmul_rate() / summary["ours_seconds"], 3)
+        summary["of_limit"] = round(rows * flops / rate / summary["ours_seconds"], 3)
         print(f"{control}, {torch.get_num_threads()} threads\n{HEADER}\n{line(summary)}")
         naive = len(cells) * 2 * steps
         print(f"ControlNet rows: {cost.control_rows}; diffusers computes {naive}")

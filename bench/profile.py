@@ -28,6 +28,7 @@ from bench.peer import Peer
 from pipelines import Request, Studio, rendering
 from pipelines.computing import Computer
 from pipelines.events import Stats
+from pipelines.passing import in_passing
 from pipelines.store import Store
 
 HERE = Path(__file__).parents[1]
@@ -128,15 +129,16 @@ def main(
         Request(model=model, prompt="a red apple", sampler="ddim", steps=steps, guidance_scale=5.0)
     )
     assert request.width and request.height, "just resolved"
-    peer = Peer.load(studio.manager.locate(model).path)
-    flops, rate = row_flops(peer.pipe, request.width, request.height), matmul_rate()
+    size = request.width, request.height
+    peer = in_passing(lambda: Peer.load(studio.manager.locate(model).path))
+    flops, rate = in_passing(lambda: (row_flops(peer.pipe, *size), matmul_rate()))
     print(f"matrix products at {rate / 1e9:.0f} GFLOP/s, {flops / 1e9:.2f} GFLOP a row")
     for name in only or ("8 guidance scales", "12 samplers", "4 prompts × 4 seeds"):
         whole_sheet(studio, name, request, flops, rate)
     studio.close()
     config: Any = peer.pipe.unet.config
     scale = peer.pipe.vae_scale_factor
-    latents = torch.randn(rows, config.in_channels, request.height // scale, request.width // scale)
+    latents = torch.randn(rows, config.in_channels, size[1] // scale, size[0] // scale)
     text = torch.randn(rows, peer.pipe.tokenizer.model_max_length, config.cross_attention_dim)
     one_batch(peer.pipe.unet, (latents, torch.full((rows,), 500.0), text), rate)
 

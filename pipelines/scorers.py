@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines.errors import ModelUnavailable
+from pipelines.passing import in_passing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,12 +41,13 @@ class ClipScorer:
         self._loaded: tuple[Any, Any, Any] | None = None
 
     def adherence(self, pictures: Sequence[Image], prompt: str) -> list[float]:
-        """See Scorer. On the CPU, in the caller's thread: it takes no turn of the device.
+        """See Scorer. On the CPU, in passing: it takes no turn of the device.
 
         Raises: ModelUnavailable: if the folder cannot be loaded.
         """
-        if not pictures:
-            return []
+        return in_passing(lambda: self._adherence(pictures, prompt)) if pictures else []
+
+    def _adherence(self, pictures: Sequence[Image], prompt: str) -> list[float]:
         import torch
 
         with self._lock:  # loading is not thread-safe

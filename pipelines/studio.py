@@ -30,6 +30,7 @@ from pipelines.manager import PipelineManager
 from pipelines.maps import Maps, check_preprocessor
 from pipelines.noise_levels import noise_levels
 from pipelines.pace import cache_folder
+from pipelines.passing import in_passing
 from pipelines.resolving import Resolver
 from pipelines.runs import Run, restored
 from pipelines.saving import USUAL, Saving
@@ -284,8 +285,11 @@ class Studio:
         """Load a model ahead of its first run. Raises: UnknownName, ModelUnavailable."""
         import pipelines.rendering  # noqa: F401  (imports torch and diffusers)
 
-        with self.manager.use(model):
-            pass
+        def load() -> None:
+            with self.manager.use(model):
+                pass
+
+        in_passing(load)  # it copies weights in parallel
 
     def close(self) -> None:
         """Stop all runs and the worker."""

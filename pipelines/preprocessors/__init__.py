@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InvalidRequest, ModelUnavailable, UnknownName
+from pipelines.passing import in_passing
 from pipelines.preprocessors.base import Parameter, Preprocessor
 from pipelines.preprocessors.caching import CacheStats, MapCache, key_of
 from pipelines.preprocessors.pose import find_skeletons
@@ -133,7 +134,8 @@ def run_named(
     if reason is not None:
         raise ModelUnavailable(reason)
     return _cache.get(
-        key_of(picture, name, settings, size), lambda: _make(row, look(), settings, size)
+        key_of(picture, name, settings, size),
+        lambda: in_passing(lambda: _make(row, look(), settings, size)),
     )
 
 
@@ -158,7 +160,7 @@ def find_people(image: Image, parameters: Mapping[str, Any], size: Size) -> tupl
     row = describe("pose")
     settings = row.canonical(parameters)
     seen, placement = _look(row, flatten(image), settings, size)
-    found = find_skeletons(seen, settings["people"], settings["visibility"])
+    found = in_passing(lambda: find_skeletons(seen, settings["people"], settings["visibility"]))
     return tuple(person.placed(placement, size) for person in found)
 
 
