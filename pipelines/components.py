@@ -132,7 +132,8 @@ def load(part: Part, device: str) -> Any:
     if not hasattr(component, "parameters"):
         return component
     component = component.eval().requires_grad_(False)
-    if memory.channels_last(device, part.library):
+    widths = getattr(component.config, "block_out_channels", ())
+    if memory.channels_last(device, part.library, widths):
         component = component.to(memory_format=torch.channels_last)
     if part.key.quantized:
         from pipelines.quantize import quantize

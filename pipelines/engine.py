@@ -21,7 +21,7 @@ from pipelines.errors import ContactSheetError, OutOfMemory
 from pipelines.guidance import GuidedTrajectory, Row, alike
 from pipelines.memory import rungs
 
-VERSION = "3"
+VERSION = "4"
 """Part of every finished cell's address: raise it when the same Request gives other pixels."""
 
 log = logging.getLogger(__name__)
