@@ -89,11 +89,15 @@ class _Reader:
         self.place = 0
         self.architecture = ""
 
-    def take(self, count: int) -> bytes:
-        self._reads += 1
-        if self._reads > _READS_MAX:
+    def expect(self, reads: int) -> None:
+        """Told before many reads, so that too many are not begun."""
+        if self._reads + reads > _READS_MAX:
             said = f" (its architecture is {self.architecture!r})" if self.architecture else ""
             raise _Bad(f"is no denoiser: its header is longer than any of those{said}")
+
+    def take(self, count: int) -> bytes:
+        self.expect(1)
+        self._reads += 1
         data = self._file.read(count) if count <= self.size - self.place else b""
         if len(data) != count:
             raise _Bad(f"is not a GGUF file, or it is cut short ({self.size} bytes)")
@@ -127,6 +131,7 @@ def _table(reader: _Reader) -> Mapping[str, Any]:
         what = "big-endian" if swapped else f"of version {version}"
         raise _Bad(f"is a GGUF file {what}; little-endian ones of version 2 or 3 are read")
     tensors, pairs = reader.number(8), reader.number(8)
+    reader.expect(pairs + tensors)
     alignment = 32
     for _ in range(pairs):
         alignment = _pair(reader) or alignment
@@ -158,6 +163,7 @@ def _pair(reader: _Reader) -> int:
     elif kind == _ARRAY:
         inner, count = reader.number(4), reader.number(8)
         if inner == _STRING:
+            reader.expect(count)
             for _ in range(count):
                 reader.skip(reader.number(8))
         else:

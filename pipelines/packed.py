@@ -59,7 +59,8 @@ def whole(packed: Tensor, kind: Any, dtype: torch.dtype) -> Tensor:
     # The scales are float16: where the rest computes in 16 bits, more would be lost on the way.
     inside = torch.float32 if dtype == torch.float32 else torch.float16
     numbers = dequantize_functions[kind](packed.reshape(-1, size), block, size, dtype=inside)
-    return torch.as_tensor(numbers.reshape(*packed.shape[:-1], -1).to(dtype))
+    made: Tensor = numbers.reshape(*packed.shape[:-1], -1).to(dtype)
+    return made
 
 
 def read(path: Path, header: Mapping[str, Any], names: Iterable[str]) -> dict[str, Tensor]:

@@ -78,7 +78,7 @@ def random_blocks(shape: tuple[int, ...], kind: GGMLQuantizationType) -> NDArray
     random = numpy.random.default_rng(len(shape) + shape[-1])
     count = int(numpy.prod(shape)) // block
     blocks = random.integers(0, 256, (count, size), dtype=numpy.uint8)
-    for place, scale in zip(_SCALES[kind.name], (1e-4, 7e-4), strict=False):
+    for place, scale in zip(_SCALES[kind.name], (3e-5, 2e-4), strict=False):
         scales = (scale * random.uniform(0.5, 1.5, (count, 1))).astype(numpy.float16)
         blocks[:, place : place + 2] = scales.view(numpy.uint8)
     return blocks.reshape(*shape[:-1], shape[-1] // block * size)
