@@ -1,6 +1,6 @@
 """Finds models on disk and refuses what is unsafe or broken, before anything is loaded.
 
-Only configs and safetensors headers are read here; nothing imports torch.
+Only configs and the headers of files are read here; nothing imports torch.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from pipelines import gguf_header, headers
 from pipelines.errors import ContactSheetError, ModelUnavailable, UnknownName
 from pipelines.families import family_id
-from pipelines.headers import parse
-from pipelines.single_file import SingleFile
+from pipelines.single_file import GGUF, SingleFile
 
 PICKLES = frozenset({".ckpt", ".bin", ".pt", ".pth", ".pkl", ".pickle"})
+ENDINGS = frozenset({".safetensors", GGUF})
+"""How single files end that are models."""
 LIBRARIES = frozenset({"diffusers", "transformers"})
 _OPTIONAL = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
 """Components that a folder may list without having them; no family loads them."""
@@ -92,7 +94,7 @@ def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
         ModelUnavailable: if it is a pickle, broken or of a kind that is not supported.
     """
     path = Path(name)
-    single = path.suffix.lower() == ".safetensors" and is_file(path)
+    single = path.suffix.lower() in ENDINGS and is_file(path)
     refuse_pickle(path)
     if path.name == name != "..":
         # Most names are of folders: those need no look at all the others.
@@ -212,9 +214,9 @@ def variant_of(file: Path) -> str | None:
 
 
 def read_header(path: Path) -> Mapping[str, Any]:
-    """The table of tensors of a safetensors file, without reading the tensors.
+    """The table of tensors of a safetensors or GGUF file, without reading the tensors.
 
-    Raises: ModelUnavailable: if the file is no safetensors file, or is cut short.
+    Raises: ModelUnavailable: if the file is not what its name says, or is cut short.
     """
     try:
         stat = path.stat()
@@ -226,7 +228,9 @@ def read_header(path: Path) -> Mapping[str, Any]:
 @lru_cache(maxsize=256)
 def _read_header(path: Path, size: int, changed: int) -> Mapping[str, Any]:
     """`changed` is only part of the key: a header is read again when its file is another."""
-    return parse(path, size)
+    if path.suffix.lower() == GGUF:
+        return gguf_header.parse(path, size)
+    return headers.parse(path, size)
 
 
 def stored_bytes(file: Path) -> int:

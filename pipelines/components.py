@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines import catalog, memory, placing, single_file_loading
+from pipelines import catalog, gguf_header, memory, placing, single_file_loading
 from pipelines.errors import ContactSheetError, ModelUnavailable
 from pipelines.memory import BYTES, Home, Numbers
 from pipelines.saving import QUANTIZATIONS, quantized_bytes
@@ -88,8 +88,12 @@ def part_of_file(
     config = json.dumps(single.configs[name], sort_keys=True)
     source = hashlib.sha256("\n".join([library, cls, name, config, digest]).encode()).hexdigest()
     header = catalog.read_header(single.path)
-    shapes = {one: tuple(header[one]["shape"]) for one in single.names(name, header)}
+    rows = {one: header[one] for one in single.names(name, header)}
+    shapes = {one: tuple(row["shape"]) for one, row in rows.items()}
     size, largest = sizes(shapes, dtype, quantized)
+    if single.packed:
+        # The largest stays as it was: that much is there while it computes.
+        size = gguf_header.bytes_in_memory(rows, BYTES[dtype])
     key = ComponentKey(source, None, dtype, quantized)
     return Part(name, library, cls, single.path, key, size, single, largest)
 

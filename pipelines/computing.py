@@ -90,7 +90,8 @@ class Computer:
         residuals: makes what ControlNets add; None where no cell has controls.
         skips: whether some cell skips layers. With that, or with controls, rows are computed by
             torch whatever the chosen backend: the others hold for one network with one set of
-            inputs, which come and go with a window.
+            inputs, which come and go with a window. It also stands in for a backend that cannot
+            compute with weights in blocks.
     Raises: InvalidRequest: if the chosen backend cannot compute on the model's device.
     """
 
@@ -105,6 +106,8 @@ class Computer:
         residuals: Residuals | None = None,
         skips: bool = False,
     ) -> None:
+        from torch import uint8
+
         from pipelines.devices import device_label
 
         self._how = how
@@ -125,6 +128,8 @@ class Computer:
             names = [
                 n for n in names if self._worth_trying(n) and not (model.base and n != "torch")
             ]
+        if any(one.dtype == uint8 for one in family.network(model).parameters()):
+            names = [name for name in names if backends.BACKENDS[name].packed] or ["torch"]
         self._sizes = {name: self._sizes_of(name) for name in names}
         self._batches = {name: self._batches_of(name) for name in names}
         self._turn = names[0]

@@ -10,13 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from pipelines import catalog, recognise, single_file
-from pipelines.catalog import PICKLES, ModelInfo
+from pipelines.catalog import ENDINGS, PICKLES, ModelInfo
 from pipelines.errors import ContactSheetError, ModelUnavailable
 from pipelines.families import family_id
 from pipelines.recognise import Recognised
 from pipelines.single_file import Donor
-
-ENDING = ".safetensors"
 
 
 def find_files(folders: Sequence[Path], models: Sequence[ModelInfo]) -> list[ModelInfo]:
@@ -85,7 +83,7 @@ def _files(folders: Sequence[Path]) -> Iterator[Path]:
     seen = set()
     for folder in folders:
         for file in sorted(folder.glob("*")):
-            wanted = file.suffix.lower() in {ENDING, *PICKLES}
+            wanted = file.suffix.lower() in ENDINGS | PICKLES
             if wanted and not file.is_dir() and file.name not in seen:
                 seen.add(file.name)
                 yield file
@@ -115,7 +113,7 @@ def _donor(folder: Path, pipeline: str) -> Donor:
     for part in sorted(entry.name for entry in folder.iterdir() if entry.is_dir()):
         if config := catalog.component_config(folder, part):
             configs[part] = config
-        if part.startswith("text_encoder") and any((folder / part).glob(f"*{ENDING}")):
+        if part.startswith("text_encoder") and any((folder / part).glob("*.safetensors")):
             for file in catalog.weight_files(folder, part):
                 shape = single_file.token_shape(catalog.read_header(file))
                 if shape:

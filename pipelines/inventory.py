@@ -174,6 +174,8 @@ class Inventory:
             dtype = self._numbers(info, family, name, cls)
             quantized = self._quantized(name, cls, family)
             if info.single is not None and name not in info.single.donated:
+                if info.single.packed:  # in fewer bits already, and stays in those
+                    quantized = ""
                 digest = self._digests.file(info.path)
                 part = components.part_of_file(
                     info.single, name, library, cls, dtype, digest, quantized

@@ -67,6 +67,8 @@ def misfit(lora: ModelInfo, model: ModelInfo, family: Family, configs: Configs) 
     """
     if lora.problem:
         return lora.problem
+    if model.single is not None and model.single.packed:
+        return "it is added to weights, and those of a GGUF file stay in blocks"
     from pipelines.lora_weights import file_misfit
 
     try:

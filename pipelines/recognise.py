@@ -1,4 +1,4 @@
-"""Says what a single `.safetensors` file is, from the names and shapes of its tensors alone.
+"""Says what a single file is, from the names and shapes of its tensors alone.
 
 Pure functions of a header as `catalog.read_header` gives it; no tensor is read. The order of
 the questions matters: a LoRA or a ControlNet repeats the names of the model it is for.
@@ -17,6 +17,7 @@ from math import prod
 from typing import Any, Literal
 
 from pipelines.errors import ModelUnavailable
+from pipelines.gguf_header import ARCHITECTURE
 from pipelines.recognise_addons import controlnet, embedding, lora
 from pipelines.tensor_names import Found, Shapes, Unknown, denoiser, has, unet_variant
 
@@ -128,10 +129,11 @@ def recognise(header: Mapping[str, Any], name: str) -> Recognised:
     except Unknown as error:
         raise ModelUnavailable(f"{name} is {error}, which is not supported") from None
     sample = f", such as {min(shapes)!r}," if shapes else ""
+    kind = _said(header).get(ARCHITECTURE)
     raise ModelUnavailable(
         f"{name} is no model that is known here: its {len(shapes)} tensors{sample} are not "
         f"those of {', '.join(FAMILIES.values())}, nor of a LoRA, ControlNet, VAE or textual "
-        "inversion for them"
+        f"inversion for them{f'; it calls its architecture {kind!r}' if kind else ''}"
     )
 
 
@@ -195,9 +197,15 @@ def _precision(header: Mapping[str, Any], shapes: Shapes) -> str:
     for name, shape in shapes.items():
         counts[str(header[name].get("dtype"))] += prod(shape)
     total = sum(counts.values())
-    names = [_DTYPES.get(d, d.lower()) for d, n in counts.most_common() if n * 20 >= total]
+    names = [_DTYPES.get(d, d) for d, n in counts.most_common() if n * 20 >= total]
     text = " + ".join(names) or "empty"
     return f"scaled {text}" if "scaled_fp8" in header else text
+
+
+def _said(header: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the file says of itself in words."""
+    metadata = header.get("__metadata__")
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def _prediction(header: Mapping[str, Any]) -> str:
@@ -208,8 +216,7 @@ def _prediction(header: Mapping[str, Any]) -> str:
     """
     if "v_pred" in header:
         return "v_prediction"
-    metadata = header.get("__metadata__")
-    said = metadata if isinstance(metadata, dict) else {}
+    said = _said(header)
     spec = str(said.get("modelspec.prediction_type", "")).lower()
     if spec in ("v", "epsilon"):
         return "v_prediction" if spec == "v" else spec

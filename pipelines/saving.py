@@ -35,14 +35,14 @@ class Choice:
     call: str = ""
 
 
-_QUANTIZE = "pip install -r requirements-quantize.txt"
+QUANTIZE_INSTALL = "pip install -r requirements-quantize.txt"
 QUANTIZATIONS = {
     row.id: row
     for row in (
         # One scale of 32 bits for 64 numbers of 4; one for a whole row of 8.
-        Choice("nf4", "bitsandbytes", _QUANTIZE, ("cpu", "cuda"), bits=4.5),
-        Choice("int8", "torchao", _QUANTIZE, ("cpu", "cuda"), bits=8.25),
-        Choice("fp8", "torchao", _QUANTIZE, ("cuda",), bits=8.25),
+        Choice("nf4", "bitsandbytes", QUANTIZE_INSTALL, ("cpu", "cuda"), bits=4.5),
+        Choice("int8", "torchao", QUANTIZE_INSTALL, ("cpu", "cuda"), bits=8.25),
+        Choice("fp8", "torchao", QUANTIZE_INSTALL, ("cuda",), bits=8.25),
     )
 }
 """How the denoiser's and T5's linear layers may be stored; computing goes on in 16 bits."""

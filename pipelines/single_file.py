@@ -1,10 +1,12 @@
-"""A model from one `.safetensors` file: which configs it has, and where what it lacks comes from.
+"""A model from one `.safetensors` or `.gguf` file: its configs, and where what it lacks comes from.
 
 A single file holds no settings and no tokenizer. The settings of the published models ship in
 `configs/`; a model of other sizes takes those of its donor. The donor is a diffusers folder that
 gives what the file lacks: first the folder with the file's own name beside it, which need not be
 a whole model, then the first usable model of the same pipeline. It must speak the same vocabulary:
 its token embedding has the shape of the file's, or its network reads text of the same width.
+
+A GGUF file holds a denoiser of FLUX or SD 3 alone, its large layers in fewer bits.
 
 Nothing here reads a tensor or imports torch; `single_file_loading` does.
 """
@@ -15,14 +17,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from pipelines.errors import ModelUnavailable
 from pipelines.recognise import FAMILIES, PARTS, Recognised
+from pipelines.saving import QUANTIZE_INSTALL
 
+GGUF = ".gguf"
 _CONFIGS = Path(__file__).parent / "configs"
 _DENOISERS = ("unet", "transformer")
+_IN_GGUF = ("flux", "sd3")
 _OPTIONAL = ("text_encoder_3", "tokenizer_3")
 """SD 3's T5 and its tokenizer, without which it runs as well."""
 _FIRST = (
@@ -49,6 +55,11 @@ class SingleFile:
     index: Mapping[str, Any]
     configs: Mapping[str, Mapping[str, Any]]
     donated: Mapping[str, Path]
+
+    @property
+    def packed(self) -> bool:
+        """Whether its linear layers stay in the blocks that the file has them in."""
+        return self.path.suffix.lower() == GGUF
 
     def prefixes(self, part: str) -> tuple[str, ...]:
         """How the names of a component's tensors may begin."""
@@ -149,6 +160,20 @@ def _check_runnable(path: Path, found: Recognised) -> None:
         raise ModelUnavailable(
             f"{path} is quantised ({found.precision}), which cannot be read from a single file; "
             "take the float16, bfloat16 or plain float8 file"
+        )
+    if path.suffix.lower() == GGUF:
+        _check_gguf(path, found)
+
+
+def _check_gguf(path: Path, found: Recognised) -> None:
+    if found.kind != "denoiser" or not found.family.startswith(_IN_GGUF):
+        raise ModelUnavailable(
+            f"{path} is a {found.sentence}; of GGUF files only denoisers of FLUX and SD 3 are "
+            "read; take the safetensors file"
+        )
+    if find_spec("gguf") is None:
+        raise ModelUnavailable(
+            f"{path} needs the package gguf, which is not installed; {QUANTIZE_INSTALL}"
         )
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pipelines.catalog import weight_shapes
+from pipelines.catalog import read_header, weight_shapes
 from pipelines.errors import ModelUnavailable
 from pipelines.single_file import SingleFile
 
@@ -33,6 +33,10 @@ def load(source: SingleFile, part: str, kind: Any, dtype: Any) -> Any:
     with init_empty_weights():
         model = _build(kind, config)
     state = _state(source, part, model, config)
+    if source.packed:
+        from pipelines import packed  # it needs the package gguf
+
+        packed.fit(model, state, dtype, f"{source.path}: its {part}")
     state = {n: t.to(dtype) if t.is_floating_point() else t for n, t in state.items()}
     try:
         report = model.load_state_dict(state, strict=False, assign=True)
@@ -120,6 +124,11 @@ def _state(
 
 def _read(source: SingleFile, part: str) -> dict[str, Tensor]:
     """This component's tensors alone; the rest of the file stays on disk."""
+    if source.packed:
+        from pipelines import packed  # it needs the package gguf
+
+        header = read_header(source.path)
+        return packed.read(source.path, header, source.names(part, header))
     from safetensors import safe_open
 
     with safe_open(source.path, framework="pt", device="cpu") as file:

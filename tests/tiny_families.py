@@ -48,9 +48,9 @@ def t5_tokenizer() -> T5Tokenizer:
     return T5Tokenizer(vocab=vocabulary, extra_ids=0, model_max_length=77)
 
 
-def t5_encoder() -> T5EncoderModel:
+def t5_encoder(width: int = 32) -> T5EncoderModel:
     config = T5Config(
-        vocab_size=256, d_model=32, d_kv=8, d_ff=32, num_layers=2, num_heads=4,
+        vocab_size=256, d_model=width, d_kv=8, d_ff=width, num_layers=2, num_heads=4,
         feed_forward_proj="gated-gelu",
     )  # fmt: skip
     return T5EncoderModel(config).eval()

@@ -17,8 +17,8 @@ from ui.settings import SettingsForm, Update
 from ui.view import duration
 
 NO_MODEL = (
-    "No model found. Put a diffusers model folder (one with a model_index.json) or a .safetensors "
-    "checkpoint into the models folder and press Refresh models."
+    "No model found. Put a diffusers model folder (one with a model_index.json), a .safetensors "
+    "checkpoint or a .gguf file into the models folder and press Refresh models."
 )
 CHECKING = '<p class="cs-note cs-later" role="status">Getting ready to start…</p>'
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}

@@ -21,7 +21,8 @@ QuantizeName = Annotated[
     str | None,
     typer.Option(
         "--quantize",
-        help=f"Fewer bits for the denoiser and T5: {', '.join(QUANTIZATIONS)}. Changes pictures.",
+        help=f"Fewer bits for the denoiser and T5: {', '.join(QUANTIZATIONS)}. Changes pictures. "
+        "A denoiser from a GGUF file stays in its own.",
     ),
 ]
 AttentionName = Annotated[

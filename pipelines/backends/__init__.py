@@ -31,6 +31,7 @@ class Backend:
         devices: kinds of device it computes on; () = all.
         tried: whether `auto` measures it. One whose first use takes minutes only joins once
             it was asked for by name.
+        packed: whether it computes layers whose weights are stored in blocks of bytes.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Backend:
     install: str = "pip install -r requirements.txt"
     devices: tuple[str, ...] = ()
     tried: bool = True
+    packed: bool = True
 
     @property
     def installed(self) -> bool:
@@ -55,6 +57,7 @@ _ROWS = (
         "openvino",
         "pip install -r requirements-openvino.txt",
         ("cpu",),
+        packed=False,
     ),
 )
 BACKENDS = {row.id: row for row in _ROWS}
