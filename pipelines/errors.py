@@ -30,10 +30,14 @@ class UnknownName(ContactSheetError):
 
     @classmethod
     def of(cls, kind: str, name: str, known: Iterable[str], where: str) -> UnknownName:
-        """An error that names the closest known names and where all of them are listed."""
+        """An error that names the closest known name and where all of them are listed.
+
+        The first that begins with what was written is closest: `guidance` is `guidance_scale`.
+        """
         options = list(known)
         folded = {option.lower(): option for option in options}
-        close = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.5)
+        begun = [one for one in folded if len(name) > 2 and one.startswith(name.lower())]
+        close = begun or difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.5)
         if close:
             hint = f"did you mean {folded[close[0]]!r}? "
         elif options and len(options) <= 8:

@@ -22,7 +22,7 @@ class Measures:
 
     Attributes:
         colourfulness: see `colourfulness`.
-        clipped: share of channel values at 0 or 255, 0..1.
+        clipped: share of channel values at 0 or 255 that are not of white or black, 0..1.
         contrast: standard deviation of luma, 0..0.5.
         change: mean absolute difference from the picture before, 0..1.
     """
@@ -71,10 +71,12 @@ def colourfulness(pixels: NDArray[np.float64]) -> float:
 def clipped(pixels: NDArray[np.float64]) -> float:
     """The share of channel values that are as dark or as bright as can be, 0..1.
 
-    Strong guidance drives values out of range, where they are cut off.
+    Strong guidance drives values out of range, where they are cut off. White and black are left
+    out: a background that becomes clean has not lost a colour.
     """
     dark, bright = pixels <= CLIP_MARGIN, pixels >= 255 - CLIP_MARGIN
-    return float((dark | bright).mean())
+    plain = dark.all(-1) | bright.all(-1)
+    return float(((dark | bright) & ~plain[..., None]).mean())
 
 
 def contrast(pixels: NDArray[np.float64]) -> float:

@@ -110,8 +110,9 @@ def oversaturation(sweep: Sweep) -> float | None:
     """The first scale above the sweet spot where colours break.
 
     There the mean share of clipped values is MORE_CLIPPED above the sweet spot's, or the mean
-    colourfulness MORE_COLOUR times it, or the pictures change more than FASTER times as fast as
-    where they change least: too much guidance may also bleach them.
+    colourfulness MORE_COLOUR times it, or, beyond where the pictures change least, they change
+    more than FASTER times as fast as there: too much guidance may also bleach them. (Below, they
+    change because guidance begins to act.)
     Returns: None if the sweep does not reach it.
     """
     start = sweet_spot(sweep)
@@ -124,8 +125,9 @@ def oversaturation(sweep: Sweep) -> float | None:
     if first_clipped is None or first_colour is None:
         return None
     rates = _rates(sweep)
-    least = min((rate for rate, _, _ in rates), default=0.0)
-    fast = {high for rate, low, high in rates if low >= start and 0 < FASTER * least < rate}
+    least, calm, _ = min(rates, default=(0.0, start, start))
+    beyond = max(start, calm)
+    fast = {high for rate, low, high in rates if low >= beyond and 0 < FASTER * least < rate}
     for scale, share, value in zip(sweep.scales, clipped, colour, strict=True):
         if scale <= start or share is None or value is None:
             continue

@@ -31,7 +31,12 @@ def test_colourfulness_follows_its_formula() -> None:
 def test_clipped_counts_channels_at_either_end() -> None:
     assert clipped(as_array(plain(128, 128, 128))) == 0
     assert clipped(as_array(plain(255, 128, 0))) == pytest.approx(2 / 3)
-    assert clipped(as_array(halves((254, 254, 254), (253, 2, 128)))) == pytest.approx(0.5)
+    assert clipped(as_array(halves((254, 1, 128), (253, 2, 128)))) == pytest.approx(1 / 3)
+
+
+def test_white_and_black_are_no_clipped_colours() -> None:
+    for ends in ((255, 255, 255), (0, 0, 0), (254, 255, 254)):
+        assert clipped(as_array(halves(ends, (255, 128, 0)))) == pytest.approx(1 / 3)
 
 
 def test_contrast_of_black_and_white_is_a_half() -> None:

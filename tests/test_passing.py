@@ -77,10 +77,11 @@ for name, job in jobs.items():
     job()  # libraries start threads of their own
     with ThreadPoolExecutor(1) as lasting:
         lasting.submit(int).result()
+        time.sleep(1)  # some of theirs end
         before = count()
         lasting.submit(job).result()
         left[name] = count(before) - before
 tell(left=left)
 """
     )
-    assert told["left"] == {"score": 0, "warm": 0, "map": 0}
+    assert max(told["left"].values()) <= 0, told["left"]

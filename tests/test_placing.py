@@ -186,10 +186,12 @@ def test_a_part_that_is_called_alone_brings_all_of_it() -> None:
 
 def test_only_the_button_frees_what_waits_in_main_memory(zoo: Path) -> None:
     studio = studio_of(zoo, "model", 10**9)
-    studio.image(request("sdxl"))
+    assert all(True for _ in studio.submit(Sheet(base=request("sdxl"))).watch())
     manager = studio.manager
-    assert {one.waiting for one in manager.residents if one.bytes} == {True}
-    assert not manager.free_idle(), "the device gains nothing by it"
+    before = [one for one in manager.residents if one.bytes]
+    assert before and all(one.waiting for one in before)
+    manager.free_idle()
+    assert list(manager.residents) == before, "the device gains nothing by those"
     assert manager.free_idle(waiting=True) and not manager.residents
 
 

@@ -30,9 +30,10 @@ def grey(level: int) -> Image.Image:
 
 
 def burnt(level: int, share: float) -> Image.Image:
-    """Grey, with white in a share of its lines."""
+    """Grey beside red, a share of its values cut off in lines of near white."""
     pixels = np.full((100, 4, 3), level, np.uint8)
-    pixels[: round(100 * share)] = 255
+    pixels[:, 2:] = (250, 30, 30)
+    pixels[: round(150 * share)] = (255, 255, 240)  # two of three
     return Image.fromarray(pixels)
 
 
