@@ -72,6 +72,7 @@ def serve(
     outputs: Annotated[Path, typer.Option(help="Folder for finished pictures.")] = Path("outputs"),
 ) -> None:
     """Serve the page."""
+    quiet_libraries()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for noisy in ("httpx", "uvicorn.access", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
