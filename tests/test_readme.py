@@ -42,7 +42,7 @@ def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models").symlink_to(ROOT / "models")
     exec(compile(code, "README.md", "exec"), {})
-    with Image.open("apple.png") as picture:
+    with Image.open("apple-3.png") as picture:
         assert picture.size == (128, 128)
 
 
