@@ -4,6 +4,7 @@ whose result is thrown away."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,9 @@ def prepared(
         spacing: what `set_timesteps` is told beside the steps.
     Raises: ValueError, IndexError, ZeroDivisionError: if it cannot do so many steps.
     """
-    import diffusers  # opens a socket
-
+    # Here, since it opens a socket; and so, since `import` in a second thread would hand out the
+    # module as it was before diffusers put a lazy one in its place.
+    diffusers = import_module("diffusers")
     kind = getattr(diffusers, scheduler)
     quick: Any = type(scheduler, (kind,), {"set_timesteps": _few, "_sigma_to_t": _time_of_level})
     # Overrides go in as keywords: from_config drops those it finds inside the dict when the

@@ -12,6 +12,8 @@ from html import escape
 
 WIDTH, HEIGHT = 420, 250
 LEFT, RIGHT, TOP, BOTTOM = 50, 12, 14, 42
+MARK_ROW = 14
+"""Height of a mark's words, which stand above the plot, clear of the lines."""
 COLOURS = 8
 """Colours in page.css; further series are dashed."""
 
@@ -71,13 +73,14 @@ def chart(
     if not points:
         return ""
     marks = [m for m in marks if _shown((m.x or 1.0, m.y or 1.0), x_log, y_log)]
+    top = TOP + MARK_ROW * sum(m.x is not None for m in marks)
     x = _scale(
         [p[0] for p in points] + [m.x for m in marks if m.x is not None],
         LEFT, WIDTH - RIGHT, x_log, padded=False,
     )  # fmt: skip
     y = _scale(
         [p[1] for p in points] + [m.y for m in marks if m.y is not None],
-        HEIGHT - BOTTOM, TOP, y_log, padded=True,
+        HEIGHT - BOTTOM, top, y_log, padded=True,
     )  # fmt: skip
     drawn = [
         *_axes(x, y, x_title, y_title),
@@ -153,14 +156,15 @@ def _axes(x: _Scale, y: _Scale, x_title: str, y_title: str) -> list[str]:
         at = x.at(value)
         drawn.append(f'<path class="cs-rule" d="M{at:.1f} {bottom}v4"/>')
         drawn.append(f'<text x="{at:.1f}" y="{bottom + 17}" text-anchor="middle">{value:g}</text>')
-    drawn.append(f'<path class="cs-axis" d="M{LEFT} {TOP}V{bottom}H{WIDTH - RIGHT}"/>')
+    top = y.end
+    drawn.append(f'<path class="cs-axis" d="M{LEFT} {top}V{bottom}H{WIDTH - RIGHT}"/>')
     middle = (LEFT + WIDTH - RIGHT) / 2
     drawn.append(
         f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_title)}</text>'
     )
     if y_title:
         drawn.append(
-            f'<text transform="translate(11 {(TOP + bottom) / 2}) rotate(-90)" '
+            f'<text transform="translate(11 {(top + bottom) / 2}) rotate(-90)" '
             f'text-anchor="middle">{escape(y_title)}</text>'
         )
     return drawn
@@ -189,11 +193,12 @@ def _mark(mark: Mark, x: _Scale, y: _Scale, number: int) -> str:
     if mark.x is not None:
         at = x.at(mark.x)
         right = at > (LEFT + WIDTH - RIGHT) / 2
+        above = TOP + MARK_ROW * number - 4
         words = (
-            f'<text x="{at + (-5 if right else 5):.1f}" y="{TOP + 8 + 14 * number}" '
+            f'<text x="{at + (-5 if right else 5):.1f}" y="{above + 8}" '
             f'text-anchor="{"end" if right else "start"}">{escape(mark.text)}</text>'
         )
-        return f'<g class="cs-mark"><path d="M{at:.1f} {TOP}V{HEIGHT - BOTTOM}"/>{words}</g>'
+        return f'<g class="cs-mark"><path d="M{at:.1f} {above}V{HEIGHT - BOTTOM}"/>{words}</g>'
     at = y.at(mark.y or 0.0)
     return (
         f'<g class="cs-mark"><path d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}"/>'

@@ -15,6 +15,7 @@ from pipelines.types import EVALUATIONS
 from ui.convergence import Convergence
 from ui.filmstrip import Filmstrip
 from ui.menus import sampler_choices, schedule_name, supports_of
+from ui.prompt_examples import PromptExamples
 from ui.run_tab import DIRECT, RunTab
 
 FIRST_SAMPLERS = ("ddim", "euler", "heun", "dpmpp_2m", "unipc", "euler_a")
@@ -27,8 +28,8 @@ class SamplerComparison(RunTab):
 
     id = "samplers"
     empty = (
-        "No comparison yet. Choose samplers and press Generate: all of them start from the "
-        "same noise and are denoised together."
+        "No comparison yet. Type a prompt and press Generate, or pick an example: all samplers "
+        "start from the same noise and are denoised together."
     )
 
     replaced = ("sampler", "schedule", "steps", "count")
@@ -50,19 +51,19 @@ class SamplerComparison(RunTab):
             label="Schedules",
             info="A sampler that lacks one leaves it out",
         )
-        with gr.Row():
-            parts["equal"] = gr.Radio(
-                EQUAL,
-                value="steps",
-                label="Compare at equal",
-                info="Heun and DPM2 evaluate twice a step",
-                min_width=180,
-            )
-            parts["budgets"] = gr.Textbox(
-                "5, 10, 20", label="How many", info="One column each", min_width=110
-            )
+        parts["equal"] = gr.Radio(
+            EQUAL,
+            value="steps",
+            label="Compare at equal",
+            info="Heun and DPM2 evaluate twice a step",
+        )
+        parts["budgets"] = gr.Textbox("5, 10, 20", label="How many", info="One column each")
+
+    def add_examples(self) -> None:
+        self.examples = PromptExamples(self.first_model())
 
     def connect(self, run_now: Mapping[str, Any]) -> None:
+        self.examples.connect(self.form, run_now)
         self.form["model"].input(
             self._samplers_of, self.form["model"], self.form["samplers"],
             preprocess=False, **DIRECT,

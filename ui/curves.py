@@ -69,7 +69,7 @@ def curves(sweep: Sweep) -> str:
     meanings = "; ".join(f"<b>{title}</b>: {meaning}" for title, meaning in shown)
     return (
         '<div class="cs-study"><h2 class="cs-title">What guidance does to these pictures</h2>'
-        f'<p class="cs-verdict">{_verdict(sweep, good, broken)}</p>'
+        f"{_verdict(sweep, good, broken)}"
         f'{legend(lines)}<div class="cs-charts cs-small">{"".join(drawn)}</div>'
         f'<p class="cs-note">{meanings}.</p></div>'
     )
@@ -89,22 +89,23 @@ def _chart(
 
 
 def _verdict(sweep: Sweep, good: float | None, broken: float | None) -> str:
-    """The marks in words, each with its definition."""
+    """The marks in words, and below them their definitions."""
     if good is None:
-        return "Three rising scales or more are needed to mark a sweet spot."
+        return (
+            '<p class="cs-verdict">Three rising scales or more are needed to mark a sweet spot.</p>'
+        )
+    where = "not reached" if broken is None else f"from {broken:g}"
     why = (
         "the lowest scale whose adherence comes within 5 % of the range from the best"
         if sweep.adherence is not None
         else "from here to the next scale the pictures change least for each doubling of guidance"
     )
-    parts = [f"<b>Sweet spot: {good:g}</b> ({why})."]
     rule = (
         f"{100 * MORE_CLIPPED:g} points more values clipped than at the sweet spot, "
         f"{100 * (MORE_COLOUR - 1):.0f} % more colourful, or pictures that change more than "
         f"{FASTER:g} times as fast as where they change least"
     )
-    if broken is None:
-        parts.append(f"Over-saturation is not reached ({rule}).")
-    else:
-        parts.append(f"<b>Over-saturation: from {broken:g}</b> ({rule}).")
-    return " ".join(parts)
+    return (
+        f'<p class="cs-verdict"><b>Sweet spot: {good:g}</b> · <b>Over-saturation: {where}</b></p>'
+        f'<p class="cs-note">Sweet spot: {why}. Over-saturation: {rule}.</p>'
+    )

@@ -12,6 +12,7 @@ from pipelines.axes import parse_values
 from pipelines.scorers import find_scorer
 from ui.curves import GuidanceCurves
 from ui.errors import shown
+from ui.prompt_examples import PromptExamples
 from ui.run_tab import DIRECT, RunTab
 
 NOTHING = "nothing"
@@ -30,8 +31,8 @@ class GuidanceSweep(RunTab):
 
     id = "guidance"
     empty = (
-        "No sweep yet. Low guidance wanders from the prompt, high guidance burns the colours: "
-        "press Generate to see where your prompt is best."
+        "No sweep yet. Low guidance wanders from the prompt, high guidance burns the colours. "
+        "Type a prompt and press Generate, or pick an example, to see where it is best."
     )
 
     replaced = ("guidance_scale", "count")
@@ -56,10 +57,14 @@ class GuidanceSweep(RunTab):
                 "", label="Values", info="For the rows", lines=1, visible=False, min_width=130
             )
 
+    def add_examples(self) -> None:
+        self.examples = PromptExamples(self.first_model())
+
     def add_below_run(self) -> None:
         self.curves = GuidanceCurves()
 
     def connect(self, run_now: Mapping[str, Any]) -> None:
+        self.examples.connect(self.form, run_now)
         self.view.run_state(self._draw_curves, self.view, self.curves.output, **DIRECT)
         self.form["across"].input(
             across_values, self.form["across"], self.form["across_values"],

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ui.settings import SettingsForm
 
 NO_STYLE = ""
+UNKNOWN = "&nbsp;"
+"""A line as high as any: the form must not move while a prompt is typed."""
 _QUIET: dict[str, Any] = {
     "show_progress": "hidden", "api_visibility": "private", "queue": False, "preprocess": False,
 }  # fmt: skip
@@ -27,7 +29,9 @@ class PromptHelp:
 
     def add_tokens(self) -> None:
         """The line under the prompt."""
-        self.tokens = gr.HTML(elem_id=f"{self.elem_id}-tokens", visible=False)
+        self.tokens = gr.HTML(
+            _line(UNKNOWN), elem_id=f"{self.elem_id}-tokens", elem_classes="cs-tokens"
+        )
 
     def add_styles(self) -> None:
         """The menu below the prompts."""
@@ -71,17 +75,21 @@ def wear(model: str, name: str, prompt: str, negative: str) -> tuple[str, str]:
     return restyled(prompt, negative, styles_for(model).get(name))
 
 
-def tokens_line(studio: Studio, model: str, prompt: str) -> Any:
-    """How many tokens a prompt has, and what of it is cut."""
+def tokens_line(studio: Studio, model: str, prompt: str) -> str:
+    """How many tokens a prompt has, and what of it is cut; a blank line where that is not known."""
     try:
         tokens = studio.tokens(model, prompt) if prompt else None
     except ContactSheetError:  # said when the picture is asked for
         tokens = None
     if tokens is None:
-        return gr.HTML(visible=False)
+        return _line(UNKNOWN)
     text = f"{tokens.count} of {tokens.most} tokens"
     if tokens.parts > 1:
         text = f"{tokens.count} tokens, read in {tokens.parts} parts"
     if tokens.cut:
         text += f'; not read: <strong class="cs-cut">{html.escape(tokens.cut)}</strong>'
-    return gr.HTML(f'<p class="cs-note">{text}</p>', visible=True)
+    return _line(text)
+
+
+def _line(text: str) -> str:
+    return f'<p class="cs-note">{text}</p>'

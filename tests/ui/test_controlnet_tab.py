@@ -182,7 +182,7 @@ def test_edits_survive_a_reload_and_results_stand_beside_their_map(
     assert (np.asarray(served.convert("RGB")) == mine).all()
     result.get_by_role("button", name="Overlay: Map and result").click()
     dialog = page.get_by_role("dialog", name="Two pictures compared")
-    expect(dialog).to_contain_text("Map | Result")
+    expect(dialog.locator(".cs-names p")).to_have_text(["Above: Map", "Below: Result"])
     dialog.get_by_role("slider").fill("30")
     opacity = dialog.get_by_alt_text("Map").evaluate("image => getComputedStyle(image).opacity")
     assert opacity == "0.3"

@@ -15,6 +15,8 @@ from pipelines.grid import draw_grid
 from pipelines.making import Plan
 from pipelines.metrics import as_array, clipped
 from pipelines.sweeps import measure, sweet_spot
+from presets import model_preset
+from tests.ui.pages import choose
 from tests.ui.serving import Site
 from tests.ui.sheet_pages import cells, generate, headers, open_tab
 from tests.ui.test_text_to_image import same
@@ -86,6 +88,11 @@ def test_curves_stand_below_a_sweep_and_nowhere_else(page: Page, site: Site) -> 
     sweep = measure(snapshot)
     assert sweep is not None
     expect(tab.locator(".cs-verdict")).to_contain_text(f"Sweet spot: {sweet_spot(sweep):g}")
+    chart = tab.get_by_role("img", name="Clipped")
+    plot = chart.locator(".cs-axis").bounding_box()
+    words = chart.locator(".cs-mark text").last.bounding_box()
+    assert plot is not None and words is not None
+    assert words["y"] + words["height"] <= plot["y"] + 1, "a mark's words are clear of the lines"
 
 
 def test_samplers_at_equal_evaluations(page: Page, site: Site, seeded: Request) -> None:
@@ -144,7 +151,17 @@ def test_two_cells_compared(page: Page, site: Site) -> None:
     tab.locator(".cs-open").nth(1).click()
     tab.locator(".cs-open").nth(2).click()
     dialog = tab.get_by_role("dialog", name="Two pictures compared")
-    expect(dialog).to_contain_text("guidance 1, seed 9 | guidance 7, seed 3")
+    names = dialog.locator(".cs-names p")
+    expect(names).to_have_text(["Left: guidance 1, seed 9", "Right: guidance 7, seed 3"])
+    box = dialog.locator(".cs-stage").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + 40, steps=3)
+    page.mouse.up()
+    expect(dialog.get_by_role("slider")).to_have_value("25")
+    cut = dialog.locator("img").nth(1).evaluate("image => image.style.clipPath")
+    assert cut == "inset(0px 75% 0px 0px)"
     dialog.get_by_role("button", name="Difference").click()
     most = max(
         abs(a - b)
@@ -153,11 +170,41 @@ def test_two_cells_compared(page: Page, site: Site) -> None:
     )
     expect(dialog).to_contain_text(f"Largest difference {most} of 255")
     dialog.get_by_role("button", name="Flip").click()
-    expect(dialog.locator(".cs-label")).to_have_text("guidance 1, seed 9")
+    expect(names).to_have_text("guidance 1, seed 9")
     dialog.locator(".cs-stage").click()
-    expect(dialog.locator(".cs-label")).to_have_text("guidance 7, seed 3")
+    expect(names).to_have_text("guidance 7, seed 3")
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
+
+
+def test_an_example_starts_a_sweep(page: Page, site: Site) -> None:
+    tab = open_tab(page, "Guidance")
+    choose(page, "Model", model_preset("emoji").title)
+    tab.get_by_label("Guidance scales").fill("1, 3")
+    tab.get_by_role("spinbutton", name="Steps").fill("2")
+    prompt = model_preset("emoji").examples[1]
+    tab.get_by_role("button", name=prompt, exact=True).click()
+    tab.locator('.cs-run[data-status="done"]').wait_for()
+    asked = [(one.prompt, one.guidance_scale) for one in site.newest_run().requests]
+    assert asked == [(prompt, 1), (prompt, 3)]
+
+
+def test_a_table_fits_and_long_headers_end_in_an_ellipsis(page: Page) -> None:
+    tab = open_tab(page, "Sheet")
+    long = "a very long prompt of many words that nobody can read in a narrow column at all"
+    tab.get_by_label("Axes").fill(f'seed=1-2\nprompt="{long} {long}", b, c, d, e, f, g, h')
+    tab.get_by_role("spinbutton", name="Steps").fill("1")
+    generate(tab)
+    scroller = tab.locator(".cs-scroller")
+    assert scroller.evaluate("node => node.scrollWidth <= node.clientWidth")
+    text = tab.locator(".cs-column .cs-head-text").first
+    assert text.evaluate("node => node.scrollHeight > node.clientHeight"), "it is long enough"
+    lines = text.evaluate(
+        "node => node.clientHeight / parseFloat(getComputedStyle(node).lineHeight)"
+    )
+    assert lines == pytest.approx(6, abs=0.2), "no line is cut"
+    inside = "node => node.clientHeight <= node.parentElement.clientHeight"
+    assert text.evaluate(inside)
 
 
 def test_size_changes_all_cells_together(page: Page) -> None:

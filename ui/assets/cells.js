@@ -72,18 +72,20 @@ function activate(index, event) {
 
 function targetSide(room) {
   if (table) {
-    const share = (room - 150) / Math.max(1, shownColumns().length) - 8;
-    return side || Math.max(96, Math.min(SMALL, share));
+    const share = Math.floor((room - headed) / Math.max(1, shownColumns().length)) - 8; // gap, borders
+    return side || Math.max(72, Math.min(SMALL, share));
   }
   const fits = (side) => 2 * side + GAP + 4 <= room;
   if (count === 1) return Math.min(room, LARGE);
-  if (count <= 4 && fits(LARGE)) return LARGE;
+  if (count <= FEW && fits(LARGE)) return LARGE;
   return fits(SMALL) ? SMALL : Math.min(room, LARGE);
 }
 
 let width = 0; // of the place for pictures; measured once a look, since measuring costs a layout
+let headed = 0; // what of it the headers of rows take
 function measure() {
   width = Math.max(128, scroller.clientWidth - 2);
+  headed = grid.querySelector(".cs-corner")?.offsetWidth ?? 0;
 }
 
 // A whole number of screen pixels a picture pixel, so that small pictures stay sharp.
@@ -123,10 +125,13 @@ function caption(cell) {
   else if (data.steps) place.append(make("span", "cs-note", `${data.step} / ${data.steps}`));
   cell.caption.append(place);
   if (data.status !== "done") return;
+  const many = count > FEW; // then the pictures are what should be seen
   const details = make("details");
   details.open = count === 1;
-  details.append(make("summary", "", "Settings"), make("pre", "", data.settings));
-  cell.caption.append(actions(data), details);
+  details.append(make("summary", "", many ? "More" : "Settings"));
+  (many ? details : cell.caption).append(actions(data));
+  details.append(make("pre", "", data.settings));
+  cell.caption.append(details);
 }
 
 function actions(data) {

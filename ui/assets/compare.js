@@ -1,5 +1,8 @@
 // Two pictures on top of each other: a slider between them, one through the other, a flip, or where they differ.
 
+// Where the two are, by mode; in a flip one is shown at a time.
+const PLACES = { slider: ["Left", "Right"], overlay: ["Above", "Below"], difference: ["First", "Second"] };
+
 function makeComparison(host) {
   const dialog = make("dialog", "cs-lightbox cs-compare");
   dialog.setAttribute("aria-label", "Two pictures compared");
@@ -7,13 +10,14 @@ function makeComparison(host) {
   const under = make("img");
   const over = make("img");
   const heat = make("canvas");
-  stage.append(under, over, heat);
+  const split = make("span", "cs-split");
+  stage.append(under, over, heat, split);
   const side = make("div", "cs-side");
   const slider = make("input");
   Object.assign(slider, { type: "range", min: 0, max: 100, value: 50 });
   slider.setAttribute("aria-label", "How much of the first picture is shown");
   const words = make("p", "cs-note");
-  const names = make("p", "cs-label");
+  const names = make("div", "cs-names");
   const modes = make("div", "cs-actions");
   const hint = make("span", "cs-note");
   hint.setAttribute("role", "status");
@@ -32,10 +36,11 @@ function makeComparison(host) {
   host.append(dialog);
 
   function setMode(id) {
-    mode = id;
+    mode = stage.dataset.mode = id;
     for (const node of modes.children) node.setAttribute("aria-pressed", String(node.dataset.mode === id));
     slider.hidden = mode !== "slider" && mode !== "overlay";
     heat.hidden = mode !== "difference";
+    split.hidden = mode !== "slider";
     over.hidden = mode === "difference";
     over.style.visibility = "visible";
     over.style.clipPath = over.style.opacity = "";
@@ -45,17 +50,27 @@ function makeComparison(host) {
     describe();
   }
   function describe() {
+    const [one, other] = PLACES[mode] || [];
     const shown = over.style.visibility === "visible" ? 0 : 1;
-    fill(names, mode === "flip" ? pair[shown].name : `${pair[0].name} | ${pair[1].name}`);
+    const told = one ? [`${one}: ${pair[0].name}`, `${other}: ${pair[1].name}`] : [pair[shown].name];
+    names.replaceChildren(...told.map((text) => make("p", "cs-label", text)));
   }
   function slide() {
     if (mode === "overlay") {
       over.style.opacity = slider.value / 100;
-      fill(words, "The first picture lies over the second, as strong as the slider says.");
+      fill(words, "The slider says how strong the one above is.");
       return;
     }
     over.style.clipPath = `inset(0 ${100 - slider.value}% 0 0)`;
-    fill(words, "Left of the line the first picture, right of it the second.");
+    split.style.left = `${slider.value}%`;
+    fill(words, "Drag the line, or the slider.");
+  }
+  function drag(event) {
+    if (mode !== "slider" || !(event.buttons & 1)) return;
+    event.preventDefault(); // no selection of the pictures
+    const box = stage.getBoundingClientRect();
+    slider.value = (100 * (event.clientX - box.left)) / box.width;
+    slide();
   }
   function flip() {
     if (mode !== "flip") return;
@@ -98,6 +113,11 @@ function makeComparison(host) {
   }
   slider.addEventListener("input", slide);
   stage.addEventListener("click", flip);
+  stage.addEventListener("pointerdown", (event) => {
+    stage.setPointerCapture(event.pointerId);
+    drag(event);
+  });
+  stage.addEventListener("pointermove", drag);
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   dialog.addEventListener("keydown", (event) => {
     if (event.key !== " " || event.target.closest("button")) return;

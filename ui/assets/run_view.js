@@ -7,6 +7,7 @@ const RETRY_MS = 1500;
 const LARGE = 384; // how large small pictures are shown, about ...
 const SMALL = 256; // ... and how large where that puts two side by side
 const GAP = 14;
+const FEW = 4; // pictures that are shown large, each with its buttons
 
 const root = element.querySelector(".cs-run");
 let turn = 0; // grows when another run is to be shown, so that older loops end
