@@ -21,7 +21,10 @@ from ui.charts import Mark, Series, chart, legend
 
 CURVES = {
     "colourfulness": ("Colourfulness", "0 is grey (Hasler and Süsstrunk 2003)"),
-    "clipped": ("Clipped", "share of values cut off at black or full brightness"),
+    "clipped": (
+        "Clipped",
+        "share of values cut off at 0 or full brightness, white and black apart",
+    ),
     "contrast": ("Contrast", "standard deviation of brightness"),
     "change": ("Change", "mean difference from the scale before, 0 to 1"),
 }
@@ -102,8 +105,8 @@ def _verdict(sweep: Sweep, good: float | None, broken: float | None) -> str:
     )
     rule = (
         f"{100 * MORE_CLIPPED:g} points more values clipped than at the sweet spot, "
-        f"{100 * (MORE_COLOUR - 1):.0f} % more colourful, or pictures that change more than "
-        f"{FASTER:g} times as fast as where they change least"
+        f"{100 * (MORE_COLOUR - 1):.0f} % more colourful, or, beyond where pictures change "
+        f"least, {FASTER:g} times as fast a change as there"
     )
     return (
         f'<p class="cs-verdict"><b>Sweet spot: {good:g}</b> · <b>Over-saturation: {where}</b></p>'
