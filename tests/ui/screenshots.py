@@ -5,31 +5,87 @@ It serves the shipped models itself and uses a browser as the tests do.
 
 from __future__ import annotations
 
+import io
 import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from PIL import Image
+from playwright.sync_api import Locator, Page, sync_playwright
 
 from pipelines import Studio
 from presets import model_preset
 from tests.ui import pages
-from tests.ui.serving import FLAGS, chromium, start
+from tests.ui.serving import FLAGS, READY, chromium, start
 
 MODELS = Path(__file__).parents[2] / "models"
+PATIENCE_MS = 300_000
+SWEPT = "a sunflower on a purple background"
 
 
-def shoot(page: Page, path: Path) -> None:
-    """The page from its top, nothing hovered."""
+def save(page: Page, path: Path, *, whole: bool = False) -> None:
+    """The page from its top, nothing hovered; `whole`: down to its end."""
     page.evaluate("scrollTo(0, 0)")
     page.mouse.move(0, 0)
-    page.screenshot(path=path)
+    page.wait_for_timeout(1000)
+    taken = Image.open(io.BytesIO(page.screenshot(full_page=whole)))
+    taken.convert("RGB").save(path, optimize=True)
+
+
+def open_tab(page: Page, name: str) -> Locator:
+    page.get_by_role("tab", name=name, exact=True).click()
+    return page.locator(".cs-tab:visible")
+
+
+def made(tab: Locator) -> None:
+    tab.locator('.cs-run[data-status="done"]').first.wait_for(timeout=PATIENCE_MS)
+
+
+def shoot_pictures(page: Page, path: Path) -> None:
+    """The text-to-image tab, each example made once."""
+    # Backwards, so that the page ends on the first.
+    for seed, prompt in enumerate(reversed(model_preset("emoji").examples), start=1):
+        pages.fill(page, Prompt=prompt, Pictures=4)
+        pages.fix_seed(page, seed)
+        pages.generate(page)
+        current = page.locator(".cs-recent[aria-current]", has_text=prompt)
+        current.locator("img").wait_for(timeout=PATIENCE_MS)
+    save(page, path)
+
+
+def shoot_sweep(page: Page, path: Path) -> None:
+    """The guidance tab with its curves below."""
+    tab = open_tab(page, "Guidance")
+    tab.get_by_label("Prompt", exact=True).fill(SWEPT)
+    tab.get_by_label("Fixed", exact=True).check()
+    tab.get_by_label("Seed number", exact=True).fill("1")
+    tab.get_by_role("button", name="Generate", exact=True).click()
+    made(tab)
+    page.locator("#guidance-curves svg").first.wait_for(timeout=PATIENCE_MS)
+    save(page, path, whole=True)
+
+
+def shoot_sheet(page: Page, path: Path) -> None:
+    """The sheet tab with one of its examples."""
+    tab = open_tab(page, "Sheet")
+    tab.get_by_role("button", name="Guidance against seeds").click()
+    made(tab)
+    save(page, path)
+
+
+def shoot_samplers(page: Page, path: Path) -> None:
+    """The sampler tab, its distances measured."""
+    tab = open_tab(page, "Samplers")
+    tab.get_by_label("Prompt", exact=True).fill("a red apple")
+    tab.get_by_role("button", name="Generate", exact=True).click()
+    tab.get_by_role("button", name="Measure the distance").click(timeout=PATIENCE_MS)
+    tab.get_by_text("Measured order").wait_for(timeout=PATIENCE_MS)
+    save(page, path, whole=True)
 
 
 def shoot_controls(page: Page, path: Path) -> None:
     """The ControlNet tab: a pose with its arm moved by hand, and what was made with it."""
-    page.get_by_role("tab", name="ControlNet", exact=True).click()
-    tab = page.locator(".cs-tab:visible")
+    tab = open_tab(page, "ControlNet")
     tab.locator(".cs-thumbs").first.locator("button").first.click()
     hand = tab.get_by_role("button", name="Joint: left wrist")
     hand.focus()
@@ -40,50 +96,32 @@ def shoot_controls(page: Page, path: Path) -> None:
     tab.get_by_label("Fixed", exact=True).check()
     tab.get_by_label("Seed number", exact=True).fill("1")
     tab.get_by_role("button", name="Generate", exact=True).click()
-    tab.locator('.cs-run[data-status="done"]').wait_for(timeout=120_000)
+    made(tab)
     tab.locator("#controlnet-result figure img").last.wait_for()
-    page.wait_for_timeout(1000)
-    page.mouse.move(0, 0)
-    page.screenshot(path=path, full_page=True)
+    save(page, path, whole=True)
+
+
+SHOTS = {
+    "controlnet": shoot_controls,
+    "guidance": shoot_sweep,
+    "sheet": shoot_sheet,
+    "samplers": shoot_samplers,
+    "text-to-image": shoot_pictures,
+}
 
 
 def take(folder: Path) -> None:
-    """One file a tab and colour scheme: `text-to-image-light.png`, `samplers-dark.png`, …"""
+    """One file a tab: `text-to-image-light.png`, `samplers-light.png`, …"""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as outputs, sync_playwright() as playwright:
         studio = Studio(MODELS, outputs)
         site, stop = start(studio)
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
-        for scheme in ("light", "dark"):
-            page = browser.new_page(
-                viewport={"width": 1440, "height": 1010},
-                color_scheme="dark" if scheme == "dark" else "light",
-            )
+        for name, shoot in SHOTS.items():
+            page = browser.new_page(viewport={"width": 1440, "height": 1010}, color_scheme="light")
             page.goto(site.url)
-            # Backwards, so that the page ends on the first.
-            for seed, prompt in enumerate(reversed(model_preset("emoji").examples), start=1):
-                pages.fill(page, Prompt=prompt, Pictures=4)
-                pages.fix_seed(page, seed)
-                pages.generate(page)
-                current = page.locator(".cs-recent[aria-current]", has_text=prompt)
-                current.locator("img").wait_for(timeout=120_000)
-            page.wait_for_timeout(500)
-            shoot(page, folder / f"text-to-image-{scheme}.png")
-            page.get_by_role("tab", name="Sheet", exact=True).click()
-            tab = page.locator(".cs-tab:visible")
-            tab.get_by_role("button", name="Guidance against seeds").click()
-            tab.locator('.cs-run[data-status="done"]').wait_for(timeout=120_000)
-            page.wait_for_timeout(500)
-            shoot(page, folder / f"sheet-{scheme}.png")
-            page.get_by_role("tab", name="Samplers", exact=True).click()
-            tab.get_by_label("Prompt", exact=True).fill("a red apple")
-            pages.generate(page)
-            page.get_by_role("button", name="Measure the distance").click(timeout=240_000)
-            page.get_by_text("Measured order").wait_for(timeout=240_000)
-            page.wait_for_timeout(1000)
-            page.mouse.move(0, 0)
-            page.screenshot(path=folder / f"samplers-{scheme}.png", full_page=True)
-            shoot_controls(page, folder / f"controlnet-{scheme}.png")
+            page.wait_for_selector(READY, state="attached", timeout=PATIENCE_MS)
+            shoot(page, folder / f"{name}-light.png")
             page.close()
         browser.close()
         stop()
