@@ -8,12 +8,15 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from pipelines import Studio
 from tests.tiny import controlnet, save_sd
 from tests.ui.control_pages import open_controls, save_square
 from tests.ui.serving import FLAGS, PATIENCE_MS, READY, Site, chromium, served
+
+# Five seconds, as it has, are too few for a busy machine.
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")
