@@ -20,7 +20,7 @@ from tests.ui.serving import FLAGS, READY, chromium, start
 
 MODELS = Path(__file__).parents[2] / "models"
 PATIENCE_MS = 300_000
-SWEPT = "a sunflower on a purple background"
+SWEPT = "a rocket, flat style, on a blue background"
 
 
 def save(page: Page, path: Path, *, whole: bool = False) -> None:
@@ -58,7 +58,7 @@ def shoot_sweep(page: Page, path: Path) -> None:
     tab = open_tab(page, "Guidance")
     tab.get_by_label("Prompt", exact=True).fill(SWEPT)
     tab.get_by_label("Fixed", exact=True).check()
-    tab.get_by_label("Seed number", exact=True).fill("1")
+    tab.get_by_label("Seed number", exact=True).fill("2")
     tab.get_by_role("button", name="Generate", exact=True).click()
     made(tab)
     page.locator("#guidance-curves svg").first.wait_for(timeout=PATIENCE_MS)
@@ -75,6 +75,7 @@ def shoot_sheet(page: Page, path: Path) -> None:
 
 def shoot_samplers(page: Page, path: Path) -> None:
     """The sampler tab, its distances measured."""
+    page.set_viewport_size({"width": 1440, "height": 1200})  # so that no row is cut
     tab = open_tab(page, "Samplers")
     tab.get_by_label("Prompt", exact=True).fill("a red apple")
     tab.get_by_role("button", name="Generate", exact=True).click()
