@@ -9,10 +9,14 @@ from typing import Any
 import gguf
 import numpy
 import torch
+from diffusers.loaders import single_file_utils
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, quants
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tests import ldm, tiny_families
+
+NAME = "one.gguf"
 State = dict[str, Tensor]
 Kinds = Callable[[str, Tensor], str]
 """Name and tensor to the type it is stored in."""
@@ -106,3 +110,30 @@ def write_header(path: Path, shapes: Mapping[str, Any], kinds: Kinds) -> Path:
         begin = -(-path.stat().st_size // 32) * 32
         file.truncate(begin + total)
     return path
+
+
+def original(family: str, pipe: Any) -> State:
+    """A transformer's tensors as they are published.
+
+    diffusers converts FLUX at its full width only, so a tiny one keeps diffusers' names.
+    """
+    state = pipe.transformer.state_dict()
+    return state if family == "flux-dev" else ldm.under("", ldm.sd3(state, 2))
+
+
+def back(family: str, state: State) -> State:
+    if family == "flux-dev":
+        return state
+    return dict(single_file_utils.convert_sd3_transformer_checkpoint_to_diffusers(dict(state)))
+
+
+def shop(folder: Path, family: str, kind: str, pipe: Any = None) -> Path:
+    """A models folder with a pipeline, `plain`, and its transformer in a GGUF file.
+
+    The folder has the weights that the file's stand for, as ggml's own package reads them.
+    """
+    pipe = pipe or tiny_families.MAKERS[family]()
+    read = write(folder / NAME, original(family, pipe), large(kind))
+    pipe.transformer.load_state_dict(back(family, read))
+    pipe.save_pretrained(folder / "plain", safe_serialization=True)
+    return folder
