@@ -75,8 +75,8 @@ def clipped(pixels: NDArray[np.float64]) -> float:
     out: a background that becomes clean has not lost a colour.
     """
     dark, bright = pixels <= CLIP_MARGIN, pixels >= 255 - CLIP_MARGIN
-    plain = dark.all(-1) | bright.all(-1)
-    return float(((dark | bright) & ~plain[..., None]).mean())
+    plain = dark.all(-1, keepdims=True) | bright.all(-1, keepdims=True)
+    return float(((dark | bright) & ~plain).mean())
 
 
 def contrast(pixels: NDArray[np.float64]) -> float:
