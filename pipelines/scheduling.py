@@ -4,7 +4,9 @@ whose result is thrown away."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -30,7 +32,12 @@ def prepared(
     # module as it was before diffusers put a lazy one in its place.
     diffusers = import_module("diffusers")
     kind = getattr(diffusers, scheduler)
-    quick: Any = type(scheduler, (kind,), {"set_timesteps": _few, "_sigma_to_t": _time_of_level})
+    instead = {
+        "set_timesteps": _few,
+        "_sigma_to_t": _time_of_level,
+        "_get_init_keys": staticmethod(lambda cls: set(_arguments(cls.__init__))),
+    }
+    quick: Any = type(scheduler, (kind,), instead)
     # Overrides go in as keywords: from_config drops those it finds inside the dict when the
     # dict also lists them under `_use_default_values`.
     made: Any = quick.from_config(dict(config), **options)
@@ -41,6 +48,12 @@ def prepared(
         # neighbouring timesteps round to the same one.
         made.set_begin_index(0)
     return made
+
+
+@cache
+def _arguments(init: Any) -> frozenset[str]:
+    """Names of a constructor's arguments, which diffusers looks up for every compatible class."""
+    return frozenset(signature(init).parameters)
 
 
 def _few(made: Any, *_: Any) -> None:
