@@ -16,7 +16,6 @@ from pipelines.making import Plan
 from pipelines.metrics import as_array, clipped
 from pipelines.sweeps import measure, sweet_spot
 from presets import model_preset
-from tests.ui.pages import choose
 from tests.ui.serving import Site
 from tests.ui.sheet_pages import cells, generate, headers, open_tab
 from tests.ui.test_text_to_image import same
@@ -179,7 +178,8 @@ def test_two_cells_compared(page: Page, site: Site) -> None:
 
 def test_an_example_starts_a_sweep(page: Page, site: Site) -> None:
     tab = open_tab(page, "Guidance")
-    choose(page, "Model", model_preset("emoji").title)
+    tab.get_by_label("Model", exact=True).click()
+    page.get_by_role("option", name=model_preset("emoji").title).click()
     tab.get_by_label("Guidance scales").fill("1, 3")
     tab.get_by_role("spinbutton", name="Steps").fill("2")
     prompt = model_preset("emoji").examples[1]
