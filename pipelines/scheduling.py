@@ -69,12 +69,26 @@ def _time_of_level(made: Any, sigma: Any, *levels: Any) -> Any:
     Math: linear in log σ between the two timesteps around it.
     """
     if not isinstance(sigma, Tensor):
-        return super(type(made), made)._sigma_to_t(sigma, *levels)
+        if np.ndim(sigma) or len(levels) != 1:
+            return super(type(made), made)._sigma_to_t(sigma, *levels)
+        return _time_in_numpy(sigma, *levels)
     (log_sigmas,) = levels
-    # numpy's logarithm, which differs from torch's in the last bit.
-    level = torch.as_tensor(np.log(np.maximum(sigma.numpy(), np.float32(1e-10))))
-    below = int(torch.searchsorted(log_sigmas, level, right=True)) - 1
-    below = min(max(below, 0), len(log_sigmas) - 2)
+    if sigma.dim() or log_sigmas.dtype != torch.float32 or sigma.dtype != torch.float32:
+        return super(type(made), made)._sigma_to_t(sigma, log_sigmas)
+    # numpy's logarithm, which differs from torch's in the last bit; the rest does not.
+    logs = log_sigmas.numpy()
+    level = np.log(np.maximum(sigma.numpy(), np.float32(1e-10)))
+    below = min(max(int(np.searchsorted(logs, level, side="right")) - 1, 0), len(logs) - 2)
+    low, high = logs[below], logs[below + 1]
+    share = np.clip((low - level) / (low - high), np.float32(0), np.float32(1))
+    return torch.tensor((1 - share) * below + share * (below + 1), dtype=torch.float32)
+
+
+def _time_in_numpy(sigma: Any, log_sigmas: Any) -> Any:
+    """The same for one level in numpy, without a search through all of them."""
+    level = np.log(np.maximum(sigma, 1e-10))
+    found = int(np.searchsorted(log_sigmas, level, side="right")) - 1
+    below = np.int64(min(max(found, 0), len(log_sigmas) - 2))
     low, high = log_sigmas[below], log_sigmas[below + 1]
-    share = ((low - level) / (low - high)).clamp(0, 1)
+    share = np.clip((low - level) / (low - high), 0, 1)
     return (1 - share) * below + share * (below + 1)
