@@ -85,7 +85,7 @@ def measure(
     backend: str,
 ) -> dict[str, Any]:
     """All comparisons, each printed as it comes."""
-    from bench.limit import matmul_rate, row_flops
+    from bench.limit import limits
     from bench.peer import Peer
     from pipelines import InvalidRequest, Request, Studio
     from pipelines.passing import in_passing
@@ -108,8 +108,7 @@ def measure(
     print(f"{request.model} loaded from disk in {loading:.2f} s")
     peer = in_passing(lambda: Peer.load(studio.manager.locate(request.model).path))
     assert request.width is not None and request.height is not None
-    size = request.width, request.height
-    flops, rate = in_passing(lambda: (row_flops(peer.pipe, *size), matmul_rate()))
+    flops, rate = limits(peer.pipe, request.width, request.height)
     print(f"{backend}: {flops / 1e9:.2f} GFLOP a row, matrix products at {rate / 1e9:.0f} GFLOP/s")
     print(HEADER)
     found = []

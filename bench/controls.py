@@ -42,7 +42,7 @@ def main(
     import torch
     from PIL import Image, ImageDraw
 
-    from bench.limit import matmul_rate, row_flops
+    from bench.limit import limits
     from pipelines import Axis, Control, Request, Sheet, Studio
     from pipelines.passing import in_passing
 
@@ -73,7 +73,7 @@ def main(
         cost = costs[-1]
         # The ControlNet is the UNet's encoder: counted as half a row, which is near enough here.
         rows = cost.rows_computed + 0.5 * cost.control_rows
-        flops, rate = in_passing(lambda: (row_flops(peer.pipe, *size), matmul_rate()))
+        flops, rate = limits(peer.pipe, *size)
         summary: dict[str, Any] = {
             **one.summary(),
             "rows": cost.rows_computed,

@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from pipelines.passing import in_passing
+
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
 SIDE = 2048
 TRIES = 8
+
+
+def limits(pipe: StableDiffusionPipeline, width: int, height: int) -> tuple[int, float]:
+    """FLOPs of a row, and FLOP/s of this machine's matrix products; computed in passing."""
+    return in_passing(lambda: (row_flops(pipe, width, height), matmul_rate()))
 
 
 def matmul_rate() -> float:

@@ -23,7 +23,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.__main__ import all_sheets, ours
-from bench.limit import matmul_rate, row_flops
+from bench.limit import limits
 from bench.peer import Peer
 from pipelines import Request, Studio, rendering
 from pipelines.computing import Computer
@@ -131,7 +131,7 @@ def main(
     assert request.width and request.height, "just resolved"
     size = request.width, request.height
     peer = in_passing(lambda: Peer.load(studio.manager.locate(model).path))
-    flops, rate = in_passing(lambda: (row_flops(peer.pipe, *size), matmul_rate()))
+    flops, rate = limits(peer.pipe, *size)
     print(f"matrix products at {rate / 1e9:.0f} GFLOP/s, {flops / 1e9:.2f} GFLOP a row")
     for name in only or ("8 guidance scales", "12 samplers", "4 prompts × 4 seeds"):
         whole_sheet(studio, name, request, flops, rate)

@@ -68,27 +68,25 @@ def _time_of_level(made: Any, sigma: Any, *levels: Any) -> Any:
 
     Math: linear in log σ between the two timesteps around it.
     """
-    if not isinstance(sigma, Tensor):
-        if np.ndim(sigma) or len(levels) != 1:
-            return super(type(made), made)._sigma_to_t(sigma, *levels)
-        return _time_in_numpy(sigma, *levels)
+    if len(levels) != 1 or len(np.shape(sigma)):
+        return super(type(made), made)._sigma_to_t(sigma, *levels)
     (log_sigmas,) = levels
-    if sigma.dim() or log_sigmas.dtype != torch.float32 or sigma.dtype != torch.float32:
-        return super(type(made), made)._sigma_to_t(sigma, log_sigmas)
+    if isinstance(sigma, Tensor):
+        if log_sigmas.dtype != torch.float32 or sigma.dtype != torch.float32:
+            return super(type(made), made)._sigma_to_t(sigma, log_sigmas)
+        below, share = _between(sigma.numpy(), log_sigmas.numpy())
+        return torch.tensor((1 - share) * below + share * (below + 1), dtype=torch.float32)
+    below, share = _between(sigma, log_sigmas)
+    whole = np.int64(below)  # as diffusers counts in numpy, which makes the result a float64
+    return (1 - share) * whole + share * (whole + 1)
+
+
+def _between(sigma: Any, log_sigmas: Any) -> tuple[int, Any]:
+    """The timestep below a noise level, and the level's share of the way to the next one."""
     # numpy's logarithm, which differs from torch's in the last bit; the rest does not.
-    logs = log_sigmas.numpy()
-    level = np.log(np.maximum(sigma.numpy(), np.float32(1e-10)))
-    below = min(max(int(np.searchsorted(logs, level, side="right")) - 1, 0), len(logs) - 2)
-    low, high = logs[below], logs[below + 1]
-    share = np.clip((low - level) / (low - high), np.float32(0), np.float32(1))
-    return torch.tensor((1 - share) * below + share * (below + 1), dtype=torch.float32)
-
-
-def _time_in_numpy(sigma: Any, log_sigmas: Any) -> Any:
-    """The same for one level in numpy, without a search through all of them."""
     level = np.log(np.maximum(sigma, 1e-10))
     found = int(np.searchsorted(log_sigmas, level, side="right")) - 1
-    below = np.int64(min(max(found, 0), len(log_sigmas) - 2))
+    below = min(max(found, 0), len(log_sigmas) - 2)
     low, high = log_sigmas[below], log_sigmas[below + 1]
-    share = np.clip((low - level) / (low - high), 0, 1)
-    return (1 - share) * below + share * (below + 1)
+    # Not np.clip, which takes several times as long for one number.
+    return below, np.minimum(np.maximum((low - level) / (low - high), 0), 1)
