@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from pipelines.events import CellDone, CellFailed, Event, RunFinished, RunStarte
 from pipelines.loras import lora_names
 from pipelines.manager import PipelineManager
 from pipelines.maps import Maps
-from pipelines.pace import Paces
+from pipelines.pace import USUAL, Paces
 from pipelines.runs import Run
 from pipelines.samplers import SAMPLERS
 from pipelines.store import Store
@@ -35,7 +37,8 @@ class Plan:
     Attributes:
         cells: in all; `cached` of them are in the store.
         rows: denoiser rows of the others, at most (equal ones are computed once).
-        seconds: estimated from the last run at this model and size; None before the first.
+        seconds: estimated from the last run of about so many cells at this model and size; None
+            before the first.
     """
 
     cells: int
@@ -65,8 +68,8 @@ class Maker:
         self.store = store
         self.how = how
         self.paces = Paces(None if how.cache is None else how.cache / "batches.json")
-        self._pace: dict[_Kind, float] = {}
-        """Seconds a row took."""
+        self._pace: dict[_Kind, dict[int, float]] = {}
+        """Seconds a row took, by how many cells shared the run's batches."""
 
     def plan(self, cells: Sequence[Request]) -> Plan:
         """What these complete Requests would cost."""
@@ -80,12 +83,14 @@ class Maker:
             if self.store is None
             or not self.store.path(cell.address(context(*_models(cell)))).is_file()
         ]
+        together = Counter(map(_kind, new))
         rows = 0
         seconds: float | None = 0.0
         for cell in new:
             evaluations = SAMPLERS[cell.sampler].evaluations(cell.steps)
             cost = Guidance.of(cell, supports(cell.model)).rows(evaluations)
-            pace = self._pace.get(_kind(cell))
+            kind = _kind(cell)
+            pace = _nearest(self._pace.get(kind, {}), together[kind])
             rows += cost
             seconds = None if pace is None or seconds is None else seconds + pace * cost
         return Plan(len(cells), len(cells) - len(new), rows, seconds)
@@ -141,7 +146,9 @@ class Maker:
         )
         kinds = {_kind(request) for request in run.requests}
         if len(kinds) == 1 and spent and not failed and not run.stop_asked:
-            self._pace[kinds.pop()] = sum(spent) / max(1, tally.rows_naive)
+            kind, cells = kinds.pop(), min(len(spent), USUAL)
+            pace = sum(spent) / max(1, tally.rows_naive)
+            self._pace[kind] = {**self._pace.get(kind, {}), cells: pace}  # `plan` reads meanwhile
         stats = Stats(
             cells=len(run.requests),
             cells_cached=len(cached),
@@ -221,3 +228,9 @@ def _models(request: Request) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
 
 def _kind(request: Request) -> _Kind:
     return request.model, request.width, request.height, len(request.controls)
+
+
+def _nearest(paces: Mapping[int, float], cells: int) -> float | None:
+    """The pace of the run most like one of so many cells: a lone picture's rows take longer."""
+    like = min(paces, key=lambda seen: abs(math.log(seen / min(cells, USUAL))), default=None)
+    return None if like is None else paces[like]

@@ -1,7 +1,8 @@
 """Linear layers whose weights stay in GGML's blocks, as GGUF files have them, until they compute.
 
 Their bytes are plain tensors of `uint8`, which move between devices and are measured like any
-other, and which no change of numbers' type touches. diffusers knows what the blocks mean.
+other, and which no change of numbers' type touches. diffusers knows what the blocks mean; it is
+imported where it is asked, as it looks for a network on the way in.
 """
 
 from __future__ import annotations
@@ -12,12 +13,6 @@ from typing import Any
 
 import numpy
 import torch
-from diffusers.quantizers.gguf.utils import (
-    GGML_QUANT_SIZES,
-    GGUFParameter,
-    dequantize_functions,
-)
-from gguf import GGMLQuantizationType
 from torch import Tensor, nn
 
 from pipelines.errors import ModelUnavailable
@@ -38,7 +33,7 @@ class PackedLinear(nn.Linear):
     def __init__(self, plain: nn.Linear, kind: Any, dtype: torch.dtype) -> None:
         rows, columns = plain.weight.shape
         super().__init__(columns, rows, bias=plain.bias is not None, device="meta")
-        block, size = GGML_QUANT_SIZES[kind]
+        block, size = BLOCKS[kind.name]
         packed = torch.empty(rows, columns // block * size, dtype=torch.uint8, device="meta")
         self.weight = nn.Parameter(packed, requires_grad=False)
         self._kind = kind
@@ -55,7 +50,9 @@ def whole(packed: Tensor, kind: Any, dtype: torch.dtype) -> Tensor:
     Args:
         packed: rows of whole blocks, uint8.
     """
-    block, size = GGML_QUANT_SIZES[kind]
+    from diffusers.quantizers.gguf.utils import dequantize_functions
+
+    block, size = BLOCKS[kind.name]
     # The scales are float16: where the rest computes in 16 bits, more would be lost on the way.
     inside = torch.float32 if dtype == torch.float32 else torch.float16
     numbers = dequantize_functions[kind](packed.reshape(-1, size), block, size, dtype=inside)
@@ -71,6 +68,9 @@ def read(path: Path, header: Mapping[str, Any], names: Iterable[str]) -> dict[st
     Args:
         header: of the file, as `gguf_header.parse` gives it.
     """
+    from diffusers.quantizers.gguf.utils import GGUFParameter
+    from gguf import GGMLQuantizationType
+
     data = numpy.memmap(path, dtype=numpy.uint8, mode="r")
     tensors: dict[str, Tensor] = {}
     for name in names:
@@ -96,6 +96,8 @@ def fit(model: nn.Module, state: dict[str, Tensor], dtype: torch.dtype, place: s
         place: where they come from, for the error.
     Raises: ModelUnavailable: if weights in blocks have not the shape of their layer.
     """
+    from diffusers.quantizers.gguf.utils import GGUFParameter
+
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     for name in state.keys() & shapes.keys():
         tensor = state[name]

@@ -47,6 +47,7 @@ class RunSummary:
     Attributes:
         created: Unix seconds.
         status: a run that was cut off counts as stopped.
+        prompt: of the cell that is shown, else of the first: prompts may be an axis.
         shown: number of the first cell that has a picture; None if none has.
     """
 
@@ -192,7 +193,9 @@ class Store:
         """The newest runs, newest first."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT id, created, status, json_extract(sheet, '$.base.prompt'), "
+                "SELECT id, created, status, "
+                "(SELECT json_extract(request, '$.prompt') FROM cells WHERE run = runs.id "
+                "ORDER BY address IS NULL, cell LIMIT 1), "
                 "(SELECT count(*) FROM cells WHERE run = runs.id), "
                 "(SELECT min(cell) FROM cells WHERE run = runs.id AND address IS NOT NULL) "
                 "FROM runs ORDER BY created DESC LIMIT ?",

@@ -141,7 +141,7 @@ def test_every_ending_is_kept(store, status):
 
 def test_recent_runs_newest_first(store):
     for name in ("a", "b", "c"):
-        store.begin(name, Sheet(base=Request(prompt=f"prompt {name}")), [REQUEST])
+        store.begin(name, Sheet(base=REQUEST), [REQUEST.replace(prompt=f"prompt {name}")])
     store.begin("d", SHEET, SHEET.expand())
     store.end("a", "done", STATS, None)
     recent = store.recent(3)
@@ -161,6 +161,14 @@ def test_a_summary_knows_the_first_picture_and_how_the_run_ended(store):
     store.end("cut", "failed", STATS, "x")
     (summary,) = store.recent(1)
     assert (summary.status, summary.shown) == ("failed", 1)
+
+
+def test_a_summary_of_prompts_has_that_of_its_picture(store):
+    sheet = Sheet(base=REQUEST, axes=(Axis(field="prompt", values=("a cat", "a dog")),))
+    store.begin("one", sheet, sheet.expand())
+    assert store.recent(1)[0].prompt == "a cat"
+    store.cell_done("one", 1, ADDRESS, 1.0, False)
+    assert (store.recent(1)[0].shown, store.recent(1)[0].prompt) == (1, "a dog")
 
 
 def test_two_stores_on_one_folder(store):

@@ -498,3 +498,14 @@ def test_a_plan_says_what_a_run_then_costs(studio):
     assert 0 < grown.seconds < 60
     with pytest.raises(InvalidRequest):
         studio.plan(Sheet(base=BASE, axes=(axis("steps", 0),)))
+
+
+def test_a_lone_picture_is_not_estimated_by_a_sheet_nor_a_sheet_by_it(studio):
+    make(studio, Sheet(base=BASE))
+    lone = Sheet(base=BASE.replace(seed=7))
+    sheet = Sheet(base=BASE, axes=(axis("seed", *range(20, 28)),))
+    by_the_lone = studio.plan(lone).seconds, studio.plan(sheet).seconds
+    assert by_the_lone[1] == pytest.approx(8 * by_the_lone[0])
+    make(studio, Sheet(base=BASE, axes=(axis("seed", *range(30, 37)),)))
+    assert studio.plan(lone).seconds == by_the_lone[0]
+    assert studio.plan(sheet).seconds != by_the_lone[1]
