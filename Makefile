@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 run: $(VENV)/.run
 	$(BIN)/python app.py serve
 
+# One process a core, each on one thread: most of what the tests compute is too small for more.
 test: $(VENV)/.dev browser
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadgroup
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
