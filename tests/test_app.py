@@ -278,9 +278,13 @@ def test_distilled_guidance_is_refused_where_there_is_none(shop, tmp_path):
     assert result.exit_code == 2 and "'tiny' takes none" in result.stderr
 
 
-def test_models_for_people(models, tmp_path):
+def test_models_for_people(models, tmp_path, monkeypatch):
     result = call("models", "--models", models)
-    assert all(name in result.stdout for name in ("tiny", "tinyv", "twin"))
+    head, *rows = result.stdout.splitlines()
+    assert {"tiny", "tinyv", "twin"} <= {row.split(" ")[0] for row in rows}
+    assert "negative prompt" in head and "distilled" not in head, "none of them takes that"
+    monkeypatch.chdir(models)
+    assert str(models) not in call("models", "--models", models).stdout
     result = call("models", "--models", tmp_path)
     assert result.exit_code == 0 and "none found" in result.stderr
     assert json.loads(call("models", "--models", tmp_path, "--json").stdout) == []

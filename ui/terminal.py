@@ -121,18 +121,28 @@ def quiet_libraries() -> None:
 
 
 def show(rows: list[dict[str, Any]], as_json: bool) -> None:
-    """Rows as a table for people or as JSON for machines."""
+    """Rows as a table for people or as JSON for machines.
+
+    The table leaves out what is empty in all rows, and names files from the folder one is in.
+    """
     if as_json:
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     if not rows:
         typer.echo("none found", err=True)
         return
+    names = [name for name in rows[0] if any(_cell_text(row[name]) for row in rows)]
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in rows[0]:
-        table.add_column(name, overflow="fold")
+    for name in names:
+        number = all(isinstance(row[name], int | float) for row in rows)
+        table.add_column(
+            name.replace("_", " "),
+            overflow="fold",
+            no_wrap=name == names[0],
+            justify="right" if number and not isinstance(rows[0][name], bool) else "left",
+        )
     for row in rows:
-        table.add_row(*(_cell_text(value) for value in row.values()))
+        table.add_row(*(_cell_text(row[name]) for name in names))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
@@ -141,4 +151,4 @@ def _cell_text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(value)
-    return "" if value is None else str(value)
+    return "" if value is None else str(value).removeprefix(f"{Path.cwd()}{os.sep}")
