@@ -8,8 +8,10 @@ run: $(VENV)/.run
 	$(BIN)/python app.py serve
 
 # One process a core, each on one thread: most of what the tests compute is too small for more.
+# The page's come after them, as a browser and a server fill two cores by themselves.
 test: $(VENV)/.dev browser
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --ignore tests/ui
+	$(BIN)/python -m pytest tests/ui
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

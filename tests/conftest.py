@@ -11,22 +11,12 @@ import torch
 
 from tests.tiny import controlnet, save_sd, unet
 
-TESTS = Path(__file__).parent
-PAGE = TESTS / "ui"
 AddModel = Callable[..., Path]
 """Copies a model: (name, like="tiny") to its new folder, which the test may damage."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked `gpu` need one; what they run runs on the CPU in the others.
-
-    Files go to a process as a whole, for what their tests share; all that look at the page go to
-    one, as a browser fills a core by itself.
-    """
-    for item in items:
-        name = "page" if PAGE in item.path.parents else str(item.path.relative_to(TESTS))
-        item.add_marker(pytest.mark.xdist_group(name))
+    """Tests marked `gpu` need one; what they run runs on the CPU in the others."""
     if torch.cuda.is_available():
         return
     for item in items:

@@ -13,7 +13,7 @@ from presets import model_preset
 from tests.ui import pages
 from tests.ui.serving import READY, Site
 
-SLOW = 500
+SLOW = 1000
 """Steps of a run that lasts long enough to be interrupted."""
 
 
@@ -62,7 +62,7 @@ def test_preview_changes_while_it_denoises(page: Page) -> None:
     )
     line = page.locator(".cs-line")
     page.wait_for_function(
-        "() => /^Step \\d+ of 500 · [\\d.]+ steps\\/s · .+ left$/"
+        "() => /^Step \\d+ of 1000 · [\\d.]+ steps\\/s · .+ left$/"
         ".test(document.querySelector('.cs-line').textContent)"
     )
     expect(line).to_be_visible()
@@ -70,7 +70,7 @@ def test_preview_changes_while_it_denoises(page: Page) -> None:
 
 
 def test_reload_in_the_middle_shows_the_same_run_to_its_end(page: Page, site: Site) -> None:
-    pages.fill(page, Prompt="a cat", Steps=40)
+    pages.fill(page, Prompt="a cat", Steps=200)
     pages.generate(page)
     pages.wait_status(page, "running")
     run = site.newest_run()
@@ -87,7 +87,7 @@ def test_closing_the_page_loses_nothing(browser: Browser, site: Site) -> None:
     page = context.new_page()
     page.goto(site.url)
     page.wait_for_selector(READY, state="attached")
-    pages.fill(page, Prompt="a house", Steps=40)
+    pages.fill(page, Prompt="a house", Steps=200)
     pages.generate(page)
     pages.until(lambda: bool(site.studio.recent(1)), "a run")
     pages.wait_status(page, "running")
@@ -186,7 +186,7 @@ def test_recent_runs_come_back(page: Page, site: Site) -> None:
 
 
 def test_a_second_page_waits_its_turn(page: Page, browser: Browser, site: Site) -> None:
-    pages.fill(page, Prompt="long", Steps=1000)
+    pages.fill(page, Prompt="long", Steps=SLOW)
     pages.generate(page)
     pages.wait_status(page, "running")
     context = browser.new_context()
