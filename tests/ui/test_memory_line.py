@@ -34,7 +34,7 @@ def test_memory_is_shown_and_freed_when_idle(page: Page, site: Site) -> None:
     button.click()
     pages.until(lambda: manager.resident_bytes == 0, "memory is freed")
     expect(line).to_have_text(EMPTY)
-    pages.fill(page, Prompt="an apple", Steps=1000)
+    pages.fill(page, Prompt="an apple", Steps=800)
     pages.generate(page)
     pages.wait_status(page, "running")
     expect(line).to_contain_text("basic/unet (in use)")

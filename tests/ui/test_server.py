@@ -108,7 +108,7 @@ def test_ctrl_c_ends_it_quietly_and_an_open_page_survives_the_restart(
 ) -> None:
     server, url = serve_in_a_process(models, tmp_path, 0, processes)
     page.goto(url)
-    pages.fill(page, Prompt="a boat", Steps=1000)
+    pages.fill(page, Prompt="a boat", Steps=800)
     pages.generate(page)
     pages.wait_status(page, "running")
     # Before the first step the run still imports torch, which no signal can hurry.

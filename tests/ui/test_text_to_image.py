@@ -13,7 +13,7 @@ from presets import model_preset
 from tests.ui import pages
 from tests.ui.serving import READY, Site
 
-SLOW = 1000
+SLOW = 800
 """Steps of a run that lasts long enough to be interrupted."""
 
 
@@ -62,7 +62,7 @@ def test_preview_changes_while_it_denoises(page: Page) -> None:
     )
     line = page.locator(".cs-line")
     page.wait_for_function(
-        "() => /^Step \\d+ of 1000 · [\\d.]+ steps\\/s · .+ left$/"
+        "() => /^Step \\d+ of 800 · [\\d.]+ steps\\/s · .+ left$/"
         ".test(document.querySelector('.cs-line').textContent)"
     )
     expect(line).to_be_visible()
