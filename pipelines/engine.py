@@ -289,7 +289,9 @@ def _advance(one: _Live, outputs: Sequence[Tensor | Exception]) -> Iterator[Engi
         yield Failed(one.cell, ContactSheetError(_OVERFLOW))
 
 
-_OVERFLOW = "the model's numbers overflowed (it gave infinities); float32 usually helps"
+_OVERFLOW = (
+    "numbers overflowed (there were infinities); float32, another sampler or fewer steps may help"
+)
 
 
 def _tensor(output: Tensor | Exception) -> Tensor:

@@ -26,7 +26,7 @@ from ui.errors import shown
 from ui.grid import run_view
 from ui.menus import supports_of
 from ui.run_tab import DIRECT
-from ui.view import duration
+from ui.view import SHORT, duration
 
 TOLERANCE = 8.0
 
@@ -245,6 +245,9 @@ def _table(found: Sequence[Curve], tolerance: float) -> str:
 def _times(seconds: Sequence[float | None]) -> str:
     if all(one is None for one in seconds):
         return "made before"
+    short = [one for one in seconds if one is not None and one < SHORT]
+    if len(short) == len(seconds):
+        return " · ".join(f"{one:.1f}" for one in short) + " s"
     return " · ".join("made before" if one is None else duration(one) for one in seconds)
 
 

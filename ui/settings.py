@@ -90,7 +90,7 @@ class SettingsForm:
             label="Negative prompt",
             lines=1,
             max_lines=4,
-            placeholder="What it should not show (optional)",
+            placeholder="Optional: what not to show",
             elem_classes="cs-prompt",
         )
         self.help.add_styles()

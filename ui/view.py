@@ -123,9 +123,13 @@ def status_line(snapshot: Snapshot) -> str:
             return "Could not make this"
 
 
+SHORT = 9.95
+"""Times below are said in tenths of a second."""
+
+
 def duration(seconds: float) -> str:
     """A time as people say it: 0.8 s, 12 s, 3 min 5 s."""
-    if seconds < 9.95:
+    if seconds < SHORT:
         return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
