@@ -88,7 +88,7 @@ def measure(
     from bench.limit import limits
     from bench.peer import Peer
     from pipelines import InvalidRequest, Request, Studio
-    from pipelines.passing import in_passing
+    from pipelines.utils.threads import in_passing
 
     studio = Studio(shelf, device="cpu", backend=backend)
     request = studio.resolve(
@@ -190,7 +190,7 @@ def ours(studio: Studio, sheet: Sheet, costs: list[Stats]) -> list[Image]:
 def on_worker(studio: Studio, request: Request, work: Callable[[], list[Image]]) -> list[Image]:
     """What `work` returns, done by the studio's own thread.
 
-    Two threads that compute, if only in turns, slow each other (`pipelines.passing`).
+    Two threads that compute, if only in turns, slow each other (`pipelines.utils.threads`).
     Args:
         request: any that can be made; it is not.
     """

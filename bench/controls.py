@@ -44,7 +44,7 @@ def main(
 
     from bench.limit import limits
     from pipelines import Axis, Control, Request, Sheet, Studio
-    from pipelines.passing import in_passing
+    from pipelines.utils.threads import in_passing
 
     with tempfile.TemporaryDirectory() as folder:
         studio = Studio([HERE / "models", Path(folder)], device="cpu")

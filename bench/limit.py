@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipelines.passing import in_passing
+from pipelines.utils.threads import in_passing
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline

@@ -28,8 +28,8 @@ from bench.peer import Peer
 from pipelines import Request, Studio, rendering
 from pipelines.computing import Computer
 from pipelines.events import Stats
-from pipelines.passing import in_passing
 from pipelines.store import Store
+from pipelines.utils.threads import in_passing
 
 HERE = Path(__file__).parents[1]
 KINDS = {

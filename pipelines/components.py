@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines import catalog, gguf_header, memory, placing, single_file_loading
+from pipelines import catalog, gguf_header, single_file_loading
+from pipelines.devices import offload, precision
+from pipelines.devices.placement import Home
+from pipelines.devices.precision import BYTES, Numbers
+from pipelines.devices.quantization import QUANTIZATIONS, quantized_bytes
 from pipelines.errors import ContactSheetError, ModelUnavailable
-from pipelines.memory import BYTES, Home, Numbers
-from pipelines.saving import QUANTIZATIONS, quantized_bytes
 from pipelines.single_file import SingleFile
 
 LORA = "LoRA"
@@ -137,15 +139,15 @@ def load(part: Part, device: str) -> Any:
         return component
     component = component.eval().requires_grad_(False)
     widths = getattr(component.config, "block_out_channels", ())
-    if memory.channels_last(device, part.library, widths):
+    if precision.channels_last(device, part.library, widths):
         component = component.to(memory_format=torch.channels_last)
     if part.key.quantized:
-        from pipelines.quantize import quantize
+        from pipelines.devices.quantization import quantize
 
         component = quantize(component, part.key.quantized)
     if part.attention:
         component.set_attention_backend(part.attention)
-    return placing.settle(component, part.key.home, device)
+    return offload.settle(component, part.key.home, device)
 
 
 def load_tensors(file: Path, device: str) -> Mapping[str, Any]:

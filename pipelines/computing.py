@@ -108,7 +108,7 @@ class Computer:
     ) -> None:
         from torch import uint8
 
-        from pipelines.devices import device_label
+        from pipelines.devices.hardware import device_label
 
         self._how = how
         self._paces = paces
@@ -136,7 +136,7 @@ class Computer:
 
     def evaluate(self, rows: Sequence[Row]) -> Tensor:
         """Outputs of rows of one kind, (rows, C, h, w), by the backend whose turn it is."""
-        from pipelines.devices import wait_for
+        from pipelines.devices.hardware import wait_for
 
         added = () if self._residuals is None else self._residuals.add_up(rows)
         inputs = self._family.inputs(self._model, rows)

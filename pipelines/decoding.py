@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from pipelines.devices import free_memory
+from pipelines.denoising.oom_fallbacks import rungs
+from pipelines.devices.hardware import free_memory
+from pipelines.devices.vae_memory import AT_ONCE, VaePlan, vae_plan
 from pipelines.errors import OutOfMemory
 from pipelines.families.base import Family, Model
-from pipelines.memory import AT_ONCE, VaePlan, rungs, vae_plan
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,9 +17,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from pipelines.denoising.oom_fallbacks import rungs
 from pipelines.errors import ContactSheetError, OutOfMemory
 from pipelines.guidance import GuidedTrajectory, Row, alike
-from pipelines.memory import rungs
 
 VERSION = "4"
 """Part of every finished cell's address: raise it when the same Request gives other pixels."""

@@ -15,13 +15,14 @@ from typing import Any
 from pipelines import catalog, components, controlnets, lora_files
 from pipelines.catalog import Digests, ModelInfo
 from pipelines.components import ComponentKey, Part
-from pipelines.devices import hardware, resolve_device
+from pipelines.devices.hardware import Hardware, hardware, resolve_device
+from pipelines.devices.memory_options import ATTENTIONS, USUAL, Saving
+from pipelines.devices.precision import Numbers, numbers
+from pipelines.devices.quantization import quantizes
 from pipelines.errors import InvalidRequest, ModelUnavailable
 from pipelines.families import family_of
 from pipelines.families.base import Family
 from pipelines.families.supports import Configs, Sizes, Supports
-from pipelines.memory import Hardware, Numbers, numbers
-from pipelines.saving import ATTENTIONS, USUAL, Saving, quantizes
 
 
 class Inventory:

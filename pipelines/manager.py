@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipelines.components import ComponentKey, Part
+from pipelines.devices.memory_options import USUAL, Saving
+from pipelines.devices.placement import Placement, Weights, default_budget, place
 from pipelines.families import family_of
 from pipelines.families.base import LoadedLoRA, Model
 from pipelines.inventory import Inventory
-from pipelines.memory import Placement, Weights, default_budget, place
 from pipelines.residents import Held, Resident
-from pipelines.saving import USUAL, Saving
 from pipelines.stores import Stores
 from pipelines.waiting import Use
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.controls import Control
 from pipelines.errors import InvalidRequest
-from pipelines.pictures import PIXELS_MAX
 from pipelines.samplers import SAMPLERS
 from pipelines.skipping import layers_text
 from pipelines.types import Request
+from pipelines.utils.images import PIXELS_MAX
 
 if TYPE_CHECKING:
     from PIL.Image import Image

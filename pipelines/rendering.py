@@ -18,7 +18,7 @@ from pipelines import engine
 from pipelines.computing import Computer, Computing
 from pipelines.controls import Control, control_models
 from pipelines.decoding import decode
-from pipelines.devices import device_memory
+from pipelines.devices.hardware import device_memory
 from pipelines.errors import Cancelled, ContactSheetError, OutOfMemory
 from pipelines.events import CellDone, CellFailed, CellPreview, CellProgress, Event
 from pipelines.families import weighted

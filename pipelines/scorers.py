@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines.errors import ModelUnavailable
-from pipelines.passing import in_passing
+from pipelines.utils.threads import in_passing
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import InvalidRequest, UnknownName
-from pipelines.pictures import PIXELS_MAX, content_hash, flatten, open_picture
 from pipelines.store import save_png, save_text
+from pipelines.utils.images import PIXELS_MAX, content_hash, flatten, open_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -21,9 +21,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from pipelines.devices.quantization import QUANTIZE_INSTALL
 from pipelines.errors import ModelUnavailable
 from pipelines.recognise import FAMILIES, PARTS, Recognised
-from pipelines.saving import QUANTIZE_INSTALL
 
 GGUF = ".gguf"
 _CONFIGS = Path(__file__).parent / "configs"

@@ -10,8 +10,8 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 
 from pipelines.components import ComponentKey, Part
-from pipelines.memory import default_budget
-from pipelines.placing import WAITING, Shuttle
+from pipelines.devices.offload import WAITING, Shuttle
+from pipelines.devices.placement import default_budget
 from pipelines.residents import Held, Resident, Residents
 
 _WHERE_IT_WAITS = "that is half of main memory, where it waits for its turn; try --quantize"
@@ -114,7 +114,7 @@ class Stores:
         if not self._apart():
             return self._here
         if self._waiting is None:
-            from pipelines.devices import hardware
+            from pipelines.devices.hardware import hardware
 
             budget = default_budget(hardware(WAITING))
             self._waiting = Residents(lambda: budget, lambda: None, _WHERE_IT_WAITS)

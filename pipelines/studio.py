@@ -22,22 +22,22 @@ from pipelines import backends, controlnets
 from pipelines.catalog import ModelInfo
 from pipelines.computing import Computing
 from pipelines.controls import Control
+from pipelines.devices.memory_options import USUAL, Saving
 from pipelines.errors import Cancelled, ContactSheetError, InvalidRequest
 from pipelines.events import CellDone, CellFailed, Event, RunFinished, Stats
 from pipelines.families.supports import Supports
 from pipelines.making import Maker, Plan
 from pipelines.manager import PipelineManager
 from pipelines.maps import Maps, check_preprocessor
-from pipelines.noise_levels import noise_levels
 from pipelines.pace import cache_folder
-from pipelines.passing import in_passing
 from pipelines.resolving import Resolver
 from pipelines.runs import Run, restored
-from pipelines.saving import USUAL, Saving
+from pipelines.samplers.noise_levels import noise_levels
 from pipelines.shelf import Shelf
 from pipelines.store import RunSummary, Store
 from pipelines.tokens import Tokens, count_tokens
 from pipelines.types import Request, Sheet
+from pipelines.utils.threads import in_passing
 from pipelines.waiting import Line
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class Studio:
         return count_tokens(self.manager.locate(model), prompt)
 
     def noise_levels(self, request: Request) -> tuple[float, ...]:
-        """σ at the start of every step of a complete Request; see `pipelines.noise_levels`."""
+        """σ at the start of every step of a complete Request; see `samplers.noise_levels`."""
         configs = self.manager.configs(request.model)
         spacing = self.manager.family(request.model).spacing(configs, request)
         config = configs["scheduler"]

@@ -10,8 +10,8 @@ import pytest
 from pipelines import Axis, Request, Sheet
 from pipelines.axes import parse_axis
 from pipelines.convergence import fit_order, is_comparison, needed, reference
-from pipelines.noise_levels import noise_levels
 from pipelines.samplers import SAMPLERS, build
+from pipelines.samplers.noise_levels import noise_levels
 
 CONFIG = json.loads(
     (Path(__file__).parents[1] / "models/emoji/scheduler/scheduler_config.json").read_text()

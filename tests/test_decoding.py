@@ -101,7 +101,7 @@ def test_tiles_are_taken_at_once_where_nothing_else_can_fit(
 
 @pytest.mark.gpu
 def test_a_gpu_says_what_is_free() -> None:
-    from pipelines.devices import free_memory, hardware
+    from pipelines.devices.hardware import free_memory, hardware
 
     found = hardware("cuda")
     assert found.apart and 0 < free_memory("cuda") <= found.total

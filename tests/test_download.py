@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 import app
 from pipelines.catalog import find
-from pipelines.hub import STAGING
+from pipelines.checkpoints.download import STAGING
 from presets import hub_models
 
 ROOT = Path(app.__file__).parent

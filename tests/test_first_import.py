@@ -7,7 +7,7 @@ import sys
 
 TWO_THREADS = """
 import sys, threading
-from pipelines.scheduling import prepared
+from pipelines.samplers.fast_schedulers import prepared
 
 def first():
     import diffusers

@@ -13,10 +13,11 @@ from safetensors.torch import load_file, save_file
 
 from pipelines import samplers
 from pipelines.components import measure
-from pipelines.devices import resolve_device
+from pipelines.devices.hardware import Hardware, resolve_device
+from pipelines.devices.placement import default_budget
 from pipelines.errors import ContactSheetError, ModelUnavailable, OutOfMemory, UnknownName
 from pipelines.manager import PipelineManager
-from pipelines.memory import Hardware, default_budget
+from pipelines.samplers.scheduler_builder import prototype
 
 PARTS = ("text_encoder", "unet", "vae")
 UNET = "diffusion_pytorch_model.safetensors"
@@ -259,7 +260,7 @@ def test_swapping_a_scheduler_loads_nothing_and_takes_no_time(models):
                 config = {} if row.kind == "flow" else model.scheduler_config
                 first, again = [], []
                 for _ in range(5):
-                    samplers._prepared.cache_clear()
+                    prototype.cache_clear()
                     first.append(seconds(row.id, schedule, config))
                     again.append(seconds(row.id, schedule, config))
             # The best of several: the very first imports the scheduler's module. scipy's

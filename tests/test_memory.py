@@ -17,21 +17,12 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from pipelines.denoising.oom_fallbacks import rungs
+from pipelines.devices.hardware import Hardware
+from pipelines.devices.placement import Weights, default_budget, leaving, place
+from pipelines.devices.precision import T5, VAE, numbers
+from pipelines.devices.vae_memory import VaePlan, decode_bytes, vae_plan
 from pipelines.errors import OutOfMemory
-from pipelines.memory import (
-    T5,
-    VAE,
-    Hardware,
-    VaePlan,
-    Weights,
-    decode_bytes,
-    default_budget,
-    leaving,
-    numbers,
-    place,
-    rungs,
-    vae_plan,
-)
 
 ROOT = Path(__file__).parents[1]
 GB = 10**9
@@ -48,7 +39,9 @@ FLUX = {
 
 
 def test_torch_is_not_needed_to_decide() -> None:
-    code = "import sys, pipelines.memory, pipelines.saving; print('torch' in sys.modules)"
+    names = ("precision", "hardware", "placement", "vae_memory", "memory_options", "quantization")
+    modules = ", ".join(f"pipelines.devices.{name}" for name in names)
+    code = f"import sys, {modules}; print('torch' in sys.modules)"
     said = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout

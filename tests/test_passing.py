@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pipelines.passing import in_passing
+from pipelines.utils.threads import in_passing
 from tests.test_imports import fresh
 
 
@@ -38,7 +38,7 @@ def test_its_threads_are_gone_afterwards() -> None:
         COUNT
         + """
 import torch
-from pipelines.passing import in_passing
+from pipelines.utils.threads import in_passing
 
 torch.set_num_threads(2)
 work = lambda: torch.ones(512, 512).exp() @ torch.ones(512, 512)

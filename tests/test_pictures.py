@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from pipelines.errors import InvalidRequest
-from pipelines.pictures import content_hash, flatten, open_picture
+from pipelines.utils.images import content_hash, flatten, open_picture
 
 
 def encoded(picture: Image.Image, format: str, **options: object) -> bytes:

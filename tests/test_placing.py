@@ -15,12 +15,13 @@ from torch import nn
 from pipelines import Request, Sheet, Studio
 from pipelines.axes import parse_axis
 from pipelines.controls import Control
+from pipelines.devices.hardware import Hardware
+from pipelines.devices.memory_options import Saving
+from pipelines.devices.offload import Shuttle, settle
+from pipelines.devices.placement import Offload
 from pipelines.errors import OutOfMemory
 from pipelines.events import CellDone
 from pipelines.manager import PipelineManager
-from pipelines.memory import Hardware, Offload
-from pipelines.placing import Shuttle, settle
-from pipelines.saving import Saving
 from tests.tiny import controlnet, save_sd
 from tests.tiny_families import save_all
 
@@ -84,7 +85,7 @@ def test_a_model_larger_than_the_budget_is_moved_through_it(
     budget = int(0.9 * sum(sizes.values()))
     studio = studio_of(zoo, "auto", budget)
     seen: list[int] = []
-    with caplog.at_level(logging.DEBUG, "pipelines.placing"):
+    with caplog.at_level(logging.DEBUG, "pipelines.devices.offload"):
         run = studio.submit(Sheet(base=request(name, steps=6), axes=(parse_axis("seed=1-3"),)))
         for event in run.watch():
             seen.append(studio.manager.resident_bytes)

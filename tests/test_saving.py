@@ -20,8 +20,9 @@ from typer.testing import CliRunner
 import app
 from pipelines import InvalidRequest, Request, Studio, UnknownName
 from pipelines.components import measure
+from pipelines.devices.memory_options import Saving
+from pipelines.devices.quantization import QUANTIZATIONS, is_quantized, quantized_bytes, quantizes
 from pipelines.manager import PipelineManager
-from pipelines.saving import QUANTIZATIONS, Saving, is_quantized, quantized_bytes, quantizes
 from tests.lora_makers import save_with_loras
 from tests.tiny_families import FLUX_SIZES, MAKERS
 
@@ -139,7 +140,7 @@ def linears(component: Any) -> int:
 
 @pytest.mark.parametrize(("name", "tolerance"), QUANTIZED)
 def test_quantised_layers_are_smaller_and_nearly_the_same(name: str, tolerance: float) -> None:
-    from pipelines.quantize import quantize
+    from pipelines.devices.quantization import quantize
 
     torch.manual_seed(0)
     plain = nn.Sequential(nn.Linear(256, 512), nn.GELU(), nn.Linear(512, 256)).eval()

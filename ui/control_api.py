@@ -15,7 +15,7 @@ from PIL import Image
 from pipelines import Axis, Control, InvalidRequest, Request, Sheet, Studio, preprocessors
 from pipelines.axes import parse_values
 from pipelines.controls import CONTROL_FIELDS
-from pipelines.pictures import open_picture
+from pipelines.utils.images import open_picture
 from ui.api_settings import Fields, File, Made, with_settings
 from ui.errors import shown
 

@@ -13,7 +13,7 @@ import typer
 from pipelines import Axis, Control, InvalidRequest, Request, Studio
 from pipelines.axes import split
 from pipelines.controls import NONE, control_field
-from pipelines.pictures import content_hash, open_picture
+from pipelines.utils.images import content_hash, open_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image

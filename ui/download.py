@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pipelines import InvalidRequest, ModelUnavailable, UnknownName, hub
+from pipelines import InvalidRequest, ModelUnavailable, UnknownName
+from pipelines.checkpoints.download import access, check_target, fetch
 from presets import ModelPreset, hub_models
 from ui.terminal import bad_input_ends_here
 
@@ -33,13 +34,13 @@ def download(name: Name, models: Models = None, dry_run: DryRun = False) -> None
         if not folder.is_dir():
             raise InvalidRequest(f"models folder {folder} does not exist")
         preset = known[name]
-        hub.check_target(folder / name, preset.gigabytes)
+        check_target(folder / name, preset.gigabytes)
         for line in plan_lines(name, preset, folder):
             typer.echo(line)
         if dry_run:
             return
         try:
-            place = hub.fetch(name, preset.hub, preset.revision, preset.gigabytes, folder)
+            place = fetch(name, preset.hub, preset.revision, preset.gigabytes, folder)
         except ModelUnavailable as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(1) from None
@@ -60,7 +61,7 @@ def plan_lines(name: str, preset: ModelPreset, folder: Path) -> list[str]:
         f"{sizes}",
     ]
     if preset.gated:
-        lines.append(f"gated: {hub.access(preset.hub)}")
+        lines.append(f"gated: {access(preset.hub)}")
     return lines
 
 

@@ -20,9 +20,9 @@ import numpy as np
 from PIL import Image
 
 from pipelines.errors import InvalidRequest
-from pipelines.pictures import open_picture
 from pipelines.preprocessors.base import EditedAs
 from pipelines.preprocessors.skeletons import COLOURS, JOINTS, LIMBS, Skeleton, from_json
+from pipelines.utils.images import open_picture
 from ui.grid import script
 
 SCRIPTS = ("editor.js", "editor_history.js", "editor_brush.js", "editor_pose.js", "editor_tools.js")

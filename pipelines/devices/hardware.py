@@ -1,12 +1,13 @@
-"""Devices: which is here, how much memory it has, which numbers it computes with.
+"""Device probes: which device is here, its memory, the dtypes it computes with.
 
 Nothing is probed before it is asked for.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pipelines.errors import ModelUnavailable
-from pipelines.memory import Hardware
 
 
 def resolve_device(asked: str) -> str:
@@ -89,3 +90,22 @@ def wait_for(device: str) -> None:
         torch.cuda.synchronize(device)
     elif device == "mps":
         torch.mps.synchronize()
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """A device as far as memory goes.
+
+    Attributes:
+        kind: `cpu`, `cuda` or `mps`.
+        total: bytes of its memory.
+        taken: bytes that others use of it.
+        apart: whether its memory is another than the processor's, where things can wait.
+        bfloat16: whether it computes with them.
+    """
+
+    kind: str
+    total: int
+    taken: int = 0
+    apart: bool = False
+    bfloat16: bool = False

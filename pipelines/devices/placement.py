@@ -1,95 +1,24 @@
-"""What is kept in which numbers, where, and what gives way when memory runs out.
+"""Placement policy: which component stays on the device, and which waits in main memory.
 
-All of it is arithmetic on bytes and names, so that it is tested without a GPU: nothing is probed
-here, and torch is not imported. `devices` says what is there; `placing`, `components` and
-`decoding` do what is decided here.
+Arithmetic on bytes and names, so that it is tested without a GPU.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from pipelines.devices.hardware import Hardware
 from pipelines.errors import OutOfMemory
 
-Numbers = Literal["float32", "float16", "bfloat16"]
 Offload = Literal["auto", "none", "model", "group"]
-Home = Literal["device", "model", "group"]
-Work = Literal["rows", "pictures"]
-Rung = Literal["free", "halve", "slice", "tile"]
 
-BYTES: Mapping[Numbers, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
-T5 = "T5EncoderModel"
-VAE = "AutoencoderKL"
+
+Home = Literal["device", "model", "group"]
+
 
 _GIB = 2**30
-_TRAINED_IN_BFLOAT16 = frozenset({"sd3", "flux"})
-_VAE_FITS_FLOAT16 = frozenset({"sd"})
-_WIDE = 64
-_COPIES = 3
-"""Tensors of the decoder's widest layer at full size that exist at once, at least."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hardware:
-    """A device as far as memory goes.
-
-    Attributes:
-        kind: `cpu`, `cuda` or `mps`.
-        total: bytes of its memory.
-        taken: bytes that others use of it.
-        apart: whether its memory is another than the processor's, where things can wait.
-        bfloat16: whether it computes with them.
-    """
-
-    kind: str
-    total: int
-    taken: int = 0
-    apart: bool = False
-    bfloat16: bool = False
-
-
-# ---- numbers
-
-
-def numbers(hardware: Hardware, family: str, cls: str, force_upcast: bool = True) -> Numbers:
-    """The numbers a component computes with.
-
-    On the CPU float32: parity is exact, and bfloat16 is slower there. On a GPU 16 bits, with the
-    exponents of float32 where a model was trained with them and the card has them; without them
-    T5 and most VAEs overflow, and stay in float32.
-
-    Args:
-        family: its model's id.
-        cls: the component's class.
-        force_upcast: what a VAE's config says of itself.
-    """
-    if hardware.kind != "cuda":
-        return "float32"
-    if family in _TRAINED_IN_BFLOAT16 and hardware.bfloat16:
-        return "bfloat16"
-    if cls == T5:
-        return "bfloat16" if hardware.bfloat16 else "float32"
-    if cls == VAE and force_upcast and family not in _VAE_FITS_FLOAT16:
-        return "float32"
-    return "float16"
-
-
-def channels_last(device: str, library: str, widths: Sequence[int]) -> bool:
-    """Whether a component's convolutions run on channels-last tensors: where that is faster.
-
-    On GPUs it always is, on the CPU where layers are wide (a batch of 16 rows of the shipped
-    U-Net takes a fifth less time); narrow ones do not fill its vectors.
-
-    Args:
-        widths: channels of its levels, `block_out_channels` of its config.
-    """
-    wide = max(widths, default=0) >= _WIDE
-    return library == "diffusers" and (device != "cpu" or wide)
-
-
-# ---- bytes
 
 
 def reserve(hardware: Hardware) -> int:
@@ -203,59 +132,3 @@ def leaving(present: Mapping[str, int], needed: int, room: int) -> list[str]:
         gone.append(name)
         free += size
     return gone
-
-
-# ---- pictures
-
-
-@dataclass(frozen=True, slots=True)
-class VaePlan:
-    """How latents become pictures: one by one, and in tiles, which changes pixels at seams."""
-
-    slicing: bool = False
-    tiling: bool = False
-
-
-AT_ONCE = VaePlan()
-
-
-def decode_bytes(batch: int, width: int, height: int, channels: Sequence[int], item: int) -> int:
-    """Bytes that a VAE needs at least to decode, beside its weights.
-
-    Its widest layer at full size has as many channels as the level below the last one, and its
-    input, its norm and its output are there at once.
-
-    Args:
-        channels: `block_out_channels` of its config.
-        item: bytes of a number.
-    """
-    widest = channels[min(1, len(channels) - 1)]
-    return _COPIES * batch * width * height * widest * item
-
-
-def vae_plan(
-    batch: int, width: int, height: int, channels: Sequence[int], item: int, free: int
-) -> VaePlan:
-    """Slices and tiles where the device has not the bytes for all pictures, or for one, at once.
-
-    The estimate is a lower bound: nothing is tiled that would have fitted.
-    """
-    if decode_bytes(batch, width, height, channels, item) <= free:
-        return VaePlan()
-    one = decode_bytes(1, width, height, channels, item)
-    return VaePlan(slicing=batch > 1, tiling=one > free)
-
-
-# ---- out of memory
-
-
-def rungs(work: Work, count: int, exact: bool = False) -> tuple[Rung, ...]:
-    """What is tried in turn when memory ran out; after the last, what was made fails alone.
-
-    Args:
-        work: the denoiser's rows, or pictures in the VAE; so many of them.
-        exact: rows must go in batches of one size, which halving would change.
-    """
-    if work == "rows":
-        return ("free", "halve") if count > 1 and not exact else ("free",)
-    return ("free", "slice", "tile") if count > 1 else ("free", "tile")

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from pipelines.memory import Home, leaving
+from pipelines.devices.placement import Home, leaving
 
 log = logging.getLogger(__name__)
 

@@ -8,23 +8,29 @@ a download that was cut off goes on with the files that have not come whole.
 from __future__ import annotations
 
 import logging
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines import catalog
 from pipelines.errors import InvalidRequest, ModelUnavailable
+from pipelines.utils.hub import online
 
 STAGING = ".downloads"
+
+
 _COMPONENTS = (
     "scheduler", "tokenizer", "tokenizer_2", "tokenizer_3", "text_encoder", "text_encoder_2",
     "text_encoder_3", "unet", "transformer", "vae",
 )  # fmt: skip
+
+
 _ENDINGS = ("*.json", "*.txt", "*.model", "*.safetensors")
+
+
 FETCHED = ("model_index.json", *(f"{part}/{end}" for part in _COMPONENTS for end in _ENDINGS))
 """What is fetched: no pickles, no code, and of the parts only those that a family loads."""
+
+
 LEFT = ("*.fp16.*", "*.fp16-*", "*.non_ema.*")
 """Second copies of weights."""
 
@@ -87,21 +93,6 @@ def access(repository: str) -> str:
         f"accept its licence at https://huggingface.co/{repository} while logged in, then run "
         "`hf auth login` or set HF_TOKEN"
     )
-
-
-@contextmanager
-def online() -> Iterator[None]:
-    """The hub's library may ask the network here, and nowhere else."""
-    os.environ["HF_HUB_OFFLINE"] = "0"
-    from huggingface_hub import constants
-
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = False
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
-        os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 def _reason(error: Exception, id: str, repository: str) -> str:

@@ -1,0 +1,1 @@
+"""Denoising: trajectories, guidance, and the engine that packs their rows into batches."""

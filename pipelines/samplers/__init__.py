@@ -1,0 +1,25 @@
+"""Samplers: the registry of samplers and schedules, and the way to build one's scheduler."""
+
+from pipelines.samplers.registry import (
+    SAMPLERS,
+    SCHEDULES,
+    Kind,
+    Sampler,
+    check,
+    parse,
+    parse_schedule,
+    steps_within,
+)
+from pipelines.samplers.scheduler_builder import build
+
+__all__ = [
+    "SAMPLERS",
+    "SCHEDULES",
+    "Kind",
+    "Sampler",
+    "build",
+    "check",
+    "parse",
+    "parse_schedule",
+    "steps_within",
+]

@@ -1,0 +1,1 @@
+"""Utilities below everything else: pictures, files, threads and access to the hub."""
