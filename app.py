@@ -19,9 +19,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import typer
 
 from pipelines import Sheet
-from pipelines.axes import parse_axis, prompt_variants
 from pipelines.contact import SheetFolder, check_folder
 from pipelines.events import CellDone, CellFailed
+from pipelines.request.axis_grammar import parse_axis, prompt_variants
 from pipelines.samplers import SAMPLERS
 from pipelines.store import write_png
 from presets import styles_for, wildcard_folders

@@ -111,7 +111,7 @@ def controlled_peer(studio: Any, request: Request) -> Any:
     from diffusers import DDIMScheduler, StableDiffusionControlNetPipeline
 
     from bench.peer import Peer
-    from pipelines.controls import control_models
+    from pipelines.request.control import control_models
 
     class ControlledPeer(Peer):
         def make(self, request: Request, **call: Any) -> Any:

@@ -5,7 +5,6 @@
 Importing this touches no device, no network and no model; torch loads with the first run.
 """
 
-from pipelines.controls import Control
 from pipelines.errors import (
     Cancelled,
     ContactSheetError,
@@ -14,9 +13,11 @@ from pipelines.errors import (
     OutOfMemory,
     UnknownName,
 )
-from pipelines.loras import LoRA
+from pipelines.request.control import Control
+from pipelines.request.lora import LoRA
+from pipelines.request.request import Request
+from pipelines.request.sheet import Axis, Sheet
 from pipelines.studio import Studio
-from pipelines.types import Axis, Request, Sheet
 
 __all__ = [
     "Axis",

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pipelines.backends.base import Denoiser
+    from pipelines.denoising.row import Row
     from pipelines.families.base import Family, Model
-    from pipelines.guidance import Row
     from pipelines.residuals import Residuals
 
 MOST_ROWS = 1024

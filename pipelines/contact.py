@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import InvalidRequest
 from pipelines.events import CellDone, CellFailed, Stats
 from pipelines.grid import draw_grid
-from pipelines.labels import file_stem
+from pipelines.request.labels import file_stem
+from pipelines.request.sheet import Sheet
 from pipelines.store import write_png
-from pipelines.types import Sheet
 
 if TYPE_CHECKING:
     from PIL.Image import Image

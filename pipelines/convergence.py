@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.labels import row_texts
 from pipelines.metrics import as_array, rms
+from pipelines.request.labels import row_texts
+from pipelines.request.request import Request
+from pipelines.request.sheet import EVALUATIONS, Sheet
 from pipelines.runs import CellView, Snapshot
 from pipelines.samplers import SAMPLERS
-from pipelines.types import EVALUATIONS, Request, Sheet
 
 if TYPE_CHECKING:
     from PIL.Image import Image

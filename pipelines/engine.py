@@ -17,9 +17,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from pipelines.denoising.guidance import GuidedTrajectory
 from pipelines.denoising.oom_fallbacks import rungs
+from pipelines.denoising.row import Row, alike
 from pipelines.errors import ContactSheetError, OutOfMemory
-from pipelines.guidance import GuidedTrajectory, Row, alike
 
 VERSION = "4"
 """Part of every finished cell's address: raise it when the same Request gives other pixels."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from pipelines.types import Request
+    from pipelines.request.request import Request
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.labels import column_texts, row_texts
-from pipelines.types import Sheet
+from pipelines.request.labels import column_texts, row_texts
+from pipelines.request.sheet import Sheet
 
 if TYPE_CHECKING:
     from PIL.Image import Image

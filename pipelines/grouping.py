@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 
-from pipelines.loras import State, lora_state
-from pipelines.types import Request
+from pipelines.request.lora import State, lora_state
+from pipelines.request.request import Request
 
 Size = tuple[int, int]
 States = Mapping[State, Mapping[Size, Sequence[int]]]

@@ -23,7 +23,7 @@ from pipelines.catalog import read_header
 from pipelines.errors import InvalidRequest, ModelUnavailable
 from pipelines.families.base import Family, Model
 from pipelines.families.supports import Configs
-from pipelines.loras import State
+from pipelines.request.lora import State
 
 log = logging.getLogger(__name__)
 

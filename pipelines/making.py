@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.computing import Computing
-from pipelines.controls import control_models
 from pipelines.errors import ContactSheetError
 from pipelines.events import CellDone, CellFailed, Event, RunFinished, RunStarted, Stats
-from pipelines.loras import lora_names
 from pipelines.manager import PipelineManager
 from pipelines.maps import Maps
 from pipelines.pace import USUAL, Paces
+from pipelines.request.control import control_models
+from pipelines.request.lora import lora_names
+from pipelines.request.request import Request
 from pipelines.runs import Run
 from pipelines.samplers import SAMPLERS
 from pipelines.store import Store
-from pipelines.types import Request
 from pipelines.waiting import Use
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Maker:
 
     def plan(self, cells: Sequence[Request]) -> Plan:
         """What these complete Requests would cost."""
-        from pipelines.guidance import Guidance
+        from pipelines.denoising.guidance import Guidance
 
         context = cache(self._context)
         supports = cache(self.manager.supports)

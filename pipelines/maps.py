@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pipelines.controls import NONE, Control
 from pipelines.errors import InvalidRequest, ModelUnavailable, UnknownName
+from pipelines.request.control import NONE, Control
 from pipelines.shelf import Shelf
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.controls import Control
 from pipelines.errors import InvalidRequest
+from pipelines.request.control import Control
+from pipelines.request.request import Request
+from pipelines.request.skip_layers import layers_text
 from pipelines.samplers import SAMPLERS
-from pipelines.skipping import layers_text
-from pipelines.types import Request
 from pipelines.utils.images import PIXELS_MAX
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ import torch
 
 from pipelines import engine
 from pipelines.computing import Computer, Computing
-from pipelines.controls import Control, control_models
 from pipelines.decoding import decode
+from pipelines.denoising.guidance import Guidance, GuidedTrajectory
 from pipelines.devices.hardware import device_memory
 from pipelines.errors import Cancelled, ContactSheetError, OutOfMemory
 from pipelines.events import CellDone, CellFailed, CellPreview, CellProgress, Event
@@ -25,16 +25,16 @@ from pipelines.families import weighted
 from pipelines.families.base import Family, Model, build_scheduler
 from pipelines.families.controls import controls_of
 from pipelines.grouping import Addons, States, group, numbers, only, together
-from pipelines.guidance import Guidance, GuidedTrajectory
 from pipelines.lora_weights import applied
-from pipelines.loras import State, lora_names
 from pipelines.manager import PipelineManager
 from pipelines.pace import USUAL, Paces
 from pipelines.previews import PreviewClock
+from pipelines.request.control import Control, control_models
+from pipelines.request.lora import State, lora_names
+from pipelines.request.request import Request
 from pipelines.residuals import Residuals
 from pipelines.steering import Steer, Steering
 from pipelines.trajectory import initial_noise, trajectory
-from pipelines.types import Request
 
 if TYPE_CHECKING:
     from pathlib import Path

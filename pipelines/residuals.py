@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from pipelines.denoising.row import Row
 from pipelines.engine import Tally
 from pipelines.families.base import Model
 from pipelines.families.controls import Controls
-from pipelines.guidance import Row
 from pipelines.steering import Pull, Source
 
 _Key = tuple[int, float, int, int, float | None]

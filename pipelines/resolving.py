@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import cache
 
 from pipelines import controlnets
-from pipelines.controls import Control
 from pipelines.families.base import build_scheduler
 from pipelines.inventory import Inventory
-from pipelines.loras import LoRA
 from pipelines.maps import check_preprocessor
+from pipelines.request.control import Control
+from pipelines.request.lora import LoRA
+from pipelines.request.request import Request
 from pipelines.shelf import Shelf
-from pipelines.types import Request
 
 
 class Resolver:

@@ -26,8 +26,9 @@ from pipelines.events import (
     RunStatus,
     Stats,
 )
+from pipelines.request.request import Request
+from pipelines.request.sheet import Sheet
 from pipelines.samplers import SAMPLERS
-from pipelines.types import Request, Sheet
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipelines.controls import Control, Mode
 from pipelines.decoding import in_memory
 from pipelines.families.controls import controls_of
+from pipelines.request.control import Control, Mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pipelines.families.base import Family, Model
-    from pipelines.types import Request
+    from pipelines.request.request import Request
 
 
 @dataclass(frozen=True, slots=True, eq=False)

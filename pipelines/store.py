@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from pipelines.errors import InvalidRequest
 from pipelines.events import RunStatus, Stats
 from pipelines.metadata import png_info, read_request
-from pipelines.types import Request, Sheet
+from pipelines.request.request import Request
+from pipelines.request.sheet import Sheet
 
 if TYPE_CHECKING:
     from PIL.Image import Image

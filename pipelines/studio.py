@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 from pipelines import backends, controlnets
 from pipelines.catalog import ModelInfo
 from pipelines.computing import Computing
-from pipelines.controls import Control
 from pipelines.devices.memory_options import USUAL, Saving
 from pipelines.errors import Cancelled, ContactSheetError, InvalidRequest
 from pipelines.events import CellDone, CellFailed, Event, RunFinished, Stats
@@ -30,13 +29,15 @@ from pipelines.making import Maker, Plan
 from pipelines.manager import PipelineManager
 from pipelines.maps import Maps, check_preprocessor
 from pipelines.pace import cache_folder
+from pipelines.request.control import Control
+from pipelines.request.request import Request
+from pipelines.request.sheet import Sheet
 from pipelines.resolving import Resolver
 from pipelines.runs import Run, restored
 from pipelines.samplers.noise_levels import noise_levels
 from pipelines.shelf import Shelf
 from pipelines.store import RunSummary, Store
 from pipelines.tokens import Tokens, count_tokens
-from pipelines.types import Request, Sheet
 from pipelines.utils.threads import in_passing
 from pipelines.waiting import Line
 

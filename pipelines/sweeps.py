@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import TYPE_CHECKING, Any
 
-from pipelines.labels import row_texts
 from pipelines.metrics import Measures, as_array, measure_row, rms
+from pipelines.request.labels import row_texts
 from pipelines.runs import Snapshot
 from pipelines.scorers import Scorer
 

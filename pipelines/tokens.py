@@ -15,7 +15,7 @@ from typing import Any
 
 from pipelines import catalog
 from pipelines.catalog import ModelInfo
-from pipelines.emphasis import Parts, read
+from pipelines.request.prompt_weights import Parts, read
 
 T5_TOKENS: Mapping[str, int] = {"sd3": 256, "flux": 512}
 """Tokens that T5 reads, by family; every other encoder reads as many as its tokenizer takes."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.types import Request
+from pipelines.request.request import Request
 
 _HERE = Path(__file__).parent
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import Axis, Control, InvalidRequest, Request, Sheet, UnknownName
-from pipelines.axes import parse_axis, parse_values, split, value_type
+from pipelines.request.axis_grammar import parse_axis, parse_values, split, value_type
+from pipelines.request.sheet import PROMPT_REPLACE
 from pipelines.samplers import SAMPLERS
-from pipelines.types import PROMPT_REPLACE
 
 decimals = st.decimals(-1000, 1000, places=3, allow_nan=False)
 

@@ -15,15 +15,15 @@ import torch
 
 import app
 from pipelines import InvalidRequest, Request, Sheet, Studio, UnknownName, backends, engine
-from pipelines.axes import parse_axis
 from pipelines.backends.base import Place
 from pipelines.computing import Computer, Computing
+from pipelines.denoising.row import Row
 from pipelines.events import CellDone
 from pipelines.families.base import Model, evaluate
-from pipelines.guidance import Row
 from pipelines.manager import PipelineManager
 from pipelines.pace import Paces, best
 from pipelines.rendering import start
+from pipelines.request.axis_grammar import parse_axis
 
 ROOT = Path(app.__file__).parent
 openvino = pytest.mark.skipif(

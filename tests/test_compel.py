@@ -8,9 +8,9 @@ from compel import Compel, CompelForSD, CompelForSDXL
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.emphasis import read
 from pipelines.families.base import Model
 from pipelines.families.weighted import encode, tokenize
+from pipelines.request.prompt_weights import read
 from tests.tiny import sd, tokenizer
 from tests.tiny_families import sdxl
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.emphasis import Piece, read
+from pipelines.request.prompt_weights import Piece, read
 
 UP, DOWN = 1.1, round(1 / 1.1, 6)
 

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.denoising.guidance import Guidance, GuidedTrajectory
 from pipelines.engine import Failed, Finished, Stepped, Tally, denoise
 from pipelines.errors import ContactSheetError, OutOfMemory
-from pipelines.guidance import Guidance, GuidedTrajectory
 from pipelines.pace import Even
 from pipelines.samplers import SAMPLERS, build
 from pipelines.trajectory import initial_noise, trajectory

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines import OutOfMemory, Request, Sheet, Studio, engine, rendering
-from pipelines.axes import parse_axis
 from pipelines.events import CellDone
 from pipelines.families.base import evaluate
 from pipelines.manager import PipelineManager
 from pipelines.pace import USUAL, Even
+from pipelines.request.axis_grammar import parse_axis
 from tests.test_engine import cell, network, run
 from tests.tiny import save_sd
 

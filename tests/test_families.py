@@ -19,15 +19,15 @@ from typer.testing import CliRunner
 
 import app
 from pipelines import InvalidRequest, ModelUnavailable, Request, Sheet, Studio, engine, rendering
-from pipelines.axes import parse_axis
 from pipelines.computing import Computer, Computing
+from pipelines.denoising.guidance import Guidance
 from pipelines.events import CellDone
 from pipelines.families.base import evaluate
 from pipelines.families.flux import pack, unpack
-from pipelines.guidance import Guidance
 from pipelines.manager import PipelineManager
 from pipelines.metadata import read_settings
 from pipelines.pace import Even, Paces
+from pipelines.request.axis_grammar import parse_axis
 from pipelines.samplers import SAMPLERS, SCHEDULES
 from pipelines.store import write_png
 from tests.tiny_families import save_all

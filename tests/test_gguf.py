@@ -19,14 +19,14 @@ from pipelines import InvalidRequest, Request, Studio, packed
 from pipelines.catalog import find, locate, read_header
 from pipelines.components import measure
 from pipelines.computing import Computer, Computing
-from pipelines.controls import Control
+from pipelines.denoising.row import Row
 from pipelines.devices.memory_options import Saving
 from pipelines.errors import ModelUnavailable
 from pipelines.families.base import evaluate
 from pipelines.gguf_header import BLOCKS
-from pipelines.guidance import Row
 from pipelines.manager import PipelineManager
 from pipelines.pace import Paces
+from pipelines.request.control import Control
 from tests import ldm, test_families, tiny_families
 from tests.gguf_files import NAME, large, original, pack, random_blocks, shop, write
 from tests.lora_makers import save_lora

@@ -10,7 +10,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import resca
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.guidance import Guidance, GuidedTrajectory, combine
+from pipelines.denoising.guidance import Guidance, GuidedTrajectory, combine
 from pipelines.samplers import build
 from pipelines.trajectory import initial_noise, trajectory
 from tests.analytic import BETAS, log_sigma

@@ -20,16 +20,16 @@ from pipelines import (
     engine,
     rendering,
 )  # fmt: skip
-from pipelines.axes import parse_axis
 from pipelines.computing import Computer, Computing
 from pipelines.events import CellDone, CellFailed, RunFinished
 from pipelines.families.flux import unpack
 from pipelines.grouping import group
 from pipelines.lora_files import WEIGHTS
 from pipelines.lora_weights import applied
-from pipelines.loras import lora_names
 from pipelines.manager import PipelineManager
 from pipelines.pace import Paces
+from pipelines.request.axis_grammar import parse_axis
+from pipelines.request.lora import lora_names
 from tests.lora_makers import MAKERS, load_lora, save_lora, save_with_loras
 from tests.tiny import sd
 from tests.tiny_families import flux, sd3

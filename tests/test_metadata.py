@@ -17,8 +17,8 @@ from sd_parsers import ParserManager
 
 from pipelines.errors import InvalidRequest, UnknownName
 from pipelines.metadata import COMMON, OURS, PIXELS_MAX, png_info, read_settings, settings_text
+from pipelines.request.request import Request
 from pipelines.samplers import SAMPLERS
-from pipelines.types import Request
 
 FOREIGN = """a castle, (blue:1.2) sky
 Negative prompt: blurry, lowres

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import InvalidRequest, Request, Sheet, Studio, pace
-from pipelines.axes import parse_axis
 from pipelines.computing import fastest
 from pipelines.events import RunFinished
 from pipelines.pace import SIZES, TRIES, Even, Measured, Paces, Sample, best, cover, even, to_try
+from pipelines.request.axis_grammar import parse_axis
 
 
 def known(**seconds: float) -> dict[int, Sample]:

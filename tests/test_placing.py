@@ -13,8 +13,6 @@ from PIL import ImageChops
 from torch import nn
 
 from pipelines import Request, Sheet, Studio
-from pipelines.axes import parse_axis
-from pipelines.controls import Control
 from pipelines.devices.hardware import Hardware
 from pipelines.devices.memory_options import Saving
 from pipelines.devices.offload import Shuttle, settle
@@ -22,6 +20,8 @@ from pipelines.devices.placement import Offload
 from pipelines.errors import OutOfMemory
 from pipelines.events import CellDone
 from pipelines.manager import PipelineManager
+from pipelines.request.axis_grammar import parse_axis
+from pipelines.request.control import Control
 from tests.tiny import controlnet, save_sd
 from tests.tiny_families import save_all
 

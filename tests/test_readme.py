@@ -12,7 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import app
-from pipelines.axes import parse_axis, parse_values
+from pipelines.request.axis_grammar import parse_axis, parse_values
 
 ROOT = Path(app.__file__).parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -18,8 +18,9 @@ from pipelines.events import (
     RunStarted,
     Stats,
 )
+from pipelines.request.request import Request
+from pipelines.request.sheet import Sheet
 from pipelines.runs import Run
-from pipelines.types import Request, Sheet
 
 BASE = Request(model="m", sampler="ddim", steps=10)
 

@@ -16,17 +16,17 @@ from PIL import Image
 from bench.controls import controlled_call
 from bench.peer import Peer
 from pipelines import Control, Request, Sheet, Studio, engine, rendering
-from pipelines.axes import parse_axis
 from pipelines.computing import Computer, Computing
-from pipelines.controls import control_models
 from pipelines.events import CellDone, Stats
 from pipelines.families.controls import controls_of
 from pipelines.lora_weights import applied
-from pipelines.loras import lora_names, lora_state
 from pipelines.manager import PipelineManager
 from pipelines.maps import Maps
 from pipelines.pace import Paces
 from pipelines.preprocessors import cache_stats
+from pipelines.request.axis_grammar import parse_axis
+from pipelines.request.control import control_models
+from pipelines.request.lora import lora_names, lora_state
 from pipelines.residuals import Residuals
 from pipelines.shelf import Shelf
 from pipelines.steering import Steering

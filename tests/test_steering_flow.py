@@ -15,13 +15,13 @@ from PIL import Image
 from bench.controls import controlled_call
 from pipelines import Control, InvalidRequest, Request, Studio, rendering
 from pipelines.computing import Computing
-from pipelines.controls import control_models
+from pipelines.denoising.row import Row
 from pipelines.engine import Tally
 from pipelines.families.controls import controls_of
 from pipelines.families.flux import pack, unpack
-from pipelines.guidance import Row
 from pipelines.manager import PipelineManager
 from pipelines.maps import Maps
+from pipelines.request.control import control_models
 from pipelines.residuals import Residuals
 from pipelines.samplers import SAMPLERS, SCHEDULES
 from pipelines.steering import Pull, Steering

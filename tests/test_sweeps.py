@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from pipelines import Request, Sheet
-from pipelines.axes import parse_axis
 from pipelines.events import CellDone, RunFinished, RunStarted, Stats
 from pipelines.metrics import as_array, clipped, distance, rms
+from pipelines.request.axis_grammar import parse_axis
 from pipelines.runs import Run, Snapshot
 from pipelines.sweeps import measure, oversaturation, sweet_spot
 

@@ -15,8 +15,8 @@ from pipelines import components
 from pipelines.components import ComponentKey, measure
 from pipelines.errors import Cancelled, ModelUnavailable, OutOfMemory
 from pipelines.lora_weights import applied
-from pipelines.loras import LoRA
 from pipelines.manager import PipelineManager
+from pipelines.request.lora import LoRA
 from pipelines.residents import eviction_order
 from pipelines.waiting import Use
 from tests.lora_makers import save_with_loras

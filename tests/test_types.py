@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipelines.controls import MODES, Control
 from pipelines.errors import InvalidRequest, UnknownName
 from pipelines.metadata import png_info, read_request
+from pipelines.request.base import PROMPT_MAX
+from pipelines.request.control import MODES, Control
+from pipelines.request.request import _LATER, SEED_MAX, Request
+from pipelines.request.sheet import Axis, Sheet
 from pipelines.samplers import SAMPLERS, SCHEDULES
-from pipelines.types import _LATER, PROMPT_MAX, SEED_MAX, Axis, Request, Sheet
 
 CHOICES = [(row.id, schedule) for row in SAMPLERS.values() for schedule in row.schedules]
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)

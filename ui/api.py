@@ -8,7 +8,7 @@ import json
 from gradio.events import api
 
 from pipelines import Axis, ContactSheetError, Request, Sheet, Studio
-from pipelines.axes import parse_values
+from pipelines.request.axis_grammar import parse_values
 from pipelines.runs import Run
 from presets import recommended
 from ui.api_settings import Fields, Made, with_settings

@@ -8,10 +8,10 @@ from typing import Any
 import gradio as gr
 
 from pipelines import Axis, InvalidRequest, Sheet
-from pipelines.axes import parse_values
 from pipelines.families.supports import Supports
+from pipelines.request.axis_grammar import parse_values
+from pipelines.request.sheet import EVALUATIONS
 from pipelines.samplers import SAMPLERS, SCHEDULES
-from pipelines.types import EVALUATIONS
 from ui.convergence import Convergence
 from ui.filmstrip import Filmstrip
 from ui.menus import sampler_choices, schedule_name, supports_of

@@ -13,8 +13,8 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from pipelines import Axis, Control, InvalidRequest, Request, Sheet, Studio, preprocessors
-from pipelines.axes import parse_values
-from pipelines.controls import CONTROL_FIELDS
+from pipelines.request.axis_grammar import parse_values
+from pipelines.request.control import CONTROL_FIELDS
 from pipelines.utils.images import open_picture
 from ui.api_settings import Fields, File, Made, with_settings
 from ui.errors import shown

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from pipelines import Studio
-from pipelines.controls import MODES
+from pipelines.request.control import MODES
 from presets import example_pictures
 from ui.control_menus import FIRST_NET, mode_choices, parameters_shown, preprocessor_choices
 from ui.control_offer import ANY_MODEL

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from pipelines import preprocessors
-from pipelines.controls import MODES, NONE
+from pipelines.request.control import MODES, NONE
 from ui.control_offer import ANY_MODEL, Offer
 from ui.control_state import MapState
 

@@ -7,8 +7,8 @@ from html import escape
 
 from pipelines import ContactSheetError, InvalidRequest, Studio, controlnets, preprocessors
 from pipelines.catalog import ModelInfo
-from pipelines.controls import MODES, NONE
 from pipelines.preprocessors.base import EditedAs
+from pipelines.request.control import MODES, NONE
 from ui.control_state import MapState, Size
 
 ANY_MODEL = ""

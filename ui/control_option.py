@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines import Axis, Control, InvalidRequest, Request, Studio
-from pipelines.axes import split
-from pipelines.controls import NONE, control_field
+from pipelines.request.axis_grammar import split
+from pipelines.request.control import NONE, control_field
 from pipelines.utils.images import content_hash, open_picture
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from PIL import Image
 
 from pipelines import Axis, ContactSheetError, Control, InvalidRequest, preprocessors
 from pipelines.catalog import ModelInfo
-from pipelines.controls import MODES
 from pipelines.preprocessors.skeletons import from_json
+from pipelines.request.control import MODES
 from presets import example_pictures
 from ui.control_api import opened
 from ui.control_layout import ControlLayout

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines import ContactSheetError, Control, InvalidRequest, Studio, controlnets, preprocessors
-from pipelines.axes import parse_values
 from pipelines.catalog import ModelInfo
+from pipelines.request.axis_grammar import parse_values
 from ui.control_offer import empty_map
 from ui.control_state import MapState, Size, map_of
 from ui.map_editor import guess_kind

@@ -7,8 +7,8 @@ from typing import Any
 import gradio as gr
 
 from pipelines import Studio
-from pipelines.controls import NONE
-from pipelines.labels import index_text
+from pipelines.request.control import NONE
+from pipelines.request.labels import index_text
 from pipelines.runs import Snapshot
 from ui.control_state import MapState, source_url
 from ui.grid import script

@@ -11,9 +11,9 @@ from typing import Any
 from PIL import Image
 
 from pipelines import ContactSheetError, Control, Studio, preprocessors
-from pipelines.controls import NONE
 from pipelines.preprocessors.palette import ade20k
 from pipelines.preprocessors.skeletons import Skeleton, from_json, to_json
+from pipelines.request.control import NONE
 from ui.map_editor import Edit, editor_value, guess_kind
 from ui.menus import CUSTOM_SIZE, OWN_SIZE
 

@@ -18,7 +18,7 @@ from pipelines.convergence import (
     longest,
     reference,
 )
-from pipelines.labels import row_texts, value_text
+from pipelines.request.labels import row_texts, value_text
 from pipelines.runs import Run, Snapshot
 from pipelines.samplers import SAMPLERS
 from ui.charts import Mark, Series, chart, legend

@@ -10,10 +10,10 @@ import gradio as gr
 
 from pipelines import Axis, ContactSheetError, Request, Sheet, Studio
 from pipelines.convergence import is_comparison, longest
-from pipelines.labels import row_texts
+from pipelines.request.labels import row_texts
+from pipelines.request.sheet import EVALUATIONS
 from pipelines.runs import Run, Snapshot
 from pipelines.samplers import SAMPLERS
-from pipelines.types import EVALUATIONS
 from ui.errors import shown
 from ui.grid import run_view
 from ui.run_tab import DIRECT

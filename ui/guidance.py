@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from pipelines import Axis, Sheet
-from pipelines.axes import parse_values
+from pipelines.request.axis_grammar import parse_values
 from pipelines.scorers import find_scorer
 from ui.curves import GuidanceCurves
 from ui.errors import shown

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from pipelines import ContactSheetError, InvalidRequest, Request, Studio
-from pipelines.types import SEED_MAX
+from pipelines.request.request import SEED_MAX
 from presets import ModelPreset
 from ui.menus import (
     CUSTOM_SIZE,

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from pipelines import ContactSheetError, Sheet
-from pipelines.axes import PROMPT_VARIANTS, parse_axis
+from pipelines.request.axis_grammar import PROMPT_VARIANTS, parse_axis
 from presets import sheet_presets, wildcard_folders
 from ui.run_tab import DIRECT, RunTab
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from pipelines import InvalidRequest
-from pipelines.axes import split
+from pipelines.request.axis_grammar import split
 
 SkipText = Annotated[
     str | None,

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from pipelines import Request
-from pipelines.skipping import layers_text
+from pipelines.request.skip_layers import layers_text
 
 
 def skip_parts() -> dict[str, Any]:

@@ -26,7 +26,7 @@ from rich.table import Table
 from pipelines import ContactSheetError, InvalidRequest, Sheet
 from pipelines.contact import nearest_existing
 from pipelines.events import CellDone, CellFailed, CellProgress
-from pipelines.labels import axis_title
+from pipelines.request.labels import axis_title
 from pipelines.runs import Run
 
 # Typer carries its own copy of click in some versions; this is its usage error in all of them.

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from pipelines.guidance import Row
-    from pipelines.types import Request
+    from pipelines.denoising.row import Row
+    from pipelines.request.request import Request
 
 
 @dataclass(frozen=True, slots=True)

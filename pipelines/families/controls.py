@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+    from pipelines.denoising.row import Row
     from pipelines.families.base import Model
-    from pipelines.guidance import Row
 
 _CLASSES = {
     "sd": ("pipelines.families.unet_controls", "UNetControls"),

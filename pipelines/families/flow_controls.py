@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pipelines.denoising.row import Row
 from pipelines.errors import InvalidRequest
 from pipelines.families.base import Model
 from pipelines.families.flux import Flux, named_inputs, pack, told_guidance
@@ -22,7 +23,6 @@ from pipelines.families.sd3 import StableDiffusion3
 from pipelines.families.supports import Configs
 from pipelines.families.traits import vae_factor
 from pipelines.families.unet_controls import with_parts
-from pipelines.guidance import Row
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pipelines.denoising.row import Row
 from pipelines.families import encoders, flow
 from pipelines.families.base import Model
 from pipelines.families.sd import stacked_inputs
 from pipelines.families.supports import Configs
 from pipelines.families.traits import DISTILLED, FluxTraits, vae_factor
-from pipelines.guidance import Row
+from pipelines.request.request import Request
 from pipelines.tokens import T5_TOKENS
-from pipelines.types import Request
 
 
 def pack(x: Tensor, side: int = 2) -> Tensor:

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipelines.denoising.row import Row
 from pipelines.families.base import Model, to_pixels
 from pipelines.families.supports import Configs
 from pipelines.families.traits import StableDiffusionTraits
-from pipelines.guidance import Row
-from pipelines.types import Request
+from pipelines.request.request import Request
 
 
 def added_inputs(unet: Any, more: Sequence[Tensor]) -> dict[str, Any]:

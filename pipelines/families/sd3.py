@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipelines.denoising.row import Row
 from pipelines.families import encoders, flow
 from pipelines.families.base import Model
 from pipelines.families.sd import stacked_inputs
 from pipelines.families.supports import Configs
 from pipelines.families.traits import StableDiffusion3Traits, vae_factor
-from pipelines.guidance import Row
+from pipelines.request.request import Request
 from pipelines.tokens import T5_TOKENS
-from pipelines.types import Request
 
 
 class _Network(nn.Module):

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipelines.denoising.row import Row
 from pipelines.families import encoders
 from pipelines.families.base import Model, to_pixels
 from pipelines.families.sd import StableDiffusion, added_inputs, stacked_inputs, told_guidance
 from pipelines.families.traits import EMPTY_IS_ZEROS, StableDiffusionXLTraits
-from pipelines.guidance import Row
 
 
 class _Network(nn.Module):

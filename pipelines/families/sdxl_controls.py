@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
+from pipelines.denoising.row import Row
 from pipelines.families.base import Model
 from pipelines.families.sdxl import StableDiffusionXL
 from pipelines.families.unet_controls import UNetControls
-from pipelines.guidance import Row
 
 
 class XLControls(UNetControls):

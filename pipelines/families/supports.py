@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipelines import emphasis
 from pipelines.errors import InvalidRequest
+from pipelines.request.prompt_weights import read
+from pipelines.request.skip_layers import layers_text
 from pipelines.samplers import SAMPLERS, Kind
-from pipelines.skipping import layers_text
 
 if TYPE_CHECKING:
-    from pipelines.types import Request
+    from pipelines.request.request import Request
 
 Configs = Mapping[str, Mapping[str, Any]]
 """Configs of a model's components by name, beside them `scheduler` and `model_index`."""
@@ -96,7 +96,7 @@ class Supports:
             )
         if not self.prompt_weights:
             for name in ("prompt", "negative_prompt"):
-                if not isinstance(emphasis.read(getattr(request, name)), str):
+                if not isinstance(read(getattr(request, name)), str):
                     raise InvalidRequest(
                         f"{name} has weights or parts, such as (red:1.2), [red] or BREAK, which "
                         f"{model}, a {self.kind} model, cannot follow; leave them out, and write "

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from pipelines.controls import MODES
+from pipelines.denoising.row import Row
 from pipelines.families.base import Model
 from pipelines.families.sd import StableDiffusion
-from pipelines.guidance import Row
+from pipelines.request.control import MODES
 
 if TYPE_CHECKING:
     from PIL.Image import Image

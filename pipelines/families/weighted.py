@@ -10,9 +10,9 @@ Source: compel 2.5, whose embeddings these equal (`tests/test_compel.py`). Its c
     it looks for a run's tokens by their value, and fails on spaces that have a weight.
 
 By design this differs from compel in three things:
-- The grammar is AUTOMATIC1111's (`pipelines.emphasis`), which people write and other tools read;
-  compel's `(red)1.2`, `red++`, `.and()` and `.blend()` are text. Neighbours of one weight that no
-  space parts are one word, `(ab)(cd)`; compel puts a space between them.
+- The grammar is AUTOMATIC1111's (`request.prompt_weights`), which people write and other tools
+  read; compel's `(red)1.2`, `red++`, `.and()` and `.blend()` are text. Neighbours of one weight
+  that no space parts are one word, `(ab)(cd)`; compel puts a space between them.
 - SDXL's pooled embedding is that of the first part's words. compel encodes the text as it was
   written, brackets and numbers included.
 - A plain prompt is encoded, and cut, as diffusers does; compel goes on in another part.
@@ -29,8 +29,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipelines.emphasis import Parts, Piece, read
 from pipelines.families.base import Family, Model
+from pipelines.request.prompt_weights import Parts, Piece, read
 from pipelines.tokens import chunk_lengths
 
 _LEAST = 1e-5

@@ -9,7 +9,7 @@ import gradio as gr
 import pytest
 
 from pipelines import ContactSheetError, Request, Studio
-from pipelines.types import SEED_MAX
+from pipelines.request.request import SEED_MAX
 from tests.tiny import save_sd
 from tests.tiny_families import MAKERS
 from ui.settings import SettingsForm, random_seed

@@ -1,4 +1,4 @@
-"""Classifier-free guidance: which rows an evaluation needs, and how their outputs combine."""
+"""Classifier-free guidance: says which rows an evaluation needs, combines their outputs."""
 
 from __future__ import annotations
 
@@ -8,54 +8,42 @@ from typing import Any
 
 from torch import Tensor
 
+from pipelines.denoising.row import Row
 from pipelines.families.supports import Supports
-from pipelines.skipping import Skip
-from pipelines.steering import Pull, Steer, inside
+from pipelines.request.request import Request
+from pipelines.steering import Steer, inside
 from pipelines.trajectory import Eval
-from pipelines.types import Request
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One input of the denoiser.
+class Skip:
+    """What one cell skips, how strongly that counts, and when.
 
     Attributes:
-        x: (1, C, h, w).
-        t: 0-d tensor.
-        condition: what the family encoded; equal conditions are one object, so rows can be
-            compared by its identity.
-        pulls: what ControlNets add to it.
-        guidance: what the network is told of it; None where it takes none.
-        prompt: the condition that ControlNets see instead; None where it is the row's own.
-        skip: layers of the network that are left out.
+        first, last: evaluations between which it acts, both left out.
     """
 
-    x: Tensor
-    t: Tensor
-    condition: Any
-    pulls: tuple[Pull, ...] = ()
-    guidance: float | None = None
-    prompt: Any = None
-    skip: tuple[int, ...] = ()
+    layers: tuple[int, ...]
+    scale: float
+    first: float
+    last: float
 
-    @property
-    def texts(self) -> tuple[int, int]:
-        """What tells its texts from those of other rows."""
-        return id(self.condition), id(self.prompt)
+    @classmethod
+    def of(cls, request: Request) -> Skip | None:
+        """None where nothing is skipped.
 
-    @property
-    def kind(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """What rows of one batch have in common: the shape of their conditions, hence as many
-        tokens, and the layers they skip."""
-        condition = self.condition
-        states = condition[0] if isinstance(condition, tuple) else condition
-        return tuple(states.shape), self.skip
+        The window is a share of the steps, in evaluations, as diffusers counts: a sampler that
+        evaluates twice a step comes to its end after half as many steps.
+        """
+        if not request.skip_layers:
+            return None
+        first, last = request.skip_layer_start, request.skip_layer_stop
+        steps = request.steps
+        return cls(request.skip_layers, request.skip_layer_scale, steps * first, steps * last)
 
-
-def alike(rows: Sequence[Row]) -> int:
-    """How many of the first rows may share a batch."""
-    first = rows[0].kind
-    return next((i for i, row in enumerate(rows) if row.kind != first), len(rows))
+    def at(self, index: int) -> bool:
+        """Whether it acts at an evaluation."""
+        return self.first < index < self.last
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from pipelines.errors import InvalidRequest
-from pipelines.frozen import Fraction, Frozen, Number
+from pipelines.request.base import Fraction, Frozen, Number
 
 if TYPE_CHECKING:
-    from pipelines.types import Request
+    from pipelines.request.request import Request
 
 NONE = "none"
 """The preprocessor of a picture that is a map already."""

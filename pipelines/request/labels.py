@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines.controls import control_field
-from pipelines.loras import NONE, lora_field
+from pipelines.request.control import control_field
+from pipelines.request.lora import NONE, lora_field
+from pipelines.request.sheet import EVALUATIONS, PROMPT_REPLACE, Axis, Sheet
+from pipelines.request.skip_layers import layers_text
 from pipelines.samplers import SAMPLERS, SCHEDULES, parse
-from pipelines.skipping import layers_text
-from pipelines.types import EVALUATIONS, PROMPT_REPLACE, Axis, Sheet
 
 NAMES = {
     "model": "model",

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, model_validator
 
 from pipelines.errors import InvalidRequest
-from pipelines.frozen import Frozen, Number
+from pipelines.request.base import Frozen, Number
 
 if TYPE_CHECKING:
-    from pipelines.types import Request
+    from pipelines.request.request import Request
 
 NONE = "none"
 """A value of a `lora` axis: the picture without it."""

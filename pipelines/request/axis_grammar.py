@@ -10,8 +10,8 @@
 | `a red apple, "an apple, cut"` | two texts; quotes keep commas, `""` inside them is a quote |
 
 `prompt_variants=a {red|green} apple, cut` is an axis of prompts: all that this template stands for
-(`pipelines.templates`), its commas included; `[20]` behind it draws 20 of them, `[20 @7]` with
-seed 7.
+(`request.prompt_templates`), its commas included; `[20]` behind it draws 20 of them, `[20 @7]`
+with seed 7.
 
 Numbers are computed in exact decimals. Lists and ranges mix: `1, 3-5, 10`. Two axes that change
 together are joined by ` & `: `steps=10,20 & guidance_scale=3,5`.
@@ -25,9 +25,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import get_args
 
-from pipelines import controls, loras, skipping, templates
 from pipelines.errors import InvalidRequest
-from pipelines.types import EVALUATIONS, PROMPT_REPLACE, Axis, Request, check_field
+from pipelines.request import control, lora, prompt_templates, skip_layers
+from pipelines.request.request import Request
+from pipelines.request.sheet import EVALUATIONS, PROMPT_REPLACE, Axis, check_field
 
 MOST_VALUES = 1000
 """Values that one axis may have."""
@@ -79,7 +80,7 @@ def prompt_variants(text: str, wildcards: Sequence[Path] = ()) -> tuple[str, ...
         raise InvalidRequest(
             f"axis {PROMPT_VARIANTS!r} has no template; give one, such as a {{red|green}} apple"
         )
-    return templates.expand(template, wildcards, sample, seed)
+    return prompt_templates.expand(template, wildcards, sample, seed)
 
 
 def parse_values(field: str, text: str) -> tuple[int | float | str, ...]:
@@ -111,12 +112,12 @@ _EXAMPLE = {int: "1-4", float: "1,3,5", str: '"a red apple", "a pear"'}
 
 def value_type(field: str) -> type[int] | type[float] | type[str]:
     """What the values of a field are. Raises: UnknownName: if there is no such field."""
-    if field in (PROMPT_REPLACE, skipping.FIELD):
+    if field in (PROMPT_REPLACE, skip_layers.FIELD):
         return str
     if field == EVALUATIONS:
         return int
     check_field(field)
-    of_part = controls.value_type(field) or loras.value_type(field)
+    of_part = control.value_type(field) or lora.value_type(field)
     if of_part is not None:
         return of_part
     annotation = Request.model_fields[field].annotation

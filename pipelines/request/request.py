@@ -1,0 +1,172 @@
+"""Request: everything that decides one picture, as frozen data.
+
+Two equal Requests give the same picture. Importing this module loads neither torch nor diffusers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+from pipelines import samplers
+from pipelines.errors import InvalidRequest
+from pipelines.request import lora
+from pipelines.request.base import PROMPT_MAX, Fraction, Frozen, Number
+from pipelines.request.control import Control
+from pipelines.request.lora import LoRA
+from pipelines.request.skip_layers import Layers
+
+SEED_MAX = 2**32 - 1
+
+
+_LATER: Mapping[str, Any] = {
+    "distilled_guidance": None,
+    "controls": (),
+    "loras": (),
+    "skip_layers": (),
+    "skip_layer_scale": 2.8,
+    "skip_layer_start": 0.01,
+    "skip_layer_stop": 0.2,
+}
+"""Fields that came after the first pictures were stored: JSON leaves them out at these values, so
+that what was stored is still found."""
+
+
+_SHARE = "it must be a number from 0 to 1 (share of the steps)"
+
+
+def _no_minus_zero(value: float | None) -> float | None:
+    return None if value is None else value + 0.0
+
+
+class Request(Frozen):
+    """Everything that decides one image.
+
+    `width` and `height` may be left out: `Studio.resolve` fills in the model's own size, and a
+    finished picture always carries both.
+    """
+
+    model: str = Field("emoji", min_length=1, description="it must name a model")
+    prompt: str = Field("", max_length=PROMPT_MAX, description=f"at most {PROMPT_MAX} characters")
+    negative_prompt: str = Field(
+        "", max_length=PROMPT_MAX, description=f"at most {PROMPT_MAX} characters"
+    )
+    sampler: str = Field("dpmpp_2m", description="a sampler's name")
+    schedule: str = Field("default", description="a schedule's name")
+    steps: int = Field(25, ge=1, le=1000, description="it must be a whole number from 1 to 1000")
+    guidance_scale: Number = Field(
+        5.0,
+        ge=0.0,
+        le=100.0,
+        description="it must be a number from 0 to 100 (1 = guidance off, 0 = unconditional)",
+    )
+    guidance_rescale: Fraction = Field(0.0, description="it must be a number from 0 to 1")
+    guidance_start: Fraction = Field(0.0, description=_SHARE)
+    guidance_stop: Fraction = Field(1.0, description=_SHARE)
+    distilled_guidance: Annotated[float | None, AfterValidator(_no_minus_zero)] = Field(
+        None,
+        ge=0.0,
+        le=100.0,
+        description="it must be a number from 0 to 100, or left out for the model's own",
+    )
+    skip_layers: Layers = Field(
+        (), description="it must be numbers of layers, such as 7+8+9, or none"
+    )
+    skip_layer_scale: Number = Field(
+        2.8, ge=0.0, le=100.0, description="it must be a number from 0 to 100"
+    )
+    skip_layer_start: Fraction = Field(0.01, description=_SHARE)
+    skip_layer_stop: Fraction = Field(0.2, description=_SHARE)
+    seed: int = Field(
+        0, ge=0, le=SEED_MAX, description=f"it must be a whole number from 0 to {SEED_MAX}"
+    )
+    width: int | None = Field(
+        None, ge=8, le=8192, description="it must be a whole number of pixels from 8 to 8192"
+    )
+    height: int | None = Field(
+        None, ge=8, le=8192, description="it must be a whole number of pixels from 8 to 8192"
+    )  # fmt: skip
+    controls: tuple[Control, ...] = Field(
+        (), max_length=8, description="it must be a list of at most 8 controls"
+    )
+    loras: tuple[LoRA, ...] = Field(
+        (),
+        max_length=lora.MOST,
+        description=f"it must be a list of at most {lora.MOST} LoRAs",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _canonical_names(cls, data: Any) -> Any:
+        """Accept every spelling of a sampler; store ids only, so that equal means equal."""
+        if not isinstance(data, Mapping):
+            return data
+        fields = dict(data)
+        sampler, schedule = fields.get("sampler"), fields.get("schedule")
+        if isinstance(schedule, str):
+            fields["schedule"] = samplers.parse_schedule(schedule)
+        if isinstance(sampler, str):
+            fields["sampler"], implied = samplers.parse(sampler)
+            if implied is not None:
+                if fields.get("schedule", "default") not in ("default", implied):
+                    raise InvalidRequest(
+                        f"sampler {sampler!r} says {implied}, schedule says {schedule!r}; give one"
+                    )
+                fields["schedule"] = implied
+        return fields
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Request:
+        samplers.check(self.sampler, self.schedule)
+        for part in ("guidance", "skip_layer"):
+            start, stop = getattr(self, f"{part}_start"), getattr(self, f"{part}_stop")
+            if start > stop:
+                raise InvalidRequest(
+                    f"{part}_start {start:g} is after {part}_stop {stop:g}; it must not be"
+                )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_came_later(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As `_LATER` says."""
+        fields: dict[str, Any] = handler(self)
+        return {k: v for k, v in fields.items() if k not in _LATER or v != _LATER[k]}
+
+    def replace(self, **changes: Any) -> Request:
+        """A copy with some fields changed, validated again. Raises: InvalidRequest."""
+        return Request(**{**self.model_dump(), **changes})
+
+    def to_json(self) -> str:
+        """Canonical JSON: equal Requests give equal text."""
+        return json.dumps(self.model_dump(), sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Request:
+        """The Request that `to_json` wrote. Raises: InvalidRequest: if the text is no Request."""
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InvalidRequest(f"settings are not JSON: {error}") from None
+        if not isinstance(data, dict):
+            raise InvalidRequest(f"settings are {type(data).__name__}, not a JSON object")
+        return cls(**data)
+
+    def address(self, fingerprint: str) -> str:
+        """Where a finished cell lives: a hash of what decides its pixels.
+
+        Args:
+            fingerprint: hash of the model's weights and configs, and of the engine's version.
+        Returns: 32 hex digits.
+        """
+        material = f"{fingerprint}\n{self.to_json()}".encode()
+        return hashlib.sha256(material).hexdigest()[:32]
