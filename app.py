@@ -19,11 +19,11 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import typer
 
 from pipelines import Sheet
-from pipelines.contact import SheetFolder, check_folder
-from pipelines.events import CellDone, CellFailed
 from pipelines.request.axis_grammar import parse_axis, prompt_variants
+from pipelines.runs.events import CellDone, CellFailed
+from pipelines.runs.png_metadata import write_png
+from pipelines.runs.sheet_folder import SheetFolder, check_folder
 from pipelines.samplers import SAMPLERS
-from pipelines.store import write_png
 from presets import styles_for, wildcard_folders
 from ui.annotators import add_commands
 from ui.control_option import read_controls
@@ -214,7 +214,7 @@ def list_variants(
 @app.command()
 def info(file: Annotated[Path, typer.Argument(help="A picture with settings inside.")]) -> None:
     """Print the settings found in a picture, as JSON."""
-    from pipelines.metadata import read_settings
+    from pipelines.runs.png_metadata import read_settings
 
     with bad_input_ends_here():
         typer.echo(json.dumps(read_settings(file), indent=2, ensure_ascii=False))

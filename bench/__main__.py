@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from bench.peer import Peer
     from pipelines import Request, Sheet, Studio
-    from pipelines.events import Stats
+    from pipelines.runs.events import Stats
 
 HERE = Path(__file__).parents[1]
 
@@ -176,7 +176,7 @@ def all_sheets(request: Request) -> dict[str, Sheet]:
 
 def ours(studio: Studio, sheet: Sheet, costs: list[Stats]) -> list[Image]:
     """All cells in one run; what it cost is added to `costs`."""
-    from pipelines.events import CellDone, RunFinished
+    from pipelines.runs.events import CellDone, RunFinished
 
     done = {}
     for event in studio.run(sheet):
@@ -195,7 +195,7 @@ def on_worker(studio: Studio, request: Request, work: Callable[[], list[Image]])
         request: any that can be made; it is not.
     """
     from pipelines import Sheet
-    from pipelines.events import RunFinished, Stats
+    from pipelines.runs.events import RunFinished, Stats
 
     maker: Any = studio._maker
     make, made = maker.make, []

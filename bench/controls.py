@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from pipelines import Request
-    from pipelines.events import Stats
+    from pipelines.runs.events import Stats
 
 HERE = Path(__file__).parents[1]
 STRENGTHS = (0.0, 0.4, 0.8, 1.0, 1.4, 2.0)

@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 from pipelines import Axis, Request, Sheet, Studio
-from pipelines.events import RunFinished, Stats
+from pipelines.runs.events import RunFinished, Stats
 
 HERE = Path(__file__).parents[1]
 SCALES = (1.5, 2.0, 3.0, 5.0, 8.0, 12.0)

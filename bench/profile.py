@@ -25,10 +25,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.__main__ import all_sheets, ours
 from bench.limit import limits
 from bench.peer import Peer
-from pipelines import Request, Studio, rendering
-from pipelines.computing import Computer
-from pipelines.events import Stats
-from pipelines.store import Store
+from pipelines import Request, Studio
+from pipelines.rendering import renderer, trajectories
+from pipelines.rendering.batch_evaluator import Computer
+from pipelines.runs.events import Stats
+from pipelines.runs.store import Store
 from pipelines.utils.threads import in_passing
 
 HERE = Path(__file__).parents[1]
@@ -70,8 +71,8 @@ def whole_sheet(studio: Studio, name: str, request: Request, flops: int, rate: f
     started = time.perf_counter()
     with (
         timed(Computer, "evaluate", spent),
-        timed(rendering, "decode", spent),
-        timed(rendering, "encode", spent),
+        timed(renderer, "decode", spent),
+        timed(trajectories, "encode", spent),
         timed(Store, "save_picture", spent),
     ):
         ours(studio, sheet, costs)

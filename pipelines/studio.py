@@ -18,28 +18,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines import backends, controlnets
-from pipelines.catalog import ModelInfo
-from pipelines.computing import Computing
+from pipelines import backends
+from pipelines.checkpoints import controlnets
+from pipelines.checkpoints.model_info import ModelInfo
+from pipelines.checkpoints.token_count import Tokens, count_tokens
+from pipelines.controlnet.control_maps import Maps, check_preprocessor
 from pipelines.devices.memory_options import USUAL, Saving
 from pipelines.errors import Cancelled, ContactSheetError, InvalidRequest
-from pipelines.events import CellDone, CellFailed, Event, RunFinished, Stats
-from pipelines.families.supports import Supports
-from pipelines.making import Maker, Plan
-from pipelines.manager import PipelineManager
-from pipelines.maps import Maps, check_preprocessor
-from pipelines.pace import cache_folder
+from pipelines.families.capabilities import Supports
+from pipelines.model_manager.manager import PipelineManager
+from pipelines.rendering.batch_evaluator import Computing
+from pipelines.rendering.resolver import Resolver
+from pipelines.rendering.run_executor import Maker, Plan
 from pipelines.request.control import Control
 from pipelines.request.request import Request
 from pipelines.request.sheet import Sheet
-from pipelines.resolving import Resolver
-from pipelines.runs import Run, restored
+from pipelines.runs.events import CellDone, CellFailed, Event, RunFinished, Stats
+from pipelines.runs.image_store import Shelf
+from pipelines.runs.queue import Line
+from pipelines.runs.run import Run
+from pipelines.runs.store import RunSummary, Store, restored
 from pipelines.samplers.noise_levels import noise_levels
-from pipelines.shelf import Shelf
-from pipelines.store import RunSummary, Store
-from pipelines.tokens import Tokens, count_tokens
+from pipelines.utils.files import cache_folder
 from pipelines.utils.threads import in_passing
-from pipelines.waiting import Line
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -284,7 +285,7 @@ class Studio:
 
     def warm_up(self, model: str) -> None:
         """Load a model ahead of its first run. Raises: UnknownName, ModelUnavailable."""
-        import pipelines.rendering  # noqa: F401  (imports torch and diffusers)
+        import pipelines.rendering.renderer  # noqa: F401  (imports torch and diffusers)
 
         def load() -> None:
             with self.manager.use(model):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pipelines import samplers
-from pipelines.trajectory import Eval, initial_noise, trajectory
+from pipelines.denoising.trajectory import Eval, initial_noise, trajectory
 
 BETAS = {
     "num_train_timesteps": 1000,

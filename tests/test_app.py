@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import app
 from pipelines import Request, Studio
-from pipelines.metadata import read_request
+from pipelines.runs.png_metadata import read_request
 from pipelines.samplers import SAMPLERS
 
 pytestmark = pytest.mark.usefixtures("one_thread")

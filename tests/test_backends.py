@@ -14,16 +14,18 @@ import pytest
 import torch
 
 import app
-from pipelines import InvalidRequest, Request, Sheet, Studio, UnknownName, backends, engine
+from pipelines import InvalidRequest, Request, Sheet, Studio, UnknownName, backends
 from pipelines.backends.base import Place
-from pipelines.computing import Computer, Computing
+from pipelines.denoising import engine
+from pipelines.denoising.batch_sizes import best
 from pipelines.denoising.row import Row
-from pipelines.events import CellDone
 from pipelines.families.base import Model, evaluate
-from pipelines.manager import PipelineManager
-from pipelines.pace import Paces, best
-from pipelines.rendering import start
+from pipelines.model_manager.manager import PipelineManager
+from pipelines.rendering.batch_evaluator import Computer, Computing
+from pipelines.rendering.batch_timings import Paces
+from pipelines.rendering.trajectories import start
 from pipelines.request.axis_grammar import parse_axis
+from pipelines.runs.events import CellDone
 
 ROOT = Path(app.__file__).parent
 openvino = pytest.mark.skipif(
@@ -115,18 +117,18 @@ def test_the_shipped_model_ends_within_the_contract(tmp_path: Path) -> None:
 def test_what_was_converted_is_read_and_what_is_damaged_made_anew(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipelines.backends import vino
+    from pipelines.backends import openvino
 
     made = []
-    convert = vino._convert
-    monkeypatch.setattr(vino, "_convert", lambda *given: made.append(1) or convert(*given))
+    convert = openvino._convert
+    monkeypatch.setattr(openvino, "_convert", lambda *given: made.append(1) or convert(*given))
     manager = PipelineManager([models], device="cpu")
     with manager.use("tiny") as model, torch.inference_mode():
         family = manager.family("tiny")
 
         def run(fingerprint: str, size: int = 8) -> int:
             rows = rows_of(model, family, 2, size)
-            denoiser = vino.OpenVino(family.network(model), Place(fingerprint, tmp_path), (2,))
+            denoiser = openvino.OpenVino(family.network(model), Place(fingerprint, tmp_path), (2,))
             output = denoiser(family.inputs(model, rows))
             assert float((output - evaluate(family, model, rows)).abs().max()) <= 1e-5
             return len(made)
@@ -235,7 +237,7 @@ def test_openvino_reports_to_nobody() -> None:
     code = (
         "import sys\nseen = []\n"
         "sys.addaudithook(lambda e, a: seen.append(e) if e.startswith('socket.') else None)\n"
-        "import pipelines.backends.vino, openvino.tools.ovc.telemetry_utils as told\n"
+        "import pipelines.backends.openvino, openvino.tools.ovc.telemetry_utils as told\n"
         "print(seen, told.tm.__name__)\n"
     )
     environment = {key: value for key, value in os.environ.items() if key != "CI"}

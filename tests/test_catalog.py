@@ -9,10 +9,12 @@ import struct
 
 import pytest
 
-from pipelines import catalog
-from pipelines.catalog import Digests, find, locate, read_header, variant_of, weight_files
-from pipelines.components import sizes
+from pipelines.checkpoints.catalog import find, locate
+from pipelines.checkpoints.diffusers_folder import variant_of, weight_files
+from pipelines.checkpoints.formats import tensor_files
+from pipelines.checkpoints.formats.tensor_files import Digests, read_header
 from pipelines.errors import ContactSheetError, ModelUnavailable, UnknownName
+from pipelines.model_manager.component import sizes
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
@@ -249,8 +251,8 @@ def test_headers_and_variants(models, shelf):
     plain.unlink()
     assert weight_files(half.parent.parent, "unet") == [half]
     assert (
-        sizes(catalog.shapes_of([half]), "float16")[0] * 2
-        == sizes(catalog.shapes_of([half]), "float32")[0]
+        sizes(tensor_files.shapes_of([half]), "float16")[0] * 2
+        == sizes(tensor_files.shapes_of([half]), "float32")[0]
     )
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.families.base import Model
-from pipelines.families.weighted import encode, tokenize
+from pipelines.families.weighted_prompts import encode, tokenize
 from pipelines.request.prompt_weights import read
 from tests.tiny import sd, tokenizer
 from tests.tiny_families import sdxl

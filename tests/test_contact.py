@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from pipelines import InvalidRequest, Request, Sheet
-from pipelines.contact import SheetFolder, SheetRecord, check_folder
-from pipelines.events import CellDone, CellFailed, Stats
-from pipelines.grid import FAILED, GAP, draw_grid
-from pipelines.metadata import read_request
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.request.labels import axis_title, column_texts, file_stem, row_texts
+from pipelines.runs.contact_sheet import FAILED, GAP, draw_grid
+from pipelines.runs.events import CellDone, CellFailed, Stats
+from pipelines.runs.png_metadata import read_request
+from pipelines.runs.sheet_folder import SheetFolder, SheetRecord, check_folder
 
 CELL = 48
 

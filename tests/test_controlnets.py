@@ -23,10 +23,10 @@ from pipelines import (
     Studio,
     UnknownName,
 )  # fmt: skip
-from pipelines.components import measure
-from pipelines.controlnets import find, locate
-from pipelines.manager import PipelineManager
-from pipelines.metadata import read_request
+from pipelines.checkpoints.controlnets import find, locate
+from pipelines.model_manager.component_loader import measure
+from pipelines.model_manager.manager import PipelineManager
+from pipelines.runs.png_metadata import read_request
 from tests.tiny import controlnet
 from ui.control_option import parse_control
 

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from pipelines import Axis, Control, InvalidRequest, Request, Sheet, UnknownName
-from pipelines.metadata import settings_text
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.request.labels import axis_title, column_texts
+from pipelines.runs.png_metadata import settings_text
 
 ONE, TWO = "1" * 32, "2" * 32
 CANNY = Control(image=ONE, preprocessor="canny", model="c", parameters={"low": 100, "high": 200})

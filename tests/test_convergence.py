@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import Axis, Request, Sheet
-from pipelines.convergence import fit_order, is_comparison, needed, reference
+from pipelines.analysis.convergence import fit_order, is_comparison, needed, reference
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.samplers import SAMPLERS, build
 from pipelines.samplers.noise_levels import noise_levels

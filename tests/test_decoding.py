@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from pipelines import decoding
-from pipelines.decoding import decode
 from pipelines.errors import OutOfMemory
+from pipelines.families import vae as vae_module
 from pipelines.families.base import Model
 from pipelines.families.sd import StableDiffusion
+from pipelines.families.vae import decode
 from tests.tiny import vae
 
 
@@ -90,11 +90,11 @@ def test_tiles_are_taken_at_once_where_nothing_else_can_fit(
         return inner(given, *rest)
 
     network.decoder.forward = counted
-    monkeypatch.setattr(decoding, "free_memory", lambda device: 3 * 64 * 64 * 8 * 4)
+    monkeypatch.setattr(vae_module, "free_memory", lambda device: 3 * 64 * 64 * 8 * 4)
     decode(StableDiffusion(), model_of(network), latents(), lambda: False)
     assert calls == [(1, 4, 16, 16)], "what just fits is decoded whole"
     calls.clear()
-    monkeypatch.setattr(decoding, "free_memory", lambda device: 3 * 64 * 64 * 8 * 4 - 1)
+    monkeypatch.setattr(vae_module, "free_memory", lambda device: 3 * 64 * 64 * 8 * 4 - 1)
     decode(StableDiffusion(), model_of(network), latents(), lambda: False)
     assert len(calls) > 1 and max(shape[2] for shape in calls) == 8
 

@@ -20,7 +20,7 @@ import pytest
 from typer.testing import CliRunner
 
 import app
-from pipelines.catalog import find
+from pipelines.checkpoints.catalog import find
 from pipelines.checkpoints.download import STAGING
 from presets import hub_models
 

@@ -7,12 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.denoising.batch_sizes import Even
+from pipelines.denoising.engine import Failed, Finished, Stepped, Tally, denoise
 from pipelines.denoising.guidance import Guidance, GuidedTrajectory
-from pipelines.engine import Failed, Finished, Stepped, Tally, denoise
+from pipelines.denoising.trajectory import initial_noise, trajectory
 from pipelines.errors import ContactSheetError, OutOfMemory
-from pipelines.pace import Even
 from pipelines.samplers import SAMPLERS, build
-from pipelines.trajectory import initial_noise, trajectory
 from tests.analytic import BETAS
 
 DIFFUSION = [row.id for row in SAMPLERS.values() if row.kind == "diffusion"]

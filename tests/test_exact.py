@@ -10,12 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import OutOfMemory, Request, Sheet, Studio, engine, rendering
-from pipelines.events import CellDone
+from pipelines import OutOfMemory, Request, Sheet, Studio
+from pipelines.denoising import engine
+from pipelines.denoising.batch_sizes import USUAL, Even
 from pipelines.families.base import evaluate
-from pipelines.manager import PipelineManager
-from pipelines.pace import USUAL, Even
+from pipelines.model_manager.manager import PipelineManager
+from pipelines.rendering import trajectories
 from pipelines.request.axis_grammar import parse_axis
+from pipelines.runs.events import CellDone
 from tests.test_engine import cell, network, run
 from tests.tiny import save_sd
 
@@ -50,7 +52,7 @@ def latents(manager: PipelineManager, requests: list[Request]) -> list[torch.Ten
         }
         events = engine.denoise(
             [
-                (i, lambda r=r: rendering.start(family, model, r, conditions))
+                (i, lambda r=r: trajectories.start(family, model, r, conditions))
                 for i, r in enumerate(requests)
             ],
             lambda rows: evaluate(family, model, rows),

@@ -18,18 +18,20 @@ import torch
 from typer.testing import CliRunner
 
 import app
-from pipelines import InvalidRequest, ModelUnavailable, Request, Sheet, Studio, engine, rendering
-from pipelines.computing import Computer, Computing
+from pipelines import InvalidRequest, ModelUnavailable, Request, Sheet, Studio
+from pipelines.denoising import engine
+from pipelines.denoising.batch_sizes import Even
 from pipelines.denoising.guidance import Guidance
-from pipelines.events import CellDone
 from pipelines.families.base import evaluate
 from pipelines.families.flux import pack, unpack
-from pipelines.manager import PipelineManager
-from pipelines.metadata import read_settings
-from pipelines.pace import Even, Paces
+from pipelines.model_manager.manager import PipelineManager
+from pipelines.rendering import trajectories
+from pipelines.rendering.batch_evaluator import Computer, Computing
+from pipelines.rendering.batch_timings import Paces
 from pipelines.request.axis_grammar import parse_axis
+from pipelines.runs.events import CellDone
+from pipelines.runs.png_metadata import read_settings, write_png
 from pipelines.samplers import SAMPLERS, SCHEDULES
-from pipelines.store import write_png
 from tests.tiny_families import save_all
 
 TOLERANCE = 1e-4
@@ -109,10 +111,10 @@ def ours(zoo: Path, requests: list[Request], batch: int = 16) -> list[torch.Tens
     manager = PipelineManager([zoo], device="cpu")
     with manager.use(requests[0].model) as model:
         family = manager.family(model.id)
-        conditions = rendering.encode(family, model, requests)
+        conditions = trajectories.encode(family, model, requests)
         events = engine.denoise(
             [
-                (i, lambda r=r: rendering.start(family, model, r, conditions))
+                (i, lambda r=r: trajectories.start(family, model, r, conditions))
                 for i, r in enumerate(requests)
             ],
             lambda rows: evaluate(family, model, rows),
@@ -277,9 +279,9 @@ def test_openvino_computes_the_same(zoo: Path, model: str) -> None:
         how = Computing("openvino", 4)
         shape = family.latent_shape(loaded, 32, 32)
         computer = Computer(how, Paces(None), family, loaded, shape, 2**33)
-        conditions = rendering.encode(family, loaded, requests)
+        conditions = trajectories.encode(family, loaded, requests)
         cells = [
-            (i, lambda r=r: rendering.start(family, loaded, r, conditions))
+            (i, lambda r=r: trajectories.start(family, loaded, r, conditions))
             for i, r in enumerate(requests)
         ]
         events = engine.denoise(cells, computer.evaluate, batches=computer)
@@ -307,9 +309,9 @@ def test_guidance_of_a_told_network_costs_one_row(studio: Studio, zoo: Path) -> 
     with manager.use("lcm") as model:
         family = manager.family("lcm")
         requests = mixed("lcm", TOLD_CELLS[0], {**TOLD_CELLS[0], "guidance_scale": 3.0})
-        conditions = rendering.encode(family, model, requests)
+        conditions = trajectories.encode(family, model, requests)
         cells = [
-            (i, lambda r=r: rendering.start(family, model, r, conditions))
+            (i, lambda r=r: trajectories.start(family, model, r, conditions))
             for i, r in enumerate(requests)
         ]
         list(
@@ -402,8 +404,8 @@ def test_denoised_of_the_last_step_is_the_picture(zoo: Path) -> None:
         (request,) = mixed(name, FLOW_CELLS[3])
         with manager.use(name) as model:
             family = manager.family(name)
-            walk = rendering.start(
-                family, model, request, rendering.encode(family, model, [request])
+            walk = trajectories.start(
+                family, model, request, trajectories.encode(family, model, [request])
             )
             rows = walk.start()
             with torch.inference_mode():

@@ -15,17 +15,19 @@ from accelerate import init_empty_weights
 from diffusers.loaders import single_file_utils
 from gguf import GGMLQuantizationType, quants
 
-from pipelines import InvalidRequest, Request, Studio, packed
-from pipelines.catalog import find, locate, read_header
-from pipelines.components import measure
-from pipelines.computing import Computer, Computing
+from pipelines import InvalidRequest, Request, Studio
+from pipelines.checkpoints.catalog import find, locate
+from pipelines.checkpoints.formats import gguf_linear
+from pipelines.checkpoints.formats.gguf_header import BLOCKS
+from pipelines.checkpoints.formats.tensor_files import read_header
 from pipelines.denoising.row import Row
 from pipelines.devices.memory_options import Saving
 from pipelines.errors import ModelUnavailable
 from pipelines.families.base import evaluate
-from pipelines.gguf_header import BLOCKS
-from pipelines.manager import PipelineManager
-from pipelines.pace import Paces
+from pipelines.model_manager.component_loader import measure
+from pipelines.model_manager.manager import PipelineManager
+from pipelines.rendering.batch_evaluator import Computer, Computing
+from pipelines.rendering.batch_timings import Paces
 from pipelines.request.control import Control
 from tests import ldm, test_families, tiny_families
 from tests.gguf_files import NAME, large, original, pack, random_blocks, shop, write
@@ -53,8 +55,8 @@ def wide_sd3() -> Any:
     return pipe
 
 
-def packed_layers(component: Any) -> list[packed.PackedLinear]:
-    return [one for one in component.modules() if isinstance(one, packed.PackedLinear)]
+def packed_layers(component: Any) -> list[gguf_linear.PackedLinear]:
+    return [one for one in component.modules() if isinstance(one, gguf_linear.PackedLinear)]
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +82,7 @@ def test_blocks_stand_for_the_numbers_that_ggml_says(name: str) -> None:
         for dtype, tolerance in (
             (torch.float32, 1e-6), (torch.bfloat16, 5e-3), (torch.float16, 2e-3),
         ):  # fmt: skip
-            found = packed.whole(torch.from_numpy(blocks.copy()), kind, dtype)
+            found = gguf_linear.whole(torch.from_numpy(blocks.copy()), kind, dtype)
             assert (found.dtype, tuple(found.shape)) == (dtype, shape)
             worst = float((found.float() - expected).abs().max())
             assert worst <= tolerance * largest, (dtype, worst)
@@ -123,7 +125,7 @@ def test_fluxs_published_names_and_rows(tmp_path: Path) -> None:
     file = tmp_path / NAME
     write(file, ldm.flux(state), large("Q8_0"))
     header = read_header(file)
-    read = packed.read(file, header, [name for name in header if name != "__metadata__"])
+    read = gguf_linear.read(file, header, [name for name in header if name != "__metadata__"])
     made = single_file_utils.convert_flux_transformer_checkpoint_to_diffusers(read)
     assert made.keys() == state.keys()
     for name, tensor in made.items():
@@ -131,7 +133,7 @@ def test_fluxs_published_names_and_rows(tmp_path: Path) -> None:
             kind = GGMLQuantizationType.Q8_0
             assert tensor.quant_type is kind
             expected = quants.dequantize(pack(state[name], kind), kind)
-            found = packed.whole(tensor.as_tensor(), kind, torch.float32)
+            found = gguf_linear.whole(tensor.as_tensor(), kind, torch.float32)
             assert torch.equal(found, torch.from_numpy(expected)), name
         else:
             assert torch.equal(tensor, state[name]), name
@@ -267,7 +269,7 @@ def test_incomplete_files_fail_with_what_they_lack(tmp_path: Path, damage: Any, 
 def test_its_layers_compile() -> None:
     """As torch.compile takes them down; to make kernels of a whole network takes minutes."""
     kind = GGMLQuantizationType.Q4_K
-    layer = packed.PackedLinear(torch.nn.Linear(256, 8), kind, torch.float32)
+    layer = gguf_linear.PackedLinear(torch.nn.Linear(256, 8), kind, torch.float32)
     state = {"weight": torch.from_numpy(random_blocks((8, 256), kind)), "bias": torch.randn(8)}
     layer.load_state_dict(state, assign=True)
     x = torch.randn(3, 256)

@@ -20,10 +20,10 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.catalog import find, locate
+from pipelines.checkpoints.catalog import find, locate
+from pipelines.checkpoints.formats.gguf_header import _TYPES, BLOCKS, PLAIN, bytes_in_memory, parse
+from pipelines.checkpoints.single_file_catalog import recognise_file
 from pipelines.errors import ModelUnavailable
-from pipelines.file_catalog import recognise_file
-from pipelines.gguf_header import _TYPES, BLOCKS, PLAIN, bytes_in_memory, parse
 from tests import ldm, tiny_families
 from tests.gguf_files import large, write, write_header
 from tests.test_recognise import LDM, MODELS, prefixed
@@ -267,7 +267,7 @@ def test_listing_needs_neither_torch_nor_the_package_which_running_does(
     code = (
         "import sys, importlib.machinery as m\n"
         "from pathlib import Path\n"
-        "from pipelines.catalog import find\n"
+        "from pipelines.checkpoints.catalog import find\n"
         f"(one,) = [i for i in find([Path({str(tmp_path)!r})]) if i.id == {NAME!r}]\n"
         "print(one.problem, {'torch', 'gguf'} & sys.modules.keys())\n"
         "search = m.PathFinder.find_spec\n"

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.denoising.guidance import Guidance, GuidedTrajectory, combine
+from pipelines.denoising.trajectory import initial_noise, trajectory
 from pipelines.samplers import build
-from pipelines.trajectory import initial_noise, trajectory
 from tests.analytic import BETAS, log_sigma
 
 MEANS = (-1.0, 1.0)

@@ -49,7 +49,8 @@ def test_importing_pipelines_is_light():
     told = fresh(
         f"""
 from pipelines import Studio, Request, Sheet
-import pipelines.catalog, pipelines.manager, pipelines.metadata, pipelines.store, presets
+import pipelines.checkpoints.catalog, pipelines.model_manager.manager
+import pipelines.runs.png_metadata, pipelines.runs.store, presets
 studio = Studio("models")
 tell(heavy=[name for name in {HEAVY!r} if name in sys.modules])
 """
@@ -75,9 +76,11 @@ import torch
 tell(names=names, cuda=torch.cuda.is_initialized(), gradio="gradio" in sys.modules)
 """
     )
-    assert {"pipelines.engine", "pipelines.rendering", "pipelines.families.sd"} <= set(
-        told.pop("names")
-    )
+    assert {
+        "pipelines.denoising.engine",
+        "pipelines.rendering.renderer",
+        "pipelines.families.sd",
+    } <= set(told.pop("names"))
     assert told == {"sockets": [], "devices": [], "cuda": False, "gradio": False}
 
 
@@ -109,7 +112,7 @@ tell(status=status, printed=printed.getvalue(), gradio="gradio" in sys.modules)
         if not line.startswith(own) or (line.startswith(own[1]) and "('::1', 0)" not in line)
     ]
     assert told == {"sockets": [], "devices": [], "status": 0, "gradio": False}
-    from pipelines.metadata import read_settings
+    from pipelines.runs.png_metadata import read_settings
 
     wanted = Request(model="tiny", prompt="an apple", steps=2, width=32, height=32)
     assert read_settings(out) == wanted.model_dump()

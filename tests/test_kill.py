@@ -14,7 +14,7 @@ from PIL import Image
 
 import app
 from pipelines import Request, Studio
-from pipelines.metadata import read_request
+from pipelines.runs.png_metadata import read_request
 
 STEPS = (20, 100, 200, 300, 400, 500)
 COMMAND = [

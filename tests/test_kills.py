@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 
 from pipelines import Axis, Request, Sheet, Studio
-from pipelines.events import CellDone
-from pipelines.metadata import read_request
+from pipelines.runs.events import CellDone
+from pipelines.runs.png_metadata import read_request
 
 KILLS = 20
 SHEET = Sheet(
@@ -49,7 +49,9 @@ def make(models: Path, outputs: Path, book: Path) -> None:
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[multiprocessing.context.BaseContext]:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipelines.rendering", "diffusers", "tests.test_kills"])
+    context.set_forkserver_preload(
+        ["pipelines.rendering.renderer", "diffusers", "tests.test_kills"]
+    )
     yield context
 
 

@@ -11,8 +11,8 @@ import torch
 
 from bench.peer import Peer
 from pipelines import LoRA, Request, Studio
-from pipelines.lora_files import WEIGHTS
-from pipelines.manager import PipelineManager
+from pipelines.checkpoints.loras import WEIGHTS
+from pipelines.model_manager.manager import PipelineManager
 from tests.lora_makers import save_lora
 from tests.test_loras import apart, latents
 from tests.tiny import sd

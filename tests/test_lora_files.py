@@ -22,9 +22,9 @@ from pipelines import (
     Studio,
     UnknownName,
 )  # fmt: skip
-from pipelines.lora_files import WEIGHTS
-from pipelines.metadata import read_request, settings_text
+from pipelines.checkpoints.loras import WEIGHTS
 from pipelines.request.axis_grammar import parse_axis
+from pipelines.runs.png_metadata import read_request, settings_text
 from tests.lora_makers import save_with_loras
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -12,24 +12,19 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bench.peer import Peer
-from pipelines import (
-    LoRA,
-    Request,
-    Sheet,
-    Studio,
-    engine,
-    rendering,
-)  # fmt: skip
-from pipelines.computing import Computer, Computing
-from pipelines.events import CellDone, CellFailed, RunFinished
+from pipelines import LoRA, Request, Sheet, Studio
+from pipelines.checkpoints.loras import WEIGHTS
+from pipelines.denoising import engine  # fmt: skip
 from pipelines.families.flux import unpack
-from pipelines.grouping import group
-from pipelines.lora_files import WEIGHTS
-from pipelines.lora_weights import applied
-from pipelines.manager import PipelineManager
-from pipelines.pace import Paces
+from pipelines.model_manager.lora_patcher import applied
+from pipelines.model_manager.manager import PipelineManager
+from pipelines.rendering import trajectories
+from pipelines.rendering.batch_evaluator import Computer, Computing
+from pipelines.rendering.batch_timings import Paces
+from pipelines.rendering.grouping import group
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.request.lora import lora_names
+from pipelines.runs.events import CellDone, CellFailed, RunFinished
 from tests.lora_makers import MAKERS, load_lora, save_lora, save_with_loras
 from tests.tiny import sd
 from tests.tiny_families import flux, sd3
@@ -75,10 +70,10 @@ def latents(
 def _denoise(
     family: Any, model: Any, cells: Sequence[tuple[int, Request]], how: Computing
 ) -> dict[int, torch.Tensor]:
-    conditions = rendering.encode(family, model, [one for _, one in cells])
+    conditions = trajectories.encode(family, model, [one for _, one in cells])
     computer = Computer(how, Paces(None), family, model, (4, 8, 8), 10**10)
     events = engine.denoise(
-        [(i, lambda r=r: rendering.start(family, model, r, conditions)) for i, r in cells],
+        [(i, lambda r=r: trajectories.start(family, model, r, conditions)) for i, r in cells],
         computer.evaluate,
         batches=computer,
     )

@@ -10,8 +10,8 @@ from diffusers import DiffusionPipeline
 from safetensors.torch import load_file, save_file
 
 from pipelines import InvalidRequest, LoRA, Request, Studio
-from pipelines.lora_files import WEIGHTS
-from pipelines.manager import PipelineManager
+from pipelines.checkpoints.loras import WEIGHTS
+from pipelines.model_manager.manager import PipelineManager
 from tests import ldm
 from tests.lora_makers import save_lora, save_with_loras
 from tests.test_loras import BASE, apart, latents, theirs

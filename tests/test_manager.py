@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pipelines import samplers
-from pipelines.components import measure
 from pipelines.devices.hardware import Hardware, resolve_device
 from pipelines.devices.placement import default_budget
 from pipelines.errors import ContactSheetError, ModelUnavailable, OutOfMemory, UnknownName
-from pipelines.manager import PipelineManager
+from pipelines.model_manager.component_loader import measure
+from pipelines.model_manager.manager import PipelineManager
 from pipelines.samplers.scheduler_builder import prototype
 
 PARTS = ("text_encoder", "unet", "vae")
@@ -359,11 +359,11 @@ def test_fingerprints_follow_content(shelf):
 
 def test_the_log_line_says_what_happened(models, sizes, caplog):
     manager = manager_of(models, budget=sizes["all"] + sizes["unet"] - 1)
-    with caplog.at_level(logging.INFO, logger="pipelines.manager"):
+    with caplog.at_level(logging.INFO, logger="pipelines.model_manager.manager"):
         for name in ("tiny", "tiny", "twin"):
             with manager.use(name):
                 pass
-    lines = [r.getMessage() for r in caplog.records if r.name == "pipelines.manager"]
+    lines = [r.getMessage() for r in caplog.records if r.name == "pipelines.model_manager.manager"]
     assert len(lines) == 2, "a use that loads nothing is not worth a line"
     assert lines[0].startswith("tiny: loaded tokenizer 0 MB, text_encoder")
     assert "reused nothing; evicted nothing" in lines[0]

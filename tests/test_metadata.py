@@ -16,8 +16,15 @@ from PIL.PngImagePlugin import PngInfo
 from sd_parsers import ParserManager
 
 from pipelines.errors import InvalidRequest, UnknownName
-from pipelines.metadata import COMMON, OURS, PIXELS_MAX, png_info, read_settings, settings_text
 from pipelines.request.request import Request
+from pipelines.runs.png_metadata import (
+    COMMON,
+    OURS,
+    PIXELS_MAX,
+    png_info,
+    read_settings,
+    settings_text,
+)
 from pipelines.samplers import SAMPLERS
 
 FOREIGN = """a castle, (blue:1.2) sky

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.metrics import as_array, clipped, colourfulness, contrast, distance, measure_row
+from pipelines.analysis.image_metrics import (
+    as_array,
+    clipped,
+    colourfulness,
+    contrast,
+    distance,
+    measure_row,
+)
 
 
 def plain(*rgb: int) -> Image.Image:

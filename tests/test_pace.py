@@ -10,11 +10,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import InvalidRequest, Request, Sheet, Studio, pace
-from pipelines.computing import fastest
-from pipelines.events import RunFinished
-from pipelines.pace import SIZES, TRIES, Even, Measured, Paces, Sample, best, cover, even, to_try
+from pipelines import InvalidRequest, Request, Sheet, Studio
+from pipelines.denoising import batch_sizes
+from pipelines.denoising.batch_sizes import (
+    SIZES,
+    TRIES,
+    Even,
+    Measured,
+    Sample,
+    best,
+    cover,
+    even,
+    to_try,
+)
+from pipelines.rendering.batch_evaluator import fastest
+from pipelines.rendering.batch_timings import Paces
 from pipelines.request.axis_grammar import parse_axis
+from pipelines.runs.events import RunFinished
+from pipelines.utils import files
 
 
 def known(**seconds: float) -> dict[int, Sample]:
@@ -183,5 +196,5 @@ def test_a_batch_out_of_range_is_said(models: Path) -> None:
 def test_the_cache_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CONTACT_SHEET_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    monkeypatch.setattr(pace.sys, "platform", "linux")
-    assert pace.cache_folder() == Path("/somewhere/contact-sheet")
+    monkeypatch.setattr(batch_sizes.sys, "platform", "linux")
+    assert files.cache_folder() == Path("/somewhere/contact-sheet")

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bench.peer import Peer
-from pipelines import Request, Studio, engine, rendering
+from pipelines import Request, Studio
+from pipelines.denoising import engine
+from pipelines.denoising.batch_sizes import Even
 from pipelines.families.base import evaluate
-from pipelines.manager import PipelineManager
-from pipelines.pace import Even
+from pipelines.model_manager.manager import PipelineManager
+from pipelines.rendering import trajectories
 from pipelines.samplers import SAMPLERS
 from presets import model_preset
 
@@ -55,7 +57,7 @@ def together(models: Path, requests: list[Request]) -> list[torch.Tensor]:
         texts = sorted({t for r in requests for t in (r.prompt, r.negative_prompt)})
         conditions = dict(zip(texts, family.encode(model, texts), strict=True))
         cells = [
-            (i, lambda r=r: rendering.start(family, model, r, conditions))
+            (i, lambda r=r: trajectories.start(family, model, r, conditions))
             for i, r in enumerate(requests)
         ]
         latents: dict[int, torch.Tensor] = {}

@@ -62,7 +62,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from PIL import Image
 from pipelines import Studio, preprocessors
-from pipelines.scorers import find_scorer
+from pipelines.analysis.clip_score import find_scorer
 
 torch.set_num_threads(2)
 pictures = [Image.effect_noise((256, 256), 90).convert("RGB") for _ in range(4)]

@@ -18,10 +18,10 @@ from pipelines.devices.memory_options import Saving
 from pipelines.devices.offload import Shuttle, settle
 from pipelines.devices.placement import Offload
 from pipelines.errors import OutOfMemory
-from pipelines.events import CellDone
-from pipelines.manager import PipelineManager
+from pipelines.model_manager.manager import PipelineManager
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.request.control import Control
+from pipelines.runs.events import CellDone
 from tests.tiny import controlnet, save_sd
 from tests.tiny_families import save_all
 

@@ -11,8 +11,8 @@ import torch
 from accelerate import init_empty_weights
 from safetensors.torch import save_file
 
+from pipelines.checkpoints.single_file_catalog import recognise_file
 from pipelines.errors import ModelUnavailable
-from pipelines.file_catalog import recognise_file
 from tests import ldm, tiny
 
 # ---- layouts made of small models of each family

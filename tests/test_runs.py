@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipelines.events import (
+from pipelines.request.request import Request
+from pipelines.request.sheet import Sheet
+from pipelines.runs.events import (
     CellDone,
     CellFailed,
     CellPreview,
@@ -18,9 +20,7 @@ from pipelines.events import (
     RunStarted,
     Stats,
 )
-from pipelines.request.request import Request
-from pipelines.request.sheet import Sheet
-from pipelines.runs import Run
+from pipelines.runs.run import Run
 
 BASE = Request(model="m", sampler="ddim", steps=10)
 

@@ -19,10 +19,10 @@ from typer.testing import CliRunner
 
 import app
 from pipelines import InvalidRequest, Request, Studio, UnknownName
-from pipelines.components import measure
 from pipelines.devices.memory_options import Saving
 from pipelines.devices.quantization import QUANTIZATIONS, is_quantized, quantized_bytes, quantizes
-from pipelines.manager import PipelineManager
+from pipelines.model_manager.component_loader import measure
+from pipelines.model_manager.manager import PipelineManager
 from tests.lora_makers import save_with_loras
 from tests.tiny_families import FLUX_SIZES, MAKERS
 

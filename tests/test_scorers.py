@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
+from pipelines.analysis.clip_score import FOLDER, ClipScorer, find_scorer
 from pipelines.errors import ModelUnavailable
-from pipelines.scorers import FOLDER, ClipScorer, find_scorer
 from tests.tiny import tokenizer
 
 

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from pipelines import Control, InvalidRequest, Studio, UnknownName
-from pipelines.maps import Maps
+from pipelines.controlnet.control_maps import Maps
 from pipelines.preprocessors import cache_stats
-from pipelines.shelf import Shelf
+from pipelines.runs.image_store import Shelf
 from pipelines.utils.images import content_hash, open_picture
 
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 16, 3), np.uint8)

@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from bench.peer import Peer
-from pipelines import Request, Studio, single_file_loading
-from pipelines.catalog import find, locate, read_header
+from pipelines import Request, Studio
+from pipelines.checkpoints import single_file_loader
+from pipelines.checkpoints.catalog import find, locate
+from pipelines.checkpoints.formats.tensor_files import read_header
+from pipelines.checkpoints.identification.identify import recognise
+from pipelines.checkpoints.single_file import SingleFile, _shipped
+from pipelines.checkpoints.single_file_catalog import recognise_file
 from pipelines.errors import ContactSheetError, ModelUnavailable
-from pipelines.file_catalog import recognise_file
-from pipelines.manager import PipelineManager
-from pipelines.recognise import recognise
-from pipelines.single_file import SingleFile, _shipped
+from pipelines.model_manager.manager import PipelineManager
 from tests import ldm, test_families, tiny, tiny_families
 from tests.test_parity import diffusers_latents, together
 from tests.test_recognise import ALL_NAMES, MODELS
@@ -190,7 +192,7 @@ def test_half_precision_and_sdxls_layout_are_read_exactly(tmp_path):
     assert (found.family, found.missing, found.precision) == ("sdxl", (), "float16")
     single = SingleFile(file, found, _shipped("sdxl")["model_index"], configs, {})
     for name, part in parts.items():
-        loaded = single_file_loading.load(single, name, type(part), torch.float32)
+        loaded = single_file_loader.load(single, name, type(part), torch.float32)
         theirs = {n: t.half().float() for n, t in part.state_dict().items()}
         ours = loaded.state_dict()
         assert ours.keys() == theirs.keys()
@@ -365,7 +367,7 @@ def real_model(family, part):
     library, cls = _shipped(family)["model_index"][part]
     kind = getattr({"diffusers": diffusers, "transformers": transformers}[library], cls)
     with init_empty_weights():
-        model = single_file_loading._build(kind, _shipped(family)[part])
+        model = single_file_loader._build(kind, _shipped(family)[part])
     if library == "transformers":
         model.tie_weights()
     return model

@@ -12,13 +12,13 @@ from typer.testing import CliRunner
 
 import app
 from pipelines import Control, InvalidRequest, Request, Sheet, Studio
-from pipelines.computing import Computer, Computing
 from pipelines.denoising.guidance import Guidance, combine
-from pipelines.manager import PipelineManager
-from pipelines.metadata import settings_text
-from pipelines.pace import Paces
+from pipelines.model_manager.manager import PipelineManager
+from pipelines.rendering.batch_evaluator import Computer, Computing
+from pipelines.rendering.batch_timings import Paces
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.request.labels import index_text
+from pipelines.runs.png_metadata import settings_text
 from tests.test_steering import ONE, Made, apart
 from tests.tiny_families import sd3, sd3_controlnet
 from ui.skip_option import read_skip

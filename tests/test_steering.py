@@ -15,21 +15,23 @@ from PIL import Image
 
 from bench.controls import controlled_call
 from bench.peer import Peer
-from pipelines import Control, Request, Sheet, Studio, engine, rendering
-from pipelines.computing import Computer, Computing
-from pipelines.events import CellDone, Stats
-from pipelines.families.controls import controls_of
-from pipelines.lora_weights import applied
-from pipelines.manager import PipelineManager
-from pipelines.maps import Maps
-from pipelines.pace import Paces
+from pipelines import Control, Request, Sheet, Studio
+from pipelines.controlnet.adapter import controls_of
+from pipelines.controlnet.conditioner import Steering
+from pipelines.controlnet.control_maps import Maps
+from pipelines.controlnet.residuals import Residuals
+from pipelines.denoising import engine
+from pipelines.model_manager.lora_patcher import applied
+from pipelines.model_manager.manager import PipelineManager
 from pipelines.preprocessors import cache_stats
+from pipelines.rendering import trajectories
+from pipelines.rendering.batch_evaluator import Computer, Computing
+from pipelines.rendering.batch_timings import Paces
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.request.control import control_models
 from pipelines.request.lora import lora_names, lora_state
-from pipelines.residuals import Residuals
-from pipelines.shelf import Shelf
-from pipelines.steering import Steering
+from pipelines.runs.events import CellDone, Stats
+from pipelines.runs.image_store import Shelf
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SHELF = Shelf()
@@ -67,7 +69,7 @@ class Made:
         ):
             controls = controls_of(family.id)
             assert controls is not None
-            conditions = rendering.encode(family, model, requests, alone=True)
+            conditions = trajectories.encode(family, model, requests, alone=True)
             residuals = Residuals(controls, model, self.tally, 8 if how.exact else None)
             computer = Computer(how, Paces(None), family, model, (4, 8, 8), 10**10, residuals)
             steering = Steering(family, model, Maps(SHELF).of)
@@ -75,7 +77,7 @@ class Made:
                 [
                     (
                         i,
-                        lambda r=r: rendering.start(
+                        lambda r=r: trajectories.start(
                             family, model, r, conditions, steering.steers(r)
                         ),
                     )

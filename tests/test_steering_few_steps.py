@@ -13,8 +13,8 @@ import torch
 from bench.controls import controlled_call
 from bench.peer import Peer
 from pipelines import LoRA, Request
-from pipelines.lora_files import WEIGHTS
-from pipelines.manager import PipelineManager
+from pipelines.checkpoints.loras import WEIGHTS
+from pipelines.model_manager.manager import PipelineManager
 from tests.lora_makers import save_lora
 from tests.test_steering import CANNY, DEPTH, SHELF, Made, apart
 from tests.tiny import controlnet, sd

@@ -13,19 +13,20 @@ import torch
 from PIL import Image
 
 from bench.controls import controlled_call
-from pipelines import Control, InvalidRequest, Request, Studio, rendering
-from pipelines.computing import Computing
-from pipelines.denoising.row import Row
-from pipelines.engine import Tally
-from pipelines.families.controls import controls_of
+from pipelines import Control, InvalidRequest, Request, Studio
+from pipelines.controlnet.adapter import controls_of
+from pipelines.controlnet.conditioner import Steering
+from pipelines.controlnet.control_maps import Maps
+from pipelines.controlnet.residuals import Residuals
+from pipelines.denoising.engine import Tally
+from pipelines.denoising.row import Pull, Row
+from pipelines.denoising.trajectory import initial_noise
 from pipelines.families.flux import pack, unpack
-from pipelines.manager import PipelineManager
-from pipelines.maps import Maps
+from pipelines.model_manager.manager import PipelineManager
+from pipelines.rendering import trajectories
+from pipelines.rendering.batch_evaluator import Computing
 from pipelines.request.control import control_models
-from pipelines.residuals import Residuals
 from pipelines.samplers import SAMPLERS, SCHEDULES
-from pipelines.steering import Pull, Steering
-from pipelines.trajectory import initial_noise
 from tests.test_steering import ONE, SHELF, TWO, Made, apart
 from tests.tiny_families import flux, flux_controlnet, sd3, sd3_controlnet
 
@@ -232,7 +233,7 @@ def test_controlnets_of_unlike_depth_add_up(
         controls = controls_of(family.id)
         assert controls is not None
         steers = Steering(family, loaded, Maps(SHELF).of).steers(both)
-        conditions = rendering.encode(family, loaded, [both])
+        conditions = trajectories.encode(family, loaded, [both])
         x, _ = initial_noise((4, 8, 8), 3)
         pulls = tuple(Pull(steer.source, steer.strength) for steer in steers)
         rows = [

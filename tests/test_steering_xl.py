@@ -12,7 +12,7 @@ import torch
 from bench.controls import controlled_call
 from bench.peer import Peer
 from pipelines import InvalidRequest, Request, Studio
-from pipelines.manager import PipelineManager
+from pipelines.model_manager.manager import PipelineManager
 from tests.test_steering import CANNY, DEPTH, SHELF, Made, apart
 from tests.tiny import controlnet
 from tests.tiny_families import sdxl

@@ -8,11 +8,11 @@ import pytest
 from PIL import Image, ImageChops
 
 from pipelines.errors import InvalidRequest
-from pipelines.events import Stats
-from pipelines.metadata import read_request
 from pipelines.request.request import Request
 from pipelines.request.sheet import Axis, Sheet
-from pipelines.store import Store, write_png
+from pipelines.runs.events import Stats
+from pipelines.runs.png_metadata import read_request, write_png
+from pipelines.runs.store import Store
 
 ADDRESS = "ab" + "0" * 30
 REQUEST = Request(model="m", prompt='größe, "q"', seed=4, width=8, height=8)

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from pipelines import Axis, InvalidRequest, ModelUnavailable, Request, Sheet, Studio, UnknownName
 from pipelines.errors import ContactSheetError
-from pipelines.events import (
+from pipelines.rendering.preview_clock import PreviewClock
+from pipelines.runs.events import (
     CellDone,
     CellFailed,
     CellPreview,
@@ -22,8 +23,7 @@ from pipelines.events import (
     RunStarted,
     Stats,
 )
-from pipelines.metadata import read_request
-from pipelines.previews import PreviewClock
+from pipelines.runs.png_metadata import read_request
 from pipelines.samplers import SAMPLERS, SCHEDULES
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 import app
 from pipelines import InvalidRequest, UnknownName
-from pipelines.metadata import read_request
 from pipelines.request.axis_grammar import parse_axis
+from pipelines.runs.png_metadata import read_request
 from presets import find_style, restyled, styles_for
 from presets.styles import Style, styles
 from ui.styling import styled_axis

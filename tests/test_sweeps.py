@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from pipelines import Request, Sheet
-from pipelines.events import CellDone, RunFinished, RunStarted, Stats
-from pipelines.metrics import as_array, clipped, distance, rms
+from pipelines.analysis.guidance_sweep import measure, oversaturation, sweet_spot
+from pipelines.analysis.image_metrics import as_array, clipped, distance, rms
 from pipelines.request.axis_grammar import parse_axis
-from pipelines.runs import Run, Snapshot
-from pipelines.sweeps import measure, oversaturation, sweet_spot
+from pipelines.runs.events import CellDone, RunFinished, RunStarted, Stats
+from pipelines.runs.run import Run, Snapshot
 
 
 def finished(axes: tuple[str, ...], pictures: list[Image.Image | None]) -> Snapshot:

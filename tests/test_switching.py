@@ -11,14 +11,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pipelines import components
-from pipelines.components import ComponentKey, measure
 from pipelines.errors import Cancelled, ModelUnavailable, OutOfMemory
-from pipelines.lora_weights import applied
-from pipelines.manager import PipelineManager
+from pipelines.model_manager import component_loader
+from pipelines.model_manager.component import ComponentKey
+from pipelines.model_manager.component_cache import eviction_order
+from pipelines.model_manager.component_loader import measure
+from pipelines.model_manager.lora_patcher import applied
+from pipelines.model_manager.manager import PipelineManager
 from pipelines.request.lora import LoRA
-from pipelines.residents import eviction_order
-from pipelines.waiting import Use
+from pipelines.runs.queue import Use
 from tests.lora_makers import save_with_loras
 from tests.tiny import sd, unet
 
@@ -88,7 +89,7 @@ def whole(five):
 def alive(monkeypatch):
     """Bytes of all loaded components that still exist, however they are held; after each load."""
     born, seen = [], []
-    load = components.load
+    load = component_loader.load
 
     def watched(part, device):
         component = load(part, device)
@@ -98,7 +99,7 @@ def alive(monkeypatch):
         seen.append(sum(measure(one) for one in living if one is not None))
         return component
 
-    monkeypatch.setattr(components, "load", watched)
+    monkeypatch.setattr(component_loader, "load", watched)
     return seen
 
 

@@ -9,8 +9,8 @@ from transformers import CLIPTokenizer
 
 import app
 from pipelines import Studio
-from pipelines.catalog import locate
-from pipelines.tokens import count_tokens
+from pipelines.checkpoints.catalog import locate
+from pipelines.checkpoints.token_count import count_tokens
 from tests.test_imports import fresh
 from tests.tiny_families import save_all
 
@@ -49,8 +49,8 @@ def test_counting_needs_no_torch():
     told = fresh(
         """
 from pathlib import Path
-from pipelines.catalog import locate
-from pipelines.tokens import count_tokens
+from pipelines.checkpoints.catalog import locate
+from pipelines.checkpoints.token_count import count_tokens
 tokens = count_tokens(locate("emoji", [Path("models")]), "a red apple")
 tell(count=tokens.count, torch="torch" in sys.modules)
 """

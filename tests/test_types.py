@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipelines.errors import InvalidRequest, UnknownName
-from pipelines.metadata import png_info, read_request
 from pipelines.request.base import PROMPT_MAX
 from pipelines.request.control import MODES, Control
 from pipelines.request.request import _LATER, SEED_MAX, Request
 from pipelines.request.sheet import Axis, Sheet
+from pipelines.runs.png_metadata import png_info, read_request
 from pipelines.samplers import SAMPLERS, SCHEDULES
 
 CHOICES = [(row.id, schedule) for row in SAMPLERS.values() for schedule in row.schedules]

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import Request, Sheet, Studio
-from pipelines.events import CellDone
-from pipelines.waiting import PASSES, Line, Place, Use, choose, take
+from pipelines.runs.events import CellDone
+from pipelines.runs.queue import PASSES, Line, Place, Use, choose, take
 
 
 def places(names):

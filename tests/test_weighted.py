@@ -8,11 +8,11 @@ import torch
 from PIL import ImageChops
 
 from pipelines import InvalidRequest, Request, Sheet, Studio
-from pipelines.events import CellDone
-from pipelines.families.weighted import encode, tokenize
-from pipelines.manager import PipelineManager
+from pipelines.families.weighted_prompts import encode, tokenize
+from pipelines.model_manager.manager import PipelineManager
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.request.prompt_weights import read
+from pipelines.runs.events import CellDone
 from tests.tiny import save_sd
 from tests.tiny_families import MAKERS
 

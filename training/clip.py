@@ -205,7 +205,7 @@ def load_text(model: Path) -> tuple[CLIPTokenizer, CLIPTextModel]:
 
 
 def export(config: Config, average: dict[str, Tensor], out: Path) -> int:
-    """Write the folder that `pipelines.scorers` loads, float16; returns the weights' bytes."""
+    """Write the folder that `analysis.clip_score` loads, float16; returns the weights' bytes."""
     tokenizer, text = load_text(Path(config.model))
     clip = build_clip(config, text)
     missing = clip.load_state_dict(average, strict=False)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-from pipelines.grid import GAP, INK, PAPER
+from pipelines.runs.contact_sheet import GAP, INK, PAPER
 
 LEFT = 92
 FONT_SIZE = 13

@@ -33,7 +33,7 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from numpy.typing import NDArray
 
-from pipelines.scorers import Scorer, find_scorer
+from pipelines.analysis.clip_score import Scorer, find_scorer
 from training.classifier import Classifier, load_classifier
 from training.data.captions import BACKGROUND_NAMES
 from training.data.colours import background_rgb

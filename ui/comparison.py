@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from pipelines import Axis, InvalidRequest, Sheet
-from pipelines.families.supports import Supports
+from pipelines.families.capabilities import Supports
 from pipelines.request.axis_grammar import parse_values
 from pipelines.request.sheet import EVALUATIONS
 from pipelines.samplers import SAMPLERS, SCHEDULES

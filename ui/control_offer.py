@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
-from pipelines import ContactSheetError, InvalidRequest, Studio, controlnets, preprocessors
-from pipelines.catalog import ModelInfo
+from pipelines import ContactSheetError, InvalidRequest, Studio, preprocessors
+from pipelines.checkpoints import controlnets
+from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.preprocessors.base import EditedAs
 from pipelines.request.control import MODES, NONE
 from ui.control_state import MapState, Size

@@ -12,7 +12,7 @@ import gradio as gr
 from PIL import Image
 
 from pipelines import Axis, ContactSheetError, Control, InvalidRequest, preprocessors
-from pipelines.catalog import ModelInfo
+from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.preprocessors.skeletons import from_json
 from pipelines.request.control import MODES
 from presets import example_pictures

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines import ContactSheetError, Control, InvalidRequest, Studio, controlnets, preprocessors
-from pipelines.catalog import ModelInfo
+from pipelines import ContactSheetError, Control, InvalidRequest, Studio, preprocessors
+from pipelines.checkpoints import controlnets
+from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.request.axis_grammar import parse_values
 from ui.control_offer import empty_map
 from ui.control_state import MapState, Size, map_of

@@ -9,7 +9,7 @@ import gradio as gr
 from pipelines import Studio
 from pipelines.request.control import NONE
 from pipelines.request.labels import index_text
-from pipelines.runs import Snapshot
+from pipelines.runs.run import Snapshot
 from ui.control_state import MapState, source_url
 from ui.grid import script
 from ui.run_tab import DIRECT

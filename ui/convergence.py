@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from pipelines import ContactSheetError, Request, Sheet, Studio
-from pipelines.convergence import (
+from pipelines.analysis.convergence import (
     FLOOR,
     REFERENCE_STEPS,
     Curve,
@@ -19,7 +19,7 @@ from pipelines.convergence import (
     reference,
 )
 from pipelines.request.labels import row_texts, value_text
-from pipelines.runs import Run, Snapshot
+from pipelines.runs.run import Run, Snapshot
 from pipelines.samplers import SAMPLERS
 from ui.charts import Mark, Series, chart, legend
 from ui.errors import shown

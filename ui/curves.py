@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import gradio as gr
 
-from pipelines.runs import Snapshot
-from pipelines.scorers import Scorer
-from pipelines.sweeps import (
+from pipelines.analysis.clip_score import Scorer
+from pipelines.analysis.guidance_sweep import (
     FASTER,
     MORE_CLIPPED,
     MORE_COLOUR,
@@ -17,6 +16,7 @@ from pipelines.sweeps import (
     oversaturation,
     sweet_spot,
 )
+from pipelines.runs.run import Snapshot
 from ui.charts import Mark, Series, chart, legend
 
 CURVES = {

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 
-from pipelines.contact import SheetFolder, SheetRecord
-from pipelines.events import CellDone, CellFailed
-from pipelines.grid import draw_grid
-from pipelines.runs import Snapshot
+from pipelines.runs.contact_sheet import draw_grid
+from pipelines.runs.events import CellDone, CellFailed
+from pipelines.runs.run import Snapshot
+from pipelines.runs.sheet_folder import SheetFolder, SheetRecord
 
 
 def sheet_png(snapshot: Snapshot) -> bytes:

@@ -9,10 +9,10 @@ from typing import Any
 import gradio as gr
 
 from pipelines import Axis, ContactSheetError, Request, Sheet, Studio
-from pipelines.convergence import is_comparison, longest
+from pipelines.analysis.convergence import is_comparison, longest
 from pipelines.request.labels import row_texts
 from pipelines.request.sheet import EVALUATIONS
-from pipelines.runs import Run, Snapshot
+from pipelines.runs.run import Run, Snapshot
 from pipelines.samplers import SAMPLERS
 from ui.errors import shown
 from ui.grid import run_view

@@ -8,8 +8,8 @@ from typing import Any
 import gradio as gr
 
 from pipelines import Axis, Sheet
+from pipelines.analysis.clip_score import find_scorer
 from pipelines.request.axis_grammar import parse_values
-from pipelines.scorers import find_scorer
 from ui.curves import GuidanceCurves
 from ui.errors import shown
 from ui.prompt_examples import PromptExamples

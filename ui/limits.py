@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from pipelines import InvalidRequest, Sheet
-from pipelines.making import Plan
+from pipelines.rendering.run_executor import Plan
 
 MOST_CELLS = 400
 """Cells the page makes in one run; the command line has no such limit."""

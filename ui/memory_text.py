@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines import Studio
-from pipelines.residents import Resident
+from pipelines.model_manager.component_cache import Resident
 
 EMPTY = "Nothing is in memory."
 

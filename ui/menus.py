@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from pipelines import ContactSheetError, Studio
-from pipelines.families.supports import Supports
+from pipelines.families.capabilities import Supports
 from pipelines.samplers import SAMPLERS
 from presets import ModelPreset, model_preset
 

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from pipelines import ContactSheetError, Request, Sheet, Studio
-from pipelines.making import Plan
+from pipelines.rendering.run_executor import Plan
 from ui.errors import shown, toast
 from ui.grid import run_strip, run_view, strip_value
 from ui.limits import check_cells, needs_asking

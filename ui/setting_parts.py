@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from pipelines import Request, Studio
-from pipelines.families.supports import Supports
+from pipelines.families.capabilities import Supports
 from presets import ModelPreset
 from ui.menus import (
     guidance_info,

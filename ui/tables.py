@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines import Studio
-from pipelines.catalog import ModelInfo
+from pipelines.checkpoints.model_info import ModelInfo
 from presets import model_preset
 
 

@@ -24,10 +24,10 @@ from rich.progress import (
 from rich.table import Table
 
 from pipelines import ContactSheetError, InvalidRequest, Sheet
-from pipelines.contact import nearest_existing
-from pipelines.events import CellDone, CellFailed, CellProgress
 from pipelines.request.labels import axis_title
-from pipelines.runs import Run
+from pipelines.runs.events import CellDone, CellFailed, CellProgress
+from pipelines.runs.run import Run
+from pipelines.runs.sheet_folder import nearest_existing
 
 # Typer carries its own copy of click in some versions; this is its usage error in all of them.
 _UsageError: Any = typer.BadParameter.__base__

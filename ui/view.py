@@ -15,10 +15,10 @@ from typing import Any
 
 from PIL.Image import Image
 
-from pipelines.metadata import settings_text
 from pipelines.request.labels import axis_title, column_texts, index_text, row_texts
 from pipelines.request.sheet import Sheet
-from pipelines.runs import CellView, Snapshot
+from pipelines.runs.png_metadata import settings_text
+from pipelines.runs.run import CellView, Snapshot
 
 PREVIEW_SIDE = 384
 _PNG_SIDE = 256

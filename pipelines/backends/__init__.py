@@ -53,7 +53,7 @@ _ROWS = (
     Backend("blocks", ("pipelines.backends.compiled", "CompiledBlocks"), "torch", tried=False),
     Backend(
         "openvino",
-        ("pipelines.backends.vino", "OpenVino"),
+        ("pipelines.backends.openvino", "OpenVino"),
         "openvino",
         "pip install -r requirements-openvino.txt",
         ("cpu",),

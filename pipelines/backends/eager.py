@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from pipelines.backends.base import Place
-from pipelines.pace import SIZES
+from pipelines.denoising.batch_sizes import SIZES
 
 
 class Eager:

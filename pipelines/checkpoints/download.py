@@ -11,7 +11,7 @@ import logging
 import shutil
 from pathlib import Path
 
-from pipelines import catalog
+from pipelines.checkpoints import diffusers_folder
 from pipelines.errors import InvalidRequest, ModelUnavailable
 from pipelines.utils.hub import online
 
@@ -63,7 +63,7 @@ def fetch(id: str, repository: str, revision: str, gigabytes: float, folder: Pat
                 allow_patterns=list(FETCHED),
                 ignore_patterns=list(LEFT),
             )
-        catalog.read_index(waiting)
+        diffusers_folder.read_index(waiting)
     except ModelUnavailable:
         raise
     except Exception as error:  # the library and what it stands on raise many kinds

@@ -8,11 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from pipelines.denoising.row import Row
-from pipelines.families.supports import Supports
+from pipelines.denoising.row import Row, Steer, inside
+from pipelines.denoising.trajectory import Eval
+from pipelines.families.capabilities import Supports
 from pipelines.request.request import Request
-from pipelines.steering import Steer, inside
-from pipelines.trajectory import Eval
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from pipelines.steering import Pull
+from pipelines.request.control import Control, Mode
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +55,65 @@ def alike(rows: Sequence[Row]) -> int:
     """How many of the first rows may share a batch."""
     first = rows[0].kind
     return next((i for i, row in enumerate(rows) if row.kind != first), len(rows))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """A ControlNet that looks at one map. Equal ones are one object.
+
+    Attributes:
+        net: the loaded ControlNet.
+        hint: what it made of the map, (1, …); does not depend on time, so it is made once.
+        pooled: it adds the same everywhere in the picture.
+        told: what it adds depends on the distilled guidance.
+        prompted: rows without the prompt get what it adds to those with it.
+    """
+
+    net: Any
+    hint: Tensor
+    pooled: bool = False
+    told: bool = False
+    prompted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """What one ControlNet adds to one row: its outputs times `strength`.
+
+    Attributes:
+        weighed: fine depths count less (`Control`'s w_l).
+    """
+
+    source: Source
+    strength: float
+    weighed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Steer:
+    """A cell's control with its map and its ControlNet at hand."""
+
+    source: Source
+    strength: float = 1.0
+    start: float = 0.0
+    stop: float = 1.0
+    mode: Mode = "balanced"
+
+    @classmethod
+    def of(cls, control: Control, source: Source) -> Steer:
+        return cls(source, control.strength, control.start, control.stop, control.mode)
+
+    def at(self, index: int, total: int, cond: bool) -> Pull | None:
+        """What it adds at one evaluation to the row with the prompt, or without; None: nothing."""
+        cond_only = self.mode == "control" or self.source.pooled
+        if self.strength == 0.0 or (cond_only and not cond):
+            return None
+        if not inside(self.start, self.stop, index, total):
+            return None
+        weighed = self.mode != "balanced" and not self.source.pooled
+        return Pull(self.source, self.strength, weighed)
+
+
+def inside(start: float, stop: float, index: int, total: int) -> bool:
+    """Whether an evaluation is in a window: all of it is, as diffusers counts."""
+    return index / total >= start and (index + 1) / total <= stop

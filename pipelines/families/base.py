@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines import samplers
-from pipelines.families.supports import Configs, Sizes, Supports
+from pipelines.families.capabilities import Configs, Sizes, Supports
 
 if TYPE_CHECKING:
     from pathlib import Path

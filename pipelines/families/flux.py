@@ -14,13 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.denoising.row import Row
-from pipelines.families import encoders, flow
+from pipelines.families import flow_matched, text_encoders
 from pipelines.families.base import Model
+from pipelines.families.capabilities import Configs
 from pipelines.families.sd import stacked_inputs
-from pipelines.families.supports import Configs
-from pipelines.families.traits import DISTILLED, FluxTraits, vae_factor
+from pipelines.families.traits import DISTILLED, T5_TOKENS, FluxTraits, vae_factor
 from pipelines.request.request import Request
-from pipelines.tokens import T5_TOKENS
 
 
 def pack(x: Tensor, side: int = 2) -> Tensor:
@@ -97,7 +96,7 @@ class Flux(FluxTraits):
         tokens = (request.height // side) * (request.width // side)
         return {
             "sigmas": np.linspace(1.0, 1 / request.steps, request.steps),
-            "mu": flow.shift_of_size(tokens, configs["scheduler"], 1.15),
+            "mu": flow_matched.shift_of_size(tokens, configs["scheduler"], 1.15),
         }
 
     def latent_shape(self, model: Model, width: int, height: int) -> tuple[int, int, int]:
@@ -107,8 +106,8 @@ class Flux(FluxTraits):
 
     def encode(self, model: Model, texts: Sequence[str]) -> list[Any]:
         """T5's states, (1, tokens, D), and CLIP's pooled embedding, (1, P)."""
-        pooled = encoders.clip_pooled(model, "", texts)
-        return encoders.pairs(encoders.t5(model, "_2", texts, T5_TOKENS[self.id]), pooled)
+        pooled = text_encoders.clip_pooled(model, "", texts)
+        return text_encoders.pairs(text_encoders.t5(model, "_2", texts, T5_TOKENS[self.id]), pooled)
 
     def without_negative(self, model: Model, empty: Any) -> Any:
         return empty
@@ -118,14 +117,14 @@ class Flux(FluxTraits):
 
     def inputs(self, model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:
         """x (rows, C, h, w), t (rows,), states, pooled; where the network is told it, guidance."""
-        condition = encoders.stacked([row.condition for row in rows])
+        condition = text_encoders.stacked([row.condition for row in rows])
         inputs = (*stacked_inputs(model, rows), *condition)
         if not model.components["transformer"].config.guidance_embeds:
             return inputs
         return (*inputs, told_guidance(model, rows))
 
     def denoised(self, model: Model, x: Tensor, t: Tensor, model_output: Tensor) -> Tensor:
-        return flow.denoised(model, x, t, model_output)
+        return flow_matched.denoised(model, x, t, model_output)
 
     def decode(self, model: Model, latents: Tensor) -> Tensor:
-        return flow.decode(model, latents)
+        return flow_matched.decode(model, latents)

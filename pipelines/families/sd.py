@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pipelines.denoising.row import Row
 from pipelines.families.base import Model, to_pixels
-from pipelines.families.supports import Configs
+from pipelines.families.capabilities import Configs
 from pipelines.families.traits import StableDiffusionTraits
 from pipelines.request.request import Request
 

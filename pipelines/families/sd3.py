@@ -9,13 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.denoising.row import Row
-from pipelines.families import encoders, flow
+from pipelines.families import flow_matched, text_encoders
 from pipelines.families.base import Model
+from pipelines.families.capabilities import Configs
 from pipelines.families.sd import stacked_inputs
-from pipelines.families.supports import Configs
-from pipelines.families.traits import StableDiffusion3Traits, vae_factor
+from pipelines.families.traits import T5_TOKENS, StableDiffusion3Traits, vae_factor
 from pipelines.request.request import Request
-from pipelines.tokens import T5_TOKENS
 
 
 class _Network(nn.Module):
@@ -51,7 +50,7 @@ class StableDiffusion3(StableDiffusion3Traits):
         assert request.width and request.height, "a cell's size is resolved before it is made"
         side = vae_factor(configs) * configs["transformer"]["patch_size"]
         tokens = (request.height // side) * (request.width // side)
-        return {"mu": flow.shift_of_size(tokens, configs["scheduler"], 1.16)}
+        return {"mu": flow_matched.shift_of_size(tokens, configs["scheduler"], 1.16)}
 
     def latent_shape(self, model: Model, width: int, height: int) -> tuple[int, int, int]:
         factor = vae_factor(model.configs)
@@ -64,16 +63,16 @@ class StableDiffusion3(StableDiffusion3Traits):
         there are zeros in their place.
         """
         length = model.components["tokenizer"].model_max_length
-        first, pooled = encoders.clip(model, "", texts)
-        second, pooled_2 = encoders.clip(model, "_2", texts, length)
+        first, pooled = text_encoders.clip(model, "", texts)
+        second, pooled_2 = text_encoders.clip(model, "_2", texts, length)
         both = torch.cat([first, second], dim=-1)
         if "text_encoder_3" in model.components:
-            long = encoders.t5(model, "_3", texts, T5_TOKENS[self.id])
+            long = text_encoders.t5(model, "_3", texts, T5_TOKENS[self.id])
         else:
             width = model.components["transformer"].config.joint_attention_dim
             long = both.new_zeros(len(texts), T5_TOKENS[self.id], width)
         both = nn.functional.pad(both, (0, long.shape[-1] - both.shape[-1]))
-        return encoders.pairs(
+        return text_encoders.pairs(
             torch.cat([both, long], dim=-2), torch.cat([pooled, pooled_2], dim=-1)
         )
 
@@ -85,11 +84,11 @@ class StableDiffusion3(StableDiffusion3Traits):
 
     def inputs(self, model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:
         """x (rows, C, h, w), t (rows,), states (rows, tokens, D), pooled (rows, P)."""
-        condition = encoders.stacked([row.condition for row in rows])
+        condition = text_encoders.stacked([row.condition for row in rows])
         return (*stacked_inputs(model, rows), *condition)
 
     def denoised(self, model: Model, x: Tensor, t: Tensor, model_output: Tensor) -> Tensor:
-        return flow.denoised(model, x, t, model_output)
+        return flow_matched.denoised(model, x, t, model_output)
 
     def decode(self, model: Model, latents: Tensor) -> Tensor:
-        return flow.decode(model, latents)
+        return flow_matched.decode(model, latents)

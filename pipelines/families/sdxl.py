@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.denoising.row import Row
-from pipelines.families import encoders
+from pipelines.families import text_encoders
 from pipelines.families.base import Model, to_pixels
 from pipelines.families.sd import StableDiffusion, added_inputs, stacked_inputs, told_guidance
 from pipelines.families.traits import EMPTY_IS_ZEROS, StableDiffusionXLTraits
@@ -48,9 +48,9 @@ class StableDiffusionXL(StableDiffusionXLTraits, StableDiffusion):
 
     def encode(self, model: Model, texts: Sequence[str]) -> list[Any]:
         """States of both encoders, (1, tokens, D₁ + D₂), and the second's projection, (1, P)."""
-        first, _ = encoders.clip(model, "", texts)
-        second, pooled = encoders.clip(model, "_2", texts)
-        return encoders.pairs(torch.cat([first, second], dim=-1), pooled)
+        first, _ = text_encoders.clip(model, "", texts)
+        second, pooled = text_encoders.clip(model, "_2", texts)
+        return text_encoders.pairs(torch.cat([first, second], dim=-1), pooled)
 
     def without_negative(self, model: Model, empty: Any) -> Any:
         """Zeros where the checkpoint was trained with them, as diffusers takes for no text.
@@ -71,7 +71,7 @@ class StableDiffusionXL(StableDiffusionXLTraits, StableDiffusion):
         Those say that the picture was neither scaled nor cropped: its size, no offset, its size.
         """
         x, t = stacked_inputs(model, rows)
-        states, pooled = encoders.stacked([row.condition for row in rows])
+        states, pooled = text_encoders.stacked([row.condition for row in rows])
         factor = 2 ** (len(model.components["vae"].config.block_out_channels) - 1)
         size = [x.shape[2] * factor, x.shape[3] * factor]
         numbers = torch.tensor([*size, 0, 0, *size], dtype=model.dtype, device=model.device)

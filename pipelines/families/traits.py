@@ -5,12 +5,20 @@ The family's own file, named by its id, does the work.
 
 from __future__ import annotations
 
-from pipelines.families.supports import Configs, Sizes, Supports, fitting
+from collections.abc import Mapping
+
+from pipelines.families.capabilities import Configs, Sizes, Supports, fitting
 
 LCM_PIPELINE = "LatentConsistencyModelPipeline"
+
+
 EMPTY_IS_ZEROS = "force_zeros_for_empty_prompt"
+
+
 NATIVE = 128
 """Latents along a side of the picture size that diffusers defaults to; no config says it."""
+
+
 DISTILLED = 3.5
 
 
@@ -150,3 +158,7 @@ class FluxTraits:
                 "guidance_scale": 1.0,
             },
         )
+
+
+T5_TOKENS: Mapping[str, int] = {"sd3": 256, "flux": 512}
+"""Tokens that T5 reads, by family; every other encoder reads as many as its tokenizer takes."""

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InvalidRequest, ModelUnavailable, UnknownName
 from pipelines.preprocessors.base import Parameter, Preprocessor
-from pipelines.preprocessors.caching import CacheStats, MapCache, key_of
-from pipelines.preprocessors.pose import find_skeletons
-from pipelines.preprocessors.resizing import (
+from pipelines.preprocessors.detectors.pose import find_skeletons
+from pipelines.preprocessors.map_cache import CacheStats, MapCache, key_of
+from pipelines.preprocessors.resize import (
     Placement,
     Size,
     own_size,
@@ -74,7 +74,7 @@ def describe(name: str) -> Preprocessor:
     """What one is called, does, costs and can be told. Raises: UnknownName."""
     if name not in _MODULES:
         raise UnknownName.of("preprocessor", name, _MODULES, _WHERE)
-    row: Preprocessor = import_module(f"{__name__}.{name}").PREPROCESSOR
+    row: Preprocessor = import_module(f"{__name__}.detectors.{name}").PREPROCESSOR
     return row
 
 

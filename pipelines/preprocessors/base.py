@@ -15,7 +15,7 @@ from pipelines.errors import InvalidRequest, UnknownName
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from pipelines.preprocessors.resizing import Size
+    from pipelines.preprocessors.resize import Size
     from pipelines.preprocessors.weights import Weights
 
 Value = int | float | str

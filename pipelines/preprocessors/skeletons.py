@@ -13,7 +13,7 @@ from pipelines.errors import InvalidRequest
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from pipelines.preprocessors.resizing import Placement, Size
+    from pipelines.preprocessors.resize import Placement, Size
 
 Point = tuple[float, float]
 

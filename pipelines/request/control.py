@@ -1,6 +1,6 @@
 """Controls: a picture that steers another through a ControlNet, as frozen data.
 
-Nothing here loads torch; `pipelines.steering` does what these say.
+Nothing here loads torch; `pipelines.controlnet.conditioner` does what these say.
 """
 
 from __future__ import annotations

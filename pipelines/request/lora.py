@@ -1,6 +1,6 @@
 """LoRAs: small files that change a model's weights, as frozen data.
 
-Nothing here loads torch; `pipelines.lora_weights` does what these say.
+Nothing here loads torch; `pipelines.checkpoints.lora_state_dict` does what these say.
 """
 
 from __future__ import annotations

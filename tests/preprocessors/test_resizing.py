@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipelines import preprocessors
-from pipelines.preprocessors.resizing import place, put, resample, working_size
+from pipelines.preprocessors.resize import place, put, resample, working_size
 
 sides = st.integers(1, 400)
 sizes = st.tuples(sides, sides)

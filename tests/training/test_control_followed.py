@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.grid import GAP
+from pipelines.runs.contact_sheet import GAP
 from training.control_asks import LEAST_EDGES, drawing_asks, figure_ask, scene_edges_ask, solids_ask
 from training.control_followed import edges_followed
 from training.control_scores import lines_found, rank_correlation

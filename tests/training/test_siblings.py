@@ -15,7 +15,7 @@ from diffusers import (
 )
 from PIL import Image
 
-from pipelines.scorers import ClipScorer
+from pipelines.analysis.clip_score import ClipScorer
 from training import clip, ddpm, flow, flow_parts, lcm
 from training.data.concepts import Concept
 from training.data.drawings import STYLES, Drawings

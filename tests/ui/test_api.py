@@ -10,7 +10,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from pipelines import Request
-from pipelines.metadata import read_request
+from pipelines.runs.png_metadata import read_request
 from presets import model_preset
 from tests.ui import pages
 from tests.ui.serving import Site

@@ -15,7 +15,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from pipelines import Request, Studio, preprocessors
-from pipelines.metadata import read_request
+from pipelines.runs.png_metadata import read_request
 from presets import example_pictures
 from tests.tiny import save_sd
 from tests.ui.control_pages import (

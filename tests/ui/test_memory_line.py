@@ -6,7 +6,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from pipelines.residents import Resident
+from pipelines.model_manager.component_cache import Resident
 from tests.ui import pages
 from tests.ui.serving import Site
 from ui.memory_text import EMPTY, memory_line, memory_text

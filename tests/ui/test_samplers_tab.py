@@ -9,8 +9,8 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from pipelines import Request
-from pipelines.convergence import reference
-from pipelines.metrics import as_array, rms
+from pipelines.analysis.convergence import reference
+from pipelines.analysis.image_metrics import as_array, rms
 from tests.ui.serving import Site
 from tests.ui.sheet_pages import cells, generate, open_tab
 from tests.ui.test_text_to_image import same

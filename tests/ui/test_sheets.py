@@ -11,10 +11,10 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from pipelines import InvalidRequest, Request
-from pipelines.grid import draw_grid
-from pipelines.making import Plan
-from pipelines.metrics import as_array, clipped
-from pipelines.sweeps import measure, sweet_spot
+from pipelines.analysis.guidance_sweep import measure, sweet_spot
+from pipelines.analysis.image_metrics import as_array, clipped
+from pipelines.rendering.run_executor import Plan
+from pipelines.runs.contact_sheet import draw_grid
 from presets import model_preset
 from tests.ui.serving import Site
 from tests.ui.sheet_pages import cells, generate, headers, open_tab

@@ -8,7 +8,7 @@ from PIL import Image, ImageChops
 from playwright.sync_api import Browser, Page, expect
 
 from pipelines import Request
-from pipelines.metadata import read_request, settings_text
+from pipelines.runs.png_metadata import read_request, settings_text
 from presets import model_preset
 from tests.ui import pages
 from tests.ui.serving import READY, Site

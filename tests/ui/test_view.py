@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from pipelines import Request, Sheet
-from pipelines.events import (
+from pipelines.runs.events import (
     CellDone,
     CellFailed,
     CellPreview,
@@ -18,7 +18,7 @@ from pipelines.events import (
     RunStarted,
     Stats,
 )
-from pipelines.runs import Run
+from pipelines.runs.run import Run
 from ui import view
 
 

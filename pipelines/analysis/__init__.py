@@ -1,0 +1,1 @@
+"""Analysis: measures finished pictures."""

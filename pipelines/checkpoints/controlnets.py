@@ -1,0 +1,149 @@
+"""Finds ControlNets on disk and says which of them fit a model, before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.checkpoints.diffusers_folder import read_json, weight_files
+from pipelines.checkpoints.formats.tensor_files import is_file, read_header, refuse_pickle
+from pipelines.checkpoints.model_info import ModelInfo, first_of_each, usable
+from pipelines.errors import ContactSheetError, InvalidRequest, ModelUnavailable
+from pipelines.preprocessors import describe
+
+_SUFFIX = "ControlNetModel"
+
+
+def find(folders: Sequence[Path]) -> list[ModelInfo]:
+    """Every ControlNet directly below `folders`, by id; the first of equal ids wins.
+
+    A folder is one if its config.json names a class that ends in ControlNetModel.
+    """
+    described = (
+        _describe(config.parent)
+        for folder in folders
+        for config in sorted(folder.glob("*/config.json"))
+        if not is_file(config.with_name("model_index.json"))
+    )
+    return first_of_each(info for info in described if info is not None)
+
+
+def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
+    """The ControlNet of this id, or at this path.
+
+    Raises:
+        UnknownName: if there is none, with the closest id.
+        ModelUnavailable: if it is a pickle or broken.
+    """
+    path = Path(name)
+    refuse_pickle(path)
+    if path.suffix.lower() == ".safetensors" and is_file(path):
+        read_header(path)  # says why, if it is damaged
+        raise ModelUnavailable(
+            f"{path} is a single file; ControlNets are read from folders alone: give its folder in "
+            "diffusers' layout (with its config.json)"
+        )
+    infos = {info.id: info for info in find(folders)}
+    info = infos.get(name)
+    if info is None and is_file(path / "config.json"):
+        info = _describe(path)
+    return usable("ControlNet", name, info, infos)
+
+
+def fitting(
+    infos: Sequence[ModelInfo], family: str, configs: Mapping[str, Mapping[str, Any]]
+) -> list[ModelInfo]:
+    """Those that can steer a model of this family with these component configs."""
+    return [info for info in infos if not info.problem and misfit(info, family, configs) is None]
+
+
+def misfit(info: ModelInfo, family: str, configs: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Why a ControlNet cannot steer a model, as the end of a sentence; None if it can.
+
+    Raises: ModelUnavailable: if a config is broken.
+    """
+    from pipelines.controlnet.adapter import controls_of
+
+    controls = controls_of(family)
+    if controls is None:
+        return f"no ControlNet can steer {family} models yet"
+    if info.pipeline not in controls.classes:
+        return f"it is a {info.pipeline}, {family} models take {', '.join(controls.classes)}"
+    try:
+        return controls.misfit(configs, read_json(info.path / "config.json"))
+    except (KeyError, TypeError) as error:
+        raise ModelUnavailable(f"{info.path}: the config lacks {error}") from None
+
+
+def check_fits(
+    info: ModelInfo,
+    model: str,
+    family: str,
+    configs: Mapping[str, Mapping[str, Any]],
+    folders: Sequence[Path],
+) -> None:
+    """Raises: InvalidRequest: if a ControlNet cannot steer a model, with those that can."""
+    why = misfit(info, family, configs)
+    if why is not None:
+        fit = ", ".join(other.id for other in fitting(find(folders), family, configs))
+        raise InvalidRequest(
+            f"ControlNet {info.id!r} does not fit {model!r}: {why}; these here fit: {fit or 'none'}"
+        )
+
+
+def modes(family: str) -> tuple[str, ...]:
+    """The modes of a control that ControlNets of a family know; () where none can steer it."""
+    from pipelines.controlnet.adapter import controls_of
+
+    controls = controls_of(family)
+    return () if controls is None else controls.modes
+
+
+def check_mode(info: ModelInfo, mode: str, family: str) -> None:
+    """Raises: InvalidRequest: if ControlNets of a family do not know a control's mode."""
+    known = modes(family)
+    if mode not in known:
+        raise InvalidRequest(
+            f"control mode is {mode!r}; ControlNet {info.id!r} is a {info.pipeline}, which knows "
+            f"{', '.join(known)} alone"
+        )
+
+
+def named(preprocessor: str, fit: Sequence[ModelInfo]) -> list[str]:
+    """Ids of the ControlNets for a preprocessor's maps, as their ids say: by its name, or another
+    that such ControlNets have."""
+    words = (preprocessor, *describe(preprocessor).nets)
+    return [info.id for info in fit if any(word in info.id for word in words)]
+
+
+def choose(preprocessor: str, model: str, fit: Sequence[ModelInfo]) -> str:
+    """The ControlNet for a preprocessor's maps: the one that is `named`, or the only one there is.
+
+    Raises: InvalidRequest: if that does not leave one.
+    """
+    ids = named(preprocessor, fit) or [info.id for info in fit]
+    if len(ids) != 1:
+        there = ", ".join(ids) or "none is here"
+        raise InvalidRequest(
+            f"which ControlNet steers {model!r} by {preprocessor!r} maps is not said; "
+            f"name one with model=… ({there})"
+        )
+    return ids[0]
+
+
+def _describe(folder: Path) -> ModelInfo | None:
+    """What is known of a folder; None if it is no ControlNet's."""
+    try:
+        cls = str(read_json(folder / "config.json").get("_class_name", ""))
+    except ContactSheetError:
+        return None  # nobody knows what it would have been
+    if not cls.endswith(_SUFFIX):
+        return None
+    size = sum(f.stat().st_size for f in folder.glob("*.safetensors"))
+    problem = None
+    try:
+        weight_files(folder.parent, folder.name)
+    except ContactSheetError as error:
+        problem = str(error)
+    return ModelInfo(folder.name, folder, cls, "", size, problem, "controlnet")

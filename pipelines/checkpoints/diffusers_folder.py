@@ -1,0 +1,101 @@
+"""Diffusers folder: reads its configs and headers, refuses what is unsafe or broken.
+
+Nothing imports torch.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pipelines.checkpoints.formats.tensor_files import (
+    PICKLES,
+    read_header,
+    shapes_of,
+)
+from pipelines.errors import ModelUnavailable
+
+LIBRARIES = frozenset({"diffusers", "transformers"})
+
+
+_OPTIONAL = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
+"""Components that a folder may list without having them; no family loads them."""
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """`model_index.json`, checked: every class comes from diffusers or transformers.
+
+    Raises: ModelUnavailable: if it is unreadable or names anything else.
+    """
+    path = folder / "model_index.json"
+    index = read_json(path)
+    for name, entry in index.items():
+        if name.startswith("_") or not isinstance(entry, list):
+            continue
+        library, cls = (*entry, None, None)[:2]
+        if library is None and cls is None:
+            continue
+        names = isinstance(library, str) and isinstance(cls, str) and cls.isidentifier()
+        if not names or library not in LIBRARIES:
+            raise ModelUnavailable(
+                f"{path} wants {library}.{cls} for {name!r}; only classes of diffusers and "
+                "transformers are allowed, because others could run any code"
+            )
+    return index
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file. Raises: ModelUnavailable: naming the file."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelUnavailable(f"{path} is missing") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelUnavailable(f"{path} cannot be read as JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise ModelUnavailable(f"{path} holds no JSON object")
+    return data
+
+
+def component_config(folder: Path, name: str) -> dict[str, Any]:
+    """The config of one component; {} for those that have none (tokenizers)."""
+    path = folder / name / "config.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def weight_files(folder: Path, name: str) -> list[Path]:
+    """The safetensors files of a component, headers checked; [] for those without weights.
+
+    Where a plain file and an fp16 variant lie side by side, only the plain one counts.
+    Raises: ModelUnavailable: if there are only pickles, or a file is broken.
+    """
+    part = folder / name
+    if not part.is_dir():
+        raise ModelUnavailable(f"{part} is missing; the model folder is not complete")
+    files = sorted(part.glob("*.safetensors"))
+    if not files:
+        pickles = sorted(f.name for f in part.iterdir() if f.suffix.lower() in PICKLES)
+        if pickles:
+            raise ModelUnavailable(
+                f"{part} has weights only as pickles ({', '.join(pickles)}), which can run any "
+                "code when opened; convert them to safetensors"
+            )
+        if (part / "config.json").is_file():
+            raise ModelUnavailable(f"{part} has a config but no safetensors weights")
+    plain = [file for file in files if variant_of(file) is None]
+    chosen = plain or files
+    for file in chosen:
+        read_header(file)
+    return chosen
+
+
+def variant_of(file: Path) -> str | None:
+    """`fp16` for `model.fp16.safetensors`, None for `model.safetensors`."""
+    parts = file.name.removesuffix(".safetensors").split(".")
+    return parts[1].split("-")[0] if len(parts) > 1 else None
+
+
+def weight_shapes(folder: Path, name: str) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a component's tensors, from headers. Raises: ModelUnavailable."""
+    return shapes_of(weight_files(folder, name))

@@ -1,0 +1,1 @@
+"""Identification: what a file of tensors holds, from its header."""

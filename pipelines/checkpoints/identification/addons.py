@@ -1,0 +1,93 @@
+"""Which family a LoRA, a ControlNet or a textual inversion is for, by names and shapes."""
+
+from __future__ import annotations
+
+from pipelines.checkpoints.identification.denoiser import FLUX, SD3, Found, Shapes, has, unet_family
+
+_LYCORIS = (".hada_w1_a", ".lokr_w1", ".lokr_w1_a", ".oft_blocks")
+_LORA = (
+    ".lora_down.weight", ".lora.down.weight", "_lora.down.weight", "_lora1.down.weight",
+    ".lora_A.weight", ".lora_A.default.weight",
+)  # fmt: skip
+"""How the names of the narrowing halves end."""
+_WIDTHS = {768: ("sd1",), 1024: ("sd2",), 2048: ("sdxl",), 1280: ("sdxl-refiner",)}
+"""Width of the text that cross attention reads, and whose it is."""
+_TRANSFORMERS = {1536: SD3[:2], 2432: SD3[2:], 3072: FLUX}
+"""Width of a transformer's blocks, and whose it is."""
+
+
+def lora(shapes: Shapes) -> Found | None:
+    """A LoRA and what it is for; families are empty where nothing in it tells."""
+    halves = {n: s for n, s in shapes.items() if n.endswith(_LORA) and s}
+    other = [n for n in shapes if n.endswith(_LYCORIS)]
+    if not halves and not other:
+        return None
+    names = {name.replace(".", "_") for name in (*halves, *other)}
+    if other and not halves:
+        layout = "lycoris"
+    elif has(shapes, "lora_"):
+        layout = "kohya"
+    else:
+        layout = "peft" if any(".lora_A." in n for n in halves) else "diffusers"
+    return _lora_families(halves, names), layout, ""
+
+
+def _lora_families(halves: Shapes, names: set[str]) -> tuple[str, ...]:
+    """Names tell the transformers apart and, by depth or by encoders, SDXL; widths the rest."""
+
+    def named(*marks: str) -> bool:
+        return any(mark in name for name in names for mark in marks)
+
+    if named("double_blocks_", "single_transformer_blocks_", "single_blocks_"):
+        return FLUX
+    # diffusers names the blocks of SD 3 and of FLUX alike where only joint blocks are trained.
+    joint = named("joint_blocks_")
+    if joint or any(n.startswith("transformer_transformer_blocks_") for n in names):
+        widths = {s[-1] for s in halves.values()} & _TRANSFORMERS.keys()
+        if len(widths) == 1:
+            return _TRANSFORMERS[widths.pop()]
+        return SD3 if joint or named("attn2_to_", "_add_q_proj", "_add_k_proj") else ()
+    if any(n.startswith(("lora_te1_", "lora_te2_", "text_encoder_2_")) for n in names):
+        return ("sdxl",)
+    for name, shape in halves.items():
+        if "attn2" in name and ("to_k" in name or "to_v" in name) and shape[-1] in _WIDTHS:
+            return _WIDTHS[shape[-1]]
+    # Only SDXL stacks several transformer blocks in one attention.
+    if named("_transformer_blocks_1_"):
+        return ("sdxl",)
+    for name, shape in halves.items():
+        if name.startswith(("lora_te_", "text_encoder.")) and "q_proj" in name:
+            return _WIDTHS.get(shape[-1], ())
+    return ()
+
+
+def controlnet(shapes: Shapes) -> Found | None:
+    """A ControlNet and what it is for."""
+    if "controlnet_cond_embedding.conv_in.weight" in shapes:
+        return unet_family(shapes, "")
+    for prefix in ("control_model.", ""):
+        if f"{prefix}input_hint_block.0.weight" in shapes:
+            if has(shapes, f"{prefix}double_blocks."):
+                return FLUX, "original", prefix
+            return unet_family(shapes, prefix)
+    if "controlnet_x_embedder.weight" in shapes:
+        return FLUX, "diffusers", ""
+    first = shapes.get("controlnet_blocks.0.weight")
+    if first and has(shapes, "pos_embed_input."):
+        return _TRANSFORMERS.get(first[0], SD3), "diffusers", ""
+    return None
+
+
+def embedding(shapes: Shapes) -> Found | None:
+    """A textual inversion: nothing but one word, in one text encoder or in SDXL's two."""
+    if set(shapes) == {"clip_l", "clip_g"}:
+        return ("sdxl",), "original", ""
+    if len(shapes) != 1:
+        return None
+    name, shape = next(iter(shapes.items()))
+    # More vectors than a prompt has tokens are no word.
+    fits = len(shape) in (1, 2) and (len(shape) == 1 or shape[0] <= 77)
+    if not fits or (name != "emb_params" and shape[-1] not in _WIDTHS):
+        return None
+    layout = "original" if name == "emb_params" else "diffusers"
+    return _WIDTHS.get(shape[-1], ()), layout, ""

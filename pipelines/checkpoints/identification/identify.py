@@ -1,0 +1,232 @@
+"""Says what a single file is, from the names and shapes of its tensors alone.
+
+Pure functions of a header as `catalog.read_header` gives it; no tensor is read. The order of
+the questions matters: a LoRA or a ControlNet repeats the names of the model it is for.
+
+Sources of the layouts: CompVis/stable-diffusion and Stability-AI/generative-models (original SD),
+Stability-AI/sd3.5, black-forest-labs/flux, kohya-ss/sd-scripts, and diffusers'
+`loaders/single_file_utils.py` and `loaders/lora_conversion_utils.py`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any, Literal
+
+from pipelines.checkpoints.formats.gguf_header import ARCHITECTURE
+from pipelines.checkpoints.identification.addons import controlnet, embedding, lora
+from pipelines.checkpoints.identification.denoiser import (
+    Found,
+    Shapes,
+    Unknown,
+    denoiser,
+    has,
+    unet_variant,
+)
+from pipelines.errors import ModelUnavailable
+
+Kind = Literal["checkpoint", "denoiser", "lora", "controlnet", "vae", "embedding"]
+
+FAMILIES = {
+    "sd1": "SD 1.x",
+    "sd2": "SD 2.x",
+    "sdxl": "SDXL base",
+    "sdxl-refiner": "SDXL refiner",
+    "sd3-medium": "SD 3 medium",
+    "sd3.5-medium": "SD 3.5 medium",
+    "sd3.5-large": "SD 3.5 large",
+    "flux-dev": "FLUX.1 dev",
+    "flux-schnell": "FLUX.1 schnell",
+}
+"""Families by the id that recognition gives them."""
+
+_VAE = ("first_stage_model.", "vae.")
+_CLIP_L, _CLIP_G, _T5 = (f"text_encoders.{n}.transformer." for n in ("clip_l", "clip_g", "t5xxl"))
+_SD3 = {"text_encoder": (_CLIP_L,), "text_encoder_2": (_CLIP_G,), "text_encoder_3": (_T5,)}
+_FLUX = {"text_encoder": (_CLIP_L,), "text_encoder_2": (_T5,)}
+PARTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "sd1": {"text_encoder": ("cond_stage_model.transformer.",), "vae": _VAE},
+    "sd2": {"text_encoder": ("cond_stage_model.model.",), "vae": _VAE},
+    "sdxl": {
+        "text_encoder": ("conditioner.embedders.0.transformer.",),
+        "text_encoder_2": ("conditioner.embedders.1.model.",),
+        "vae": _VAE,
+    },
+    "sdxl-refiner": {"text_encoder_2": ("conditioner.embedders.0.model.",), "vae": _VAE},
+    "sd3-medium": {**_SD3, "vae": _VAE},
+    "sd3.5-medium": {**_SD3, "vae": _VAE},
+    "sd3.5-large": {**_SD3, "vae": _VAE},
+    "flux-dev": {**_FLUX, "vae": _VAE},
+    "flux-schnell": {**_FLUX, "vae": _VAE},
+}
+"""The components of a family besides its denoiser, and how their tensors' names begin."""
+
+_DTYPES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
+    "F8_E4M3": "float8_e4m3", "F8_E5M2": "float8_e5m2", "I8": "int8", "U8": "uint8",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """What a single file is.
+
+    Attributes:
+        kind: a checkpoint has more than its denoiser.
+        families: those it may belong to; several where the tensors cannot tell.
+        layout: original, diffusers, kohya, peft or lycoris.
+        precision: of its numbers, the most frequent first, such as `float8_e4m3 + bfloat16`.
+        missing: components of the family that are not in it; tokenizers never are.
+        variant: what sets it apart from the plain model, such as inpainting or lcm.
+        prediction: epsilon or v_prediction, where the file says so.
+        prefix: how the names of the denoiser's tensors begin.
+    """
+
+    kind: Kind
+    families: tuple[str, ...]
+    layout: str
+    precision: str = ""
+    missing: tuple[str, ...] = ()
+    variant: str = ""
+    prediction: str = ""
+    prefix: str = ""
+
+    @property
+    def family(self) -> str:
+        """The one family it belongs to; empty where several are possible."""
+        return self.families[0] if len(self.families) == 1 else ""
+
+    @property
+    def sentence(self) -> str:
+        """What it is, for people."""
+        names = " or ".join(FAMILIES[family] for family in self.families) or "an unknown family"
+        nouns = {
+            "checkpoint": "checkpoint", "denoiser": "denoiser alone", "lora": "LoRA",
+            "controlnet": "ControlNet", "vae": "VAE", "embedding": "textual inversion",
+        }  # fmt: skip
+        variant = f" {self.variant}" if self.variant else ""
+        layout = f"{self.layout} layout, " if self.layout else ""
+        text = f"{names}{variant} {nouns[self.kind]} ({layout}{self.precision})"
+        if self.kind in ("lora", "controlnet", "vae", "embedding"):
+            text = f"{nouns[self.kind]} for {names}{variant} ({layout}{self.precision})"
+        lacks = ", ".join(name.replace("_", " ") for name in self.missing)
+        return f"{text}, without {lacks}" if lacks else text
+
+
+def recognise(header: Mapping[str, Any], name: str) -> Recognised:
+    """What the file with this header is.
+
+    Args:
+        header: the table of tensors, as `catalog.read_header` gives it.
+        name: the file's, for the error.
+    Raises: ModelUnavailable: if it is of no kind that is known here.
+    """
+    shapes = {
+        key: tuple(map(int, row["shape"])) for key, row in header.items() if key != "__metadata__"
+    }
+    precision = _precision(header, shapes)
+    try:
+        for question in _QUESTIONS:
+            found = question(shapes)
+            if found is not None:
+                return replace(found, precision=precision, prediction=_prediction(header))
+    except Unknown as error:
+        raise ModelUnavailable(f"{name} is {error}, which is not supported") from None
+    sample = f", such as {min(shapes)!r}," if shapes else ""
+    kind = _said(header).get(ARCHITECTURE)
+    raise ModelUnavailable(
+        f"{name} is no model that is known here: its {len(shapes)} tensors{sample} are not "
+        f"those of {', '.join(FAMILIES.values())}, nor of a LoRA, ControlNet, VAE or textual "
+        f"inversion for them{f'; it calls its architecture {kind!r}' if kind else ''}"
+    )
+
+
+def _model(shapes: Shapes) -> Recognised | None:
+    found = denoiser(shapes)
+    if found is None:
+        return None
+    families, layout, prefix = found
+    there: list[str] = []
+    missing: list[str] = []
+    for part, prefixes in PARTS[families[0]].items():
+        given = prefixes if layout == "original" else (f"{part}.",)
+        (there if any(has(shapes, p) for p in given) else missing).append(part)
+    return Recognised(
+        kind="checkpoint" if there else "denoiser",
+        families=families,
+        layout=layout,
+        missing=tuple(missing),
+        variant=unet_variant(shapes, prefix),
+        prefix=prefix,
+    )
+
+
+def _vae(shapes: Shapes) -> Recognised | None:
+    for prefix in (*_VAE, ""):
+        latent = shapes.get(f"{prefix}decoder.conv_in.weight")
+        if latent is None or len(latent) != 4:
+            continue
+        for mark, layout in (("decoder.up_blocks.", "diffusers"), ("decoder.up.", "original")):
+            if has(shapes, prefix + mark):
+                four = latent[1] == 4
+                families = tuple(f for f in FAMILIES if f.startswith("sd3") or "flux" in f)
+                families = tuple(f for f in FAMILIES if (f in families) != four)
+                return Recognised("vae", families, layout, prefix=prefix)
+    return None
+
+
+def _addon(kind: Kind, look: Callable[[Shapes], Found | None]) -> _Question:
+    def question(shapes: Shapes) -> Recognised | None:
+        found = look(shapes)
+        return None if found is None else Recognised(kind, found[0], found[1], prefix=found[2])
+
+    return question
+
+
+_Question = Callable[[Shapes], Recognised | None]
+_QUESTIONS: tuple[_Question, ...] = (
+    _addon("lora", lora),
+    _addon("embedding", embedding),
+    _addon("controlnet", controlnet),
+    _model,
+    _vae,
+)
+
+
+def _precision(header: Mapping[str, Any], shapes: Shapes) -> str:
+    """Types of at least a twentieth of all numbers, the most frequent first."""
+    if any(".quant_state.bitsandbytes__" in name for name in header):
+        return "bitsandbytes 4 bit"
+    counts: Counter[str] = Counter()
+    for name, shape in shapes.items():
+        counts[str(header[name].get("dtype"))] += prod(shape)
+    total = sum(counts.values())
+    names = [_DTYPES.get(d, d) for d, n in counts.most_common() if n * 20 >= total]
+    text = " + ".join(names) or "empty"
+    return f"scaled {text}" if "scaled_fp8" in header else text
+
+
+def _said(header: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the file says of itself in words."""
+    metadata = header.get("__metadata__")
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _prediction(header: Mapping[str, Any]) -> str:
+    """What the file itself says its network predicts; empty if it does not.
+
+    Source: the marker `v_pred` that trainers add as a tensor; Stability AI's modelspec
+        (modelspec.prediction_type); kohya-ss/sd-scripts (ss_v_parameterization).
+    """
+    if "v_pred" in header:
+        return "v_prediction"
+    said = _said(header)
+    spec = str(said.get("modelspec.prediction_type", "")).lower()
+    if spec in ("v", "epsilon"):
+        return "v_prediction" if spec == "v" else spec
+    if str(said.get("ss_v_parameterization", "")).lower() == "true":
+        return "v_prediction"
+    return ""

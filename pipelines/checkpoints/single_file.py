@@ -1,0 +1,277 @@
+"""A model from one `.safetensors` or `.gguf` file: its configs, and where what it lacks comes from.
+
+A single file holds no settings and no tokenizer. The settings of the published models ship in
+`configs/`; a model of other sizes takes those of its donor. The donor is a diffusers folder that
+gives what the file lacks: first the folder with the file's own name beside it, which need not be
+a whole model, then the first usable model of the same pipeline. It must speak the same vocabulary:
+its token embedding has the shape of the file's, or its network reads text of the same width.
+
+A GGUF file holds a denoiser of FLUX or SD 3 alone, its large layers in fewer bits.
+
+Nothing here reads a tensor or imports torch; `single_file_loading` does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pipelines.checkpoints.identification.identify import FAMILIES, PARTS, Recognised
+from pipelines.devices.quantization import QUANTIZE_INSTALL
+from pipelines.errors import ModelUnavailable
+
+GGUF = ".gguf"
+_CONFIGS = Path(__file__).parent / "configs"
+_DENOISERS = ("unet", "transformer")
+_IN_GGUF = ("flux", "sd3")
+_OPTIONAL = ("text_encoder_3", "tokenizer_3")
+"""SD 3's T5 and its tokenizer, without which it runs as well."""
+_FIRST = (
+    "input_blocks.0.0.weight", "conv_in.weight", "img_in.weight", "x_embedder.weight",
+    "x_embedder.proj.weight", "pos_embed.proj.weight",
+)  # fmt: skip
+"""A denoiser's first layer, by layout and family; its outputs are as many as it is wide."""
+_TEXT = ("txt_in.weight", "context_embedder.weight", "attn2.to_k.weight")
+"""What reads the text; transformers first, because theirs may have an attn2 as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class SingleFile:
+    """What `model_index.json` and the config files are to a folder.
+
+    Attributes:
+        index: component to library and class, as in `model_index.json`.
+        configs: of components and of the scheduler.
+        donated: components that come from elsewhere, and the folder of each.
+    """
+
+    path: Path
+    found: Recognised
+    index: Mapping[str, Any]
+    configs: Mapping[str, Mapping[str, Any]]
+    donated: Mapping[str, Path]
+
+    @property
+    def packed(self) -> bool:
+        """Whether its linear layers stay in the blocks that the file has them in."""
+        return self.path.suffix.lower() == GGUF
+
+    def prefixes(self, part: str) -> tuple[str, ...]:
+        """How the names of a component's tensors may begin."""
+        if part in _DENOISERS:
+            return (self.found.prefix,)
+        if self.found.layout == "diffusers":
+            return (f"{part}.",)
+        return PARTS[self.found.family][part]
+
+    def names(self, part: str, header: Mapping[str, Any]) -> list[str]:
+        """Names of the tensors of a component."""
+        prefixes = self.prefixes(part)
+        return [name for name in header if name.startswith(prefixes) and name != "__metadata__"]
+
+
+@dataclass(frozen=True, slots=True)
+class Donor:
+    """A folder that may give what a single file lacks.
+
+    Attributes:
+        pipeline: its class; empty for parts that name none.
+        widths: shape of each text encoder's token embedding.
+        configs: its components' and its scheduler's.
+    """
+
+    path: Path
+    pipeline: str
+    widths: Mapping[str, tuple[int, ...]]
+    configs: Mapping[str, Mapping[str, Any]]
+
+    def has(self, part: str) -> bool:
+        return (self.path / part).is_dir()
+
+
+def plan(
+    path: Path, found: Recognised, header: Mapping[str, Any], donors: Sequence[Donor]
+) -> SingleFile:
+    """How a recognised file becomes a model.
+
+    Args:
+        donors: the first that fits gives what the file lacks.
+    Raises: ModelUnavailable: if it is no model, or if something is missing that nothing gives.
+    """
+    _check_runnable(path, found)
+    index = _shipped(found.family)["model_index"]
+    pipeline = str(index["_class_name"])
+    lacking = [name for name in index if name.startswith("tokenizer") or name in found.missing]
+    fitting = [
+        donor
+        for donor in donors
+        if donor.pipeline in ("", pipeline) and _speaks(found, header, donor)
+    ]
+    configs = _configs(path, found, header, fitting)
+    donor = _giver(fitting, lacking)
+    if donor is None and "text_encoder_3" in found.missing:
+        lacking = [name for name in lacking if name not in _OPTIONAL]
+        index = {**index, **{name: [None, None] for name in _OPTIONAL}}
+        donor = _giver(fitting, lacking)
+    if donor is None:
+        absent = [name for name in lacking if not any(d.has(name) for d in fitting)]
+        raise ModelUnavailable(_wanted(path, found, absent or lacking, pipeline))
+    given = {name: donor.configs[name] for name in lacking if name in donor.configs}
+    return SingleFile(
+        path=path,
+        found=found,
+        index=index,
+        configs={
+            **configs,
+            **given,
+            "scheduler": _scheduler(path, found, configs["scheduler"]),
+        },
+        donated={name: donor.path / name for name in lacking},
+    )
+
+
+def _giver(donors: Sequence[Donor], lacking: Sequence[str]) -> Donor | None:
+    return next((d for d in donors if all(d.has(name) for name in lacking)), None)
+
+
+def token_shape(header: Mapping[str, Any], prefixes: tuple[str, ...] = ("",)) -> tuple[int, ...]:
+    """Shape of a text encoder's token embedding, (words, width); () if it has none."""
+    for name, row in header.items():
+        if name.startswith(prefixes) and name.endswith(("token_embedding.weight", "shared.weight")):
+            return tuple(row["shape"])
+    return ()
+
+
+def _check_runnable(path: Path, found: Recognised) -> None:
+    if found.kind not in ("checkpoint", "denoiser"):
+        raise ModelUnavailable(f"{path} is no model by itself but a {found.sentence}")
+    if not (_CONFIGS / found.family).is_dir():
+        raise ModelUnavailable(f"{path} is a {FAMILIES[found.family]}, which no family runs")
+    if found.variant:
+        raise ModelUnavailable(
+            f"{path} is a {found.variant} model, which cannot be loaded from a single file"
+        )
+    if "4 bit" in found.precision or found.precision.startswith("scaled"):
+        raise ModelUnavailable(
+            f"{path} is quantised ({found.precision}), which cannot be read from a single file; "
+            "take the float16, bfloat16 or plain float8 file"
+        )
+    if path.suffix.lower() == GGUF:
+        _check_gguf(path, found)
+
+
+def _check_gguf(path: Path, found: Recognised) -> None:
+    if found.kind != "denoiser" or not found.family.startswith(_IN_GGUF):
+        raise ModelUnavailable(
+            f"{path} is a {found.sentence}; of GGUF files only denoisers of FLUX and SD 3 are "
+            "read; take the safetensors file"
+        )
+    if find_spec("gguf") is None:
+        raise ModelUnavailable(
+            f"{path} needs the package gguf, which is not installed; {QUANTIZE_INSTALL}"
+        )
+
+
+def _configs(
+    path: Path, found: Recognised, header: Mapping[str, Any], donors: Sequence[Donor]
+) -> Mapping[str, Mapping[str, Any]]:
+    """The configs that fit the file's sizes: those of the published model, or a donor's."""
+    shipped = _shipped(found.family)
+    measured = _measured(found, header)
+    denoiser = next(name for name in _DENOISERS if name in shipped)
+    if _widths(shipped[denoiser]) == measured:
+        return shipped
+    for donor in donors:
+        whole = shipped.keys() - {"model_index", *_OPTIONAL} <= donor.configs.keys()
+        if whole and _widths(donor.configs[denoiser]) == measured:
+            return donor.configs
+    raise ModelUnavailable(
+        f"{path} has not the sizes of a published {FAMILIES[found.family]} model, so its configs "
+        "must come from a diffusers folder of the same sizes and vocabulary: put one into the "
+        f"models folder, or its parts into {path.with_suffix('')}"
+    )
+
+
+def _speaks(found: Recognised, header: Mapping[str, Any], donor: Donor) -> bool:
+    """Whether donor and file mean the same words."""
+    for part, prefixes in PARTS[found.family].items():
+        if part == "vae" or part in found.missing:
+            continue
+        given = prefixes if found.layout == "original" else (f"{part}.",)
+        # A donor of tokenizers alone has no text encoder that could contradict.
+        theirs = donor.widths.get(part)
+        if theirs is not None and theirs != token_shape(header, given):
+            return False
+    config = next((donor.configs[n] for n in _DENOISERS if n in donor.configs), None)
+    return config is None or _widths(config)[1] == _measured(found, header)[1]
+
+
+def _widths(config: Mapping[str, Any]) -> tuple[int, int]:
+    """A denoiser's own width and that of the text it reads, from its config; 0 where unsaid."""
+    if "block_out_channels" in config:
+        return int(config["block_out_channels"][0]), int(config.get("cross_attention_dim") or 0)
+    heads = int(config.get("num_attention_heads") or 0)
+    width = heads * int(config.get("attention_head_dim") or 0)
+    return width, int(config.get("joint_attention_dim") or 0)
+
+
+def _measured(found: Recognised, header: Mapping[str, Any]) -> tuple[int, int]:
+    """The same two, from the shapes in the file; loading checks all the others."""
+    first = next((header[found.prefix + n] for n in _FIRST if found.prefix + n in header), None)
+    text = next(
+        (
+            row
+            for ending in _TEXT
+            for name, row in header.items()
+            if name.startswith(found.prefix) and name.endswith(ending)
+        ),
+        None,
+    )
+    if first is None or text is None or not first["shape"] or not text["shape"]:
+        return -1, -1  # incomplete: of no model's sizes
+    return int(first["shape"][0]), int(text["shape"][-1])
+
+
+def _scheduler(path: Path, found: Recognised, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The scheduler's config with what the file's network predicts.
+
+    SD 2 comes in two kinds that no tensor tells apart. Where the file's metadata say nothing its
+    name decides, which holds the size in all published ones: 512 predicts noise, 768 v.
+    """
+    prediction = found.prediction
+    if not prediction and found.family == "sd2":
+        said = [kind for size, kind in _SD2_SIZES.items() if size in path.name]
+        if len(said) != 1:
+            raise ModelUnavailable(
+                f"{path} is an SD 2.x model, and nothing in it says whether it predicts noise or "
+                "v; put 512 (noise, the base model) or 768 (v) into its name"
+            )
+        prediction = said[0]
+    return {**config, "prediction_type": prediction} if prediction else config
+
+
+_SD2_SIZES = {"512": "epsilon", "768": "v_prediction"}
+
+
+def _wanted(path: Path, found: Recognised, absent: Sequence[str], pipeline: str) -> str:
+    one = len(absent) == 1
+    return (
+        f"{path} has no {', '.join(absent)}, and no model here gives "
+        f"{'it' if one else 'them'}; put a diffusers folder of {FAMILIES[found.family]} "
+        f"({pipeline}) into the models folder, or {'this part' if one else 'these parts'} of one "
+        f"into {path.with_suffix('')}"
+    )
+
+
+@cache
+def _shipped(family: str) -> Mapping[str, Mapping[str, Any]]:
+    """Configs of a published family, by component, with `model_index` and `scheduler`."""
+    return {
+        file.stem: json.loads(file.read_text(encoding="utf-8"))
+        for file in sorted((_CONFIGS / family).glob("*.json"))
+    }

@@ -1,0 +1,127 @@
+"""Single files directly below a models folder: listed, and refused where they cannot be used.
+
+Only headers and configs are read here; nothing imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from pipelines.checkpoints import diffusers_folder, single_file
+from pipelines.checkpoints.formats import tensor_files
+from pipelines.checkpoints.formats.tensor_files import ENDINGS, PICKLES
+from pipelines.checkpoints.identification import identify
+from pipelines.checkpoints.identification.identify import Recognised
+from pipelines.checkpoints.model_info import ModelInfo
+from pipelines.checkpoints.single_file import Donor
+from pipelines.errors import ContactSheetError, ModelUnavailable
+from pipelines.families import family_id
+
+
+def find_files(folders: Sequence[Path], models: Sequence[ModelInfo]) -> list[ModelInfo]:
+    """Every single file directly below `folders`; its id is its name with its ending.
+
+    Args:
+        models: the diffusers folders there, which may give what a file lacks.
+    """
+    donors: list[Donor] | None = None
+    found = []
+    for file in _files(folders):
+        if donors is None:  # read once, and only where there are files
+            donors = list(_donors(models))
+        found.append(describe(file, donors, folders))
+    return found
+
+
+def locate_file(path: Path, folders: Sequence[Path], models: Sequence[ModelInfo]) -> ModelInfo:
+    """The model in a file that was named by its path. Raises: ModelUnavailable."""
+    return describe(path, list(_donors(models)), [*folders, path.parent])
+
+
+def describe(path: Path, donors: Sequence[Donor], folders: Sequence[Path]) -> ModelInfo:
+    """A file as the listing shows it.
+
+    Args:
+        folders: where it may lie; a link that leads elsewhere is refused.
+    """
+    size, found = 0, None
+    try:
+        size = path.stat().st_size
+        _check_place(path, folders)
+        found = recognise_file(path)
+        beside = path.with_suffix("")
+        own = [_donor(beside, "")] if beside.is_dir() else []
+        single = single_file.plan(path, found, tensor_files.read_header(path), [*own, *donors])
+        pipeline = str(single.index["_class_name"])
+        family = family_id(pipeline)
+        return ModelInfo(path.name, path, pipeline, family, size, source=found.kind, single=single)
+    except OSError as error:
+        problem = f"{path} cannot be read: {error.strerror}"
+    except ContactSheetError as error:
+        problem = str(error)
+    family, source = (found.family, str(found.kind)) if found else ("", "")
+    return ModelInfo(path.name, path, "", family, size, problem, source=source)
+
+
+def recognise_file(path: Path) -> Recognised:
+    """What a single file is, from its header alone.
+
+    Raises: ModelUnavailable: if it is a pickle, damaged, or of no kind that is known.
+    """
+    tensor_files.refuse_pickle(path)
+    tensor_files.read_header(path)  # says why, if it cannot
+    stat = path.stat()
+    return _recognise(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _recognise(path: Path, size: int, changed: int) -> Recognised:
+    """Size and time are only part of the key: a changed file is looked at again."""
+    return identify.recognise(tensor_files.read_header(path), str(path))
+
+
+def _files(folders: Sequence[Path]) -> Iterator[Path]:
+    seen = set()
+    for folder in folders:
+        for file in sorted(folder.glob("*")):
+            wanted = file.suffix.lower() in ENDINGS | PICKLES
+            if wanted and not file.is_dir() and file.name not in seen:
+                seen.add(file.name)
+                yield file
+
+
+def _check_place(path: Path, folders: Sequence[Path]) -> None:
+    real = path.resolve()
+    if not any(real.is_relative_to(folder.resolve()) for folder in folders):
+        raise ModelUnavailable(
+            f"{path} is a link to {real}, outside the models folders; name that folder with "
+            "--models"
+        )
+
+
+def _donors(models: Sequence[ModelInfo]) -> Iterator[Donor]:
+    for info in models:
+        if info.problem is None and info.single is None:
+            try:
+                yield _donor(info.path, info.pipeline)
+            except ContactSheetError:  # it cannot give anything; its own listing says more
+                continue
+
+
+def _donor(folder: Path, pipeline: str) -> Donor:
+    """Raises: ModelUnavailable: if a config cannot be read."""
+    configs, shapes = {}, {}
+    for part in sorted(entry.name for entry in folder.iterdir() if entry.is_dir()):
+        if config := diffusers_folder.component_config(folder, part):
+            configs[part] = config
+        if part.startswith("text_encoder") and any((folder / part).glob("*.safetensors")):
+            for file in diffusers_folder.weight_files(folder, part):
+                shape = single_file.token_shape(tensor_files.read_header(file))
+                if shape:
+                    shapes[part] = shape
+    scheduler = folder / "scheduler" / "scheduler_config.json"
+    if scheduler.is_file():
+        configs["scheduler"] = diffusers_folder.read_json(scheduler)
+    return Donor(folder, pipeline, shapes, configs)

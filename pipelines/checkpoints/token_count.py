@@ -1,0 +1,88 @@
+"""Token count: how many tokens a prompt has, and what of it is cut off. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pipelines.checkpoints import model_info
+from pipelines.checkpoints.model_info import ModelInfo
+from pipelines.families.traits import T5_TOKENS
+from pipelines.request.prompt_weights import Parts, chunk_lengths, read
+
+_T5: Mapping[str, str] = {"sd3": "tokenizer_3", "flux": "tokenizer_2"}
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What one tokenizer makes of a prompt.
+
+    Attributes:
+        count: of the prompt, without the marks of its start and end.
+        most: that are read.
+        cut: the end of the prompt, which is not read.
+        parts: in which the prompt is read, one after the other; nothing is cut from several.
+    """
+
+    count: int
+    most: int
+    cut: str = ""
+    parts: int = 1
+
+
+def count_tokens(model: ModelInfo, text: str) -> Tokens:
+    """Tokens of a prompt, by that of a model's tokenizers that reads the least of it.
+
+    Raises: ModelUnavailable: if the model's index cannot be read.
+    """
+    meaning = read(text)
+    counts = [_count(tokenizer, most, meaning) for tokenizer, most in _readers(model)]
+    return max(counts, key=lambda one: (len(one.cut), one.count / one.most))
+
+
+def _readers(model: ModelInfo) -> Iterator[tuple[Any, int]]:
+    """The tokenizers of a model, and how many tokens each may give, marks included."""
+    family = model.family
+    donated = {} if model.single is None else model.single.donated
+    for name, entry in model_info.index_of(model).items():
+        if name.startswith("tokenizer") and isinstance(entry, list) and all(entry):
+            part = donated.get(name, model.path / name)
+            changed = max((file.stat().st_mtime_ns for file in part.glob("*")), default=0)
+            tokenizer = _tokenizer(part, entry[1], changed)
+            longest = T5_TOKENS[family] if _T5.get(family) == name else tokenizer.model_max_length
+            yield tokenizer, longest
+
+
+@lru_cache(maxsize=8)
+def _tokenizer(folder: Path, cls: str, changed: int) -> Any:
+    """`changed` is only part of the key."""
+    # Not `import transformers`: while it is imported it puts another module into its own place, and
+    # a thread that waits for that, as here while a model loads, is given the one before.
+    return getattr(import_module("transformers"), cls).from_pretrained(
+        str(folder), local_files_only=True
+    )
+
+
+def _count(tokenizer: Any, longest: int, text: str | Parts) -> Tokens:
+    most = longest - tokenizer.num_special_tokens_to_add()
+    if not isinstance(text, str):
+        parts = [
+            [
+                token
+                for piece in part
+                for token in tokenizer.convert_ids_to_tokens(
+                    tokenizer(piece.text, add_special_tokens=False, verbose=False).input_ids
+                )
+            ]
+            for part in text
+        ]
+        chunks = sum(len(chunk_lengths(part, most)) for part in parts)
+        return Tokens(sum(map(len, parts)), most, parts=chunks)
+    found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    places = found["offset_mapping"]
+    cut = text[places[most][0] :] if len(places) > most else ""
+    return Tokens(len(places), most, cut)

@@ -1,0 +1,1 @@
+"""ControlNet conditioning: maps, adapters for each family, and residuals."""

@@ -1,0 +1,301 @@
+"""Denoises many cells together: collects rows, drops equal ones, packs batches, hands back.
+
+The engine knows trajectories and one function that evaluates rows. It loads nothing, decodes
+nothing and stores nothing; it tells what happened as it happens, and its caller does the rest
+between two batches.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from pipelines.denoising.guidance import GuidedTrajectory
+from pipelines.denoising.oom_fallbacks import rungs
+from pipelines.denoising.row import Row, alike
+from pipelines.errors import ContactSheetError, OutOfMemory
+
+VERSION = "4"
+"""Part of every finished cell's address: raise it when the same Request gives other pixels."""
+
+log = logging.getLogger(__name__)
+
+Evaluate = Callable[[Sequence[Row]], Tensor]
+"""Rows to model outputs, (rows, C, h, w)."""
+
+
+class Batches(Protocol):
+    """Decides how many rows a batch has; `pipelines.denoising.batch_sizes` has the ways to."""
+
+    @property
+    def most(self) -> int:
+        """Rows in a batch at most. Cells for four such batches are in work at a time."""
+
+    def take(self, rows: int) -> int:
+        """How many of so many rows go into the next batch, from 1 to `rows`."""
+
+    def took(self, rows: int, seconds: float) -> None:
+        """A batch of so many rows took so long."""
+
+    def shrink(self, rows: int) -> None:
+        """So many rows do not fit in memory: `most` becomes less than that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """A cell took its `step`-th of `steps` evaluations; `trajectory.last` has the details."""
+
+    cell: int
+    step: int
+    steps: int
+    trajectory: GuidedTrajectory
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A cell has its latents, (1, C, h, w); `seconds` is its share of the batches' time."""
+
+    cell: int
+    latents: Tensor
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A cell cannot go on. The others do."""
+
+    cell: int
+    error: Exception
+
+
+EngineEvent = Stepped | Finished | Failed
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was counted so far: rows of the denoiser, and of ControlNets for them."""
+
+    rows_naive: int = 0
+    rows_computed: int = 0
+    batches: int = 0
+    control_rows_naive: int = 0
+    control_rows: int = 0
+
+
+@dataclass(slots=True)
+class _Live:
+    """A cell that is being denoised."""
+
+    cell: int
+    trajectory: GuidedTrajectory
+    rows: tuple[Row, ...]
+    places: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+    step: int = 0
+    ended: bool = False
+
+
+def denoise(
+    cells: Iterable[tuple[int, Callable[[], GuidedTrajectory]]],
+    evaluate: Evaluate,
+    *,
+    batches: Batches,
+    begin: Callable[[Sequence[Row]], None] = lambda rows: None,
+    stop: Callable[[], bool] = lambda: False,
+    free_memory: Callable[[], bool] = lambda: False,
+    tally: Tally | None = None,
+    exact: bool = False,
+) -> Iterator[EngineEvent]:
+    """Denoise cells in as few, as full batches as possible.
+
+    Every round takes one evaluation of every live cell. Rows that are equal (bits of x, t,
+    condition, guidance, what controls add and layers that are skipped) are computed once. New
+    cells join as others finish, so that a batch stays full while finished pictures come out early.
+
+    Args:
+        cells: number and maker of each cell's trajectory; a maker is called when its cell joins.
+        evaluate: computes the outputs of a batch of rows.
+        batches: says how many rows go into one call of `evaluate`, and is told what it took.
+        begin: told of the rows of every round before its batches; equal x are one object there.
+        stop: asked before every batch; when true the engine ends without another event.
+        free_memory: called when memory ran out; true if it freed something worth a retry.
+        tally: counts rows and batches.
+        exact: fill every batch up to `batches.most` with copies of its first row. Kernels choose
+            their order of summation by the batch's size, so a row's last bits depend on it;
+            filled up, they depend on the row alone.
+    Yields: what happened, in order. A cell ends with Finished or Failed unless stopped.
+    """
+    tally = tally if tally is not None else Tally()
+    waiting = deque(cells)
+    live: list[_Live] = []
+    computing = _Computing(evaluate, batches, free_memory, tally, exact)
+    while waiting or live:
+        yield from _admit(waiting, live, 4 * batches.most)
+        unique = _merge(live)
+        tally.rows_naive += sum(len(one.rows) for one in live)
+        tally.control_rows_naive += sum(len(row.pulls) for one in live for row in one.rows)
+        begin(unique)
+        outputs: list[Tensor | Exception] = []
+        while len(outputs) < len(unique):
+            if stop():
+                return
+            started = time.perf_counter()
+            done = len(outputs)
+            outputs += computing.some(unique[done:])
+            _charge(live, done, len(outputs), time.perf_counter() - started)
+        for one in live:
+            yield from _advance(one, outputs)
+        live = [one for one in live if not one.ended]
+
+
+def _admit(
+    waiting: deque[tuple[int, Callable[[], GuidedTrajectory]]], live: list[_Live], room: int
+) -> Iterator[Failed]:
+    """Let cells join while there is room for their rows.
+
+    Fewer live cells would leave batches half empty and miss equal rows; more would only delay
+    the first finished picture.
+    """
+    while waiting and sum(len(one.rows) for one in live) < room:
+        cell, make = waiting.popleft()
+        try:
+            with torch.inference_mode():
+                trajectory = make()
+                live.append(_Live(cell, trajectory, trajectory.start()))
+        except Exception as error:  # one bad cell must not lose the others
+            log.exception("cell %d could not start", cell)
+            yield Failed(cell, error)
+
+
+def _merge(live: Sequence[_Live]) -> list[Row]:
+    """The rows to compute; every live cell learns where its own are."""
+    places: dict[tuple[object, ...], int] = {}
+    same: dict[bytes, Tensor] = {}
+    unique: list[Row] = []
+    for one in live:
+        one.places = []
+        content: tuple[Tensor, bytes] | None = None
+        for row in one.rows:
+            if content is None or content[0] is not row.x:
+                content = (row.x, _bits(row.x))
+            key = (float(row.t), *row.texts, row.guidance, content[1], row.pulls, row.skip)
+            place = places.setdefault(key, len(unique))
+            if place == len(unique):
+                unique.append(replace(row, x=same.setdefault(content[1], row.x)))
+            one.places.append(place)
+    return _by_kind(unique, live)
+
+
+def _by_kind(unique: list[Row], live: Sequence[_Live]) -> list[Row]:
+    """Rows of one kind side by side, because only those can share a batch."""
+    kinds = [row.kind for row in unique]
+    if len(set(kinds)) <= 1:
+        return unique
+    order = sorted(range(len(unique)), key=kinds.__getitem__)
+    moved = {old: new for new, old in enumerate(order)}
+    for one in live:
+        one.places = [moved[place] for place in one.places]
+    return [unique[old] for old in order]
+
+
+def _bits(x: Tensor) -> bytes:
+    """The exact content of a tensor, for comparing rows without rounding or hashing."""
+    flat: bytes = x.detach().contiguous().cpu().view(torch.uint8).numpy().tobytes()
+    return flat
+
+
+@dataclass(frozen=True, slots=True)
+class _Computing:
+    """The way from rows to outputs, memory permitting."""
+
+    evaluate: Evaluate
+    batches: Batches
+    free_memory: Callable[[], bool]
+    tally: Tally
+    exact: bool
+
+    def some(self, rows: Sequence[Row]) -> list[Tensor | Exception]:
+        """Outputs of the first of these rows, (1, C, h, w) each; an error where there is none.
+
+        Out of memory: free what is idle, then take smaller batches, then give up on the row.
+        """
+        chunk = rows[: self.batches.take(alike(rows))]
+        try:
+            return self._batch(chunk)
+        except torch.OutOfMemoryError as error:
+            for rung in rungs("rows", len(chunk), self.exact):
+                if rung == "free" and self.free_memory():
+                    return self.some(rows)
+                if rung == "halve":
+                    self.batches.shrink(len(chunk))
+                    log.warning("out of memory at %d rows; taking fewer from now on", len(chunk))
+                    return self.some(rows)
+            most = f"exact mode needs batches of {self.batches.most} rows, which do not"
+            why = most if self.exact else "one row does not"
+            return [OutOfMemory(f"{why} fit in the device's memory: {error}")] * len(chunk)
+        except Exception as error:  # one bad batch must not lose the others
+            log.exception("a batch of %d rows failed", len(chunk))
+            return [error] * len(chunk)
+
+    def _batch(self, chunk: Sequence[Row]) -> list[Tensor | Exception]:
+        filling = [chunk[0]] * (self.batches.most - len(chunk) if self.exact else 0)
+        started = time.perf_counter()
+        with torch.inference_mode():
+            outputs = self.evaluate([*chunk, *filling])[: len(chunk)]
+        self.batches.took(len(chunk), time.perf_counter() - started)
+        self.tally.batches += 1
+        self.tally.rows_computed += len(chunk)
+        return [*torch.split(outputs, 1)]
+
+
+def _charge(live: Sequence[_Live], first: int, end: int, seconds: float) -> None:
+    """Split a batch's time among the cells whose rows were in it."""
+    users = [(one, sum(first <= place < end for place in one.places)) for one in live]
+    total = sum(count for _, count in users)
+    for one, count in users:
+        one.seconds += seconds * count / total
+
+
+def _advance(one: _Live, outputs: Sequence[Tensor | Exception]) -> Iterator[EngineEvent]:
+    """Hand a cell its outputs: it has stepped, and perhaps it has finished or failed."""
+    mine = [outputs[place] for place in one.places]
+    try:
+        tensors = [_tensor(output) for output in mine]
+        with torch.inference_mode():
+            one.rows = one.trajectory.advance(tensors)
+    except Exception as error:  # one bad cell must not lose the others
+        if not isinstance(error, ContactSheetError):
+            log.exception("cell %d failed at evaluation %d", one.cell, one.step)
+        one.ended = True
+        yield Failed(one.cell, error)
+        return
+    one.step += 1
+    last = one.trajectory.last
+    assert last is not None, "a trajectory that advanced has a last evaluation"
+    yield Stepped(one.cell, one.step, last[0].total, one.trajectory)
+    latents = one.trajectory.result
+    if latents is None:
+        return
+    one.ended = True
+    if bool(torch.isfinite(latents).all()):
+        yield Finished(one.cell, latents, one.seconds)
+    else:
+        yield Failed(one.cell, ContactSheetError(_OVERFLOW))
+
+
+_OVERFLOW = (
+    "numbers overflowed (there were infinities); float32, another sampler or fewer steps may help"
+)
+
+
+def _tensor(output: Tensor | Exception) -> Tensor:
+    if isinstance(output, Exception):
+        raise output
+    return output

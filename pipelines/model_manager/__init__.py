@@ -1,0 +1,1 @@
+"""Model manager: components in memory, loaded, cached, offloaded and patched."""

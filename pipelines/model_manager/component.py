@@ -1,0 +1,97 @@
+"""Component keys: what tells one module or tokenizer of a model from another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.checkpoints.formats import gguf_header, tensor_files
+from pipelines.checkpoints.single_file import SingleFile
+from pipelines.devices.placement import Home
+from pipelines.devices.precision import BYTES, Numbers
+from pipelines.devices.quantization import QUANTIZATIONS, quantized_bytes
+
+LORA = "LoRA"
+"""The class of a part that is a LoRA's file; it belongs to no library."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentKey:
+    """What makes two components the same.
+
+    Attributes:
+        source: digest of class, config and weight files.
+        variant: of the weight files, such as fp16; None for the plain ones.
+        dtype: numbers' type in memory; `quantized`: the row of `QUANTIZATIONS` for the layers
+            that are stored in fewer bits.
+        home: where its weights live.
+    """
+
+    source: str
+    variant: str | None
+    dtype: str
+    quantized: str = ""
+    home: Home = "device"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One component a model needs: where it lies and what it will take.
+
+    Attributes:
+        bytes: of all its tensors in memory; `largest`: of one of them.
+        single: the single file that its tensors are in; None where it has a folder.
+        attention: what computes its attention, by diffusers' name; "" for what is usual.
+    """
+
+    name: str
+    library: str
+    cls: str
+    folder: Path
+    key: ComponentKey
+    bytes: int
+    single: SingleFile | None = None
+    largest: int = 0
+    attention: str = ""
+
+
+def sizes(
+    shapes: Mapping[str, tuple[int, ...]], dtype: Numbers, quantized: str = ""
+) -> tuple[int, int]:
+    """Bytes of these tensors in memory, and of the largest of them."""
+    item = BYTES[dtype]
+    largest = max((math.prod(shape) for shape in shapes.values()), default=0) * item
+    if quantized:
+        return quantized_bytes(shapes, QUANTIZATIONS[quantized].bits, item), largest
+    return sum(math.prod(shape) for shape in shapes.values()) * item, largest
+
+
+def part_of_file(
+    single: SingleFile,
+    name: str,
+    library: str,
+    cls: str,
+    dtype: Numbers,
+    digest: str,
+    quantized: str = "",
+) -> Part:
+    """A component of a single file.
+
+    Args:
+        digest: of the whole file; reading it again for each component would cost as much again.
+    """
+    config = json.dumps(single.configs[name], sort_keys=True)
+    source = hashlib.sha256("\n".join([library, cls, name, config, digest]).encode()).hexdigest()
+    header = tensor_files.read_header(single.path)
+    rows = {one: header[one] for one in single.names(name, header)}
+    shapes = {one: tuple(row["shape"]) for one, row in rows.items()}
+    size, largest = sizes(shapes, dtype, quantized)
+    if single.packed:
+        # The largest stays as it was: that much is there while it computes.
+        size = gguf_header.bytes_in_memory(rows, BYTES[dtype])
+    key = ComponentKey(source, None, dtype, quantized)
+    return Part(name, library, cls, single.path, key, size, single, largest)

@@ -1,0 +1,128 @@
+"""Where components are kept: on the device, and in main memory those that come only when called.
+
+On a device that computes in main memory both are one store under one budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
+
+from pipelines.devices.offload import WAITING, Shuttle
+from pipelines.devices.placement import default_budget
+from pipelines.model_manager.component import ComponentKey, Part
+from pipelines.model_manager.component_cache import Held, Resident, Residents
+
+_WHERE_IT_WAITS = "that is half of main memory, where it waits for its turn; try --quantize"
+
+
+class Stores:
+    """The components in memory, wherever it is. All methods may be called from any thread.
+
+    Args:
+        device: where they compute.
+        apart: whether that has a memory of its own.
+        budget: bytes they may take of it together.
+    """
+
+    def __init__(
+        self, device: Callable[[], str], apart: Callable[[], bool], budget: Callable[[], int]
+    ) -> None:
+        self._device = device
+        self._apart = apart
+        self._here = Residents(budget, self._emptied)
+        self._waiting: Residents | None = None
+        self._shuttle: Shuttle | None = None
+        self.lock = self._here.lock
+
+    def __contains__(self, key: ComponentKey) -> bool:
+        return any(key in store for store in self._all())
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the device that are taken or kept free for what comes and goes."""
+        return self._here.bytes
+
+    @property
+    def residents(self) -> tuple[Resident, ...]:
+        """What is in memory; never waits for a load."""
+        beside = () if self._waiting is None else self._waiting.all
+        return (*self._here.all, *(replace(one, waiting=True) for one in beside))
+
+    def hold(
+        self, until: ExitStack, parts: Sequence[Part], room: int, stop: Callable[[], bool]
+    ) -> Held:
+        """Entries of all parts, which stay until the stack closes; loads what is missing.
+
+        Args:
+            room: bytes of the device for parts that come and go.
+        Raises: ModelUnavailable, OutOfMemory, Cancelled: as `Residents.hold`.
+        """
+        device = self._device()
+        with self.lock:
+            if room and self._apart():
+                until.enter_context(self._here.aside("room for what comes and goes", room))
+            stay = [part for part in parts if part.key.home == "device"]
+            move = [part for part in parts if part.key.home != "device"]
+            held = self._here.hold(stay, device, stop)
+            until.callback(self._here.release, held)
+            if not move:
+                return held
+            store = self._beside()
+            moved = store.hold(move, device, stop)
+            until.callback(store.release, moved)
+            visitors = [
+                (entry.component, entry.bytes)
+                for part, entry in zip(move, moved.entries, strict=True)
+                if part.key.home == "model"
+            ]
+            if visitors:
+                self._shuttle = self._shuttle or Shuttle(device)
+                until.enter_context(self._shuttle.open(visitors, room))
+        entries = {part.key: entry for part, entry in zip(stay, held.entries, strict=True)}
+        entries |= {part.key: entry for part, entry in zip(move, moved.entries, strict=True)}
+        return Held(
+            tuple(entries[part.key] for part in parts),
+            {**held.loaded, **moved.loaded},
+            held.reused + moved.reused,
+            held.evicted + moved.evicted,
+        )
+
+    def aside(self, name: str, size: int) -> AbstractContextManager[None]:
+        """Room for bytes in main memory that are no component, in the budget that is of it.
+
+        Raises: OutOfMemory: if there is none.
+        """
+        return self._here.aside(name, 0 if self._apart() else size)
+
+    def expect(self, coming: Sequence[Collection[ComponentKey]]) -> None:
+        """Be told what the next uses need."""
+        for store in self._all():
+            store.coming = coming
+
+    def free_idle(self, waiting: bool) -> list[str]:
+        """Evict what is not in use, on the device or also beside it; the names of it."""
+        stores = self._all() if waiting else [self._here]
+        return [name for store in stores for name in store.free_idle()]
+
+    def _all(self) -> list[Residents]:
+        return [self._here] if self._waiting is None else [self._here, self._waiting]
+
+    def _beside(self) -> Residents:
+        """The store in main memory."""
+        if not self._apart():
+            return self._here
+        if self._waiting is None:
+            from pipelines.devices.hardware import hardware
+
+            budget = default_budget(hardware(WAITING))
+            self._waiting = Residents(lambda: budget, lambda: None, _WHERE_IT_WAITS)
+            self._waiting.coming = self._here.coming
+        return self._waiting
+
+    def _emptied(self) -> None:
+        if self._device().startswith("cuda"):
+            import torch
+
+            torch.cuda.empty_cache()

@@ -1,0 +1,1 @@
+"""Detectors: one preprocessor a file, each a function and its registry row."""

@@ -1,0 +1,54 @@
+"""A drawing of the picture: white lines, the stronger the darker the original, on black."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pipelines.preprocessors.base import Parameter, Preprocessor
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from pipelines.preprocessors.resize import Size
+
+
+def detect(picture: Image, parameters: Mapping[str, Any], size: Size) -> Image:
+    """How much darker each pixel is than its surroundings.
+
+    Math: d = min over channels of (G_σ * x − x); map = 127·d / max(16, median of d > threshold).
+        σ is given for a picture whose shorter side is 512, and follows its size.
+    """
+    import cv2
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.asarray(picture).astype(np.float32)
+    sigma = max(0.5, parameters["width"] * min(picture.size) / 512)
+    darker = np.min(cv2.GaussianBlur(pixels, (0, 0), sigma) - pixels, axis=2).clip(0, 255)
+    lines = darker[darker > parameters["threshold"]]
+    usual = float(np.median(lines)) if lines.size else 0.0
+    drawn = (darker / max(16.0, usual) * 127).clip(0, 255)
+    return Image.fromarray(drawn.astype(np.uint8))
+
+
+PREPROCESSOR = Preprocessor(
+    name="lineart",
+    label="Line art",
+    help="A pencil drawing of the picture: soft lines where it is darker than around.",
+    detect=detect,
+    cost="about 20 ms",
+    edited_as="edge",
+    source="the standard line art of Zhang's ControlNet annotators",
+    parameters=(
+        Parameter(
+            "width", "Width", "float", 6.0, "Size of what counts as a line, in pixels of 512.",
+            low=0.5, high=32.0,
+        ),
+        Parameter(
+            "threshold", "Threshold", "int", 8,
+            "Fainter marks do not count when the strength of the lines is set.",
+            low=0, high=128,
+        ),
+    ),
+)  # fmt: skip

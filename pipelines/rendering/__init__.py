@@ -1,0 +1,1 @@
+"""Rendering: makes the cells of a run, from complete Requests to pictures."""

@@ -1,0 +1,1 @@
+"""Runs: sheets being made or already made, their queue, events and files."""

@@ -1,0 +1,166 @@
+"""Finished pictures and runs on disk: PNG files named by content, and one SQLite file.
+
+A picture's address is a hash of its Request and of the model, so the same cell is never made
+twice. Files appear whole or not at all: they are written beside their place and renamed.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import InvalidRequest
+from pipelines.request.control import Control
+from pipelines.request.request import Request
+from pipelines.request.skip_layers import layers_text
+from pipelines.samplers import SAMPLERS
+from pipelines.utils.files import save_png
+from pipelines.utils.images import PIXELS_MAX
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.PngImagePlugin import PngInfo
+
+
+def write_png(path: Path, image: Image, request: Request) -> Path:
+    """A lossless picture with its settings, written whole or not at all.
+
+    Raises: InvalidRequest: if the place cannot be written.
+    """
+    return save_png(path, image, png_info(request))
+
+
+OURS = "contact_sheet"
+
+
+COMMON = "parameters"
+
+
+def settings_text(request: Request) -> str:
+    """The settings in the grammar that AUTOMATIC1111's web UI writes and many tools read."""
+    # Where that web UI, and what reads its grammar, keeps LoRAs.
+    loras = "".join(f" <lora:{one}>" for one in request.loras)
+    lines = [f"{request.prompt}{loras}".strip() if loras else request.prompt]
+    if request.negative_prompt:
+        lines.append(f"Negative prompt: {request.negative_prompt}")
+    facts: dict[str, Any] = {
+        "Steps": request.steps,
+        "Sampler": SAMPLERS[request.sampler].label,
+        "Schedule type": request.schedule.replace("_", " ").capitalize(),
+        "CFG scale": f"{request.guidance_scale:g}",
+        "Distilled CFG Scale": (
+            None if request.distilled_guidance is None else f"{request.distilled_guidance:g}"
+        ),
+        "Seed": request.seed,
+        "Size": f"{request.width}x{request.height}" if request.width and request.height else None,
+        "Model": request.model,
+        "CFG rescale": f"{request.guidance_rescale:g}" if request.guidance_rescale else None,
+        "Guidance start": f"{request.guidance_start:g}" if request.guidance_start else None,
+        "Guidance stop": f"{request.guidance_stop:g}" if request.guidance_stop < 1.0 else None,
+        **(_skip_facts(request) if request.skip_layers else {}),
+        **{f"ControlNet {i}": _control_text(one) for i, one in enumerate(request.controls)},
+        "Version": "Contact Sheet",
+    }
+    lines.append(", ".join(f"{k}: {_quote(v)}" for k, v in facts.items() if v is not None))
+    return "\n".join(lines)
+
+
+def _skip_facts(request: Request) -> dict[str, str]:
+    """Skip-layer guidance, for which the grammar has no names."""
+    return {
+        "Skip layers": layers_text(request.skip_layers),
+        "Skip layer scale": f"{request.skip_layer_scale:g}",
+        "Skip layer start": f"{request.skip_layer_start:g}",
+        "Skip layer stop": f"{request.skip_layer_stop:g}",
+    }
+
+
+_MODES = {
+    "balanced": "Balanced",
+    "prompt": "My prompt is more important",
+    "control": "ControlNet is more important",
+}
+
+
+def _control_text(control: Control) -> str:
+    """A control as the web UI's ControlNet extension writes it."""
+    return (
+        f"Module: {control.preprocessor}, Model: {control.model}, Weight: {control.strength:g}, "
+        f"Guidance Start: {control.start:g}, Guidance End: {control.stop:g}, "
+        f"Control Mode: {_MODES[control.mode]}"
+    )
+
+
+def _quote(value: Any) -> str:
+    """A value as it is; in JSON quotes if the grammar would split it."""
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if any(c in text for c in ',:\n"') else text
+
+
+def png_info(request: Request) -> PngInfo:
+    """The text chunks of a picture made from this Request."""
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    info.add_itxt(COMMON, settings_text(request))
+    info.add_itxt(OURS, request.to_json())
+    return info
+
+
+def read_request(image: Image) -> Request | None:
+    """The Request a picture of ours carries; None for other pictures.
+
+    Raises: InvalidRequest, UnknownName: if it carries one that this version cannot read.
+    """
+    text = getattr(image, "text", {}).get(OURS) or image.info.get(OURS)
+    return Request.from_json(text) if isinstance(text, str) else None
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings found in a picture, ours or another tool's, ready for JSON.
+
+    Ours give the Request's fields. Others give `generator`, `prompts`, `negative_prompts`,
+    `samplers` and `models` as far as they are found.
+    Raises: InvalidRequest: if the file is no picture, too large, or carries no settings.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > PIXELS_MAX:
+                raise InvalidRequest(
+                    f"{path} has {image.width} × {image.height} pixels; at most "
+                    f"{PIXELS_MAX} are read"
+                )
+            request = read_request(image)
+    except FileNotFoundError:
+        raise InvalidRequest(f"{path} does not exist") from None
+    except Image.DecompressionBombError as error:
+        raise InvalidRequest(f"{path} has too many pixels: {error}") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise InvalidRequest(f"{path} cannot be read as a picture: {error}") from None
+    if request is not None:
+        return request.model_dump()
+    return _other_tool(path)
+
+
+def _other_tool(path: Path) -> dict[str, Any]:
+    from sd_parsers import ParserManager
+
+    try:
+        found = ParserManager().parse(path)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        found = None  # the parsers trip over texts that only look like settings
+    if found is None:
+        raise InvalidRequest(f"{path} carries no settings of an image generator")
+    return {
+        "generator": str(getattr(found.generator, "value", found.generator)),
+        "prompts": [prompt.value for prompt in found.prompts],
+        "negative_prompts": [prompt.value for prompt in found.negative_prompts],
+        "samplers": [
+            {"name": sampler.name, **{k: str(v) for k, v in sampler.parameters.items()}}
+            for sampler in found.samplers
+        ],
+        "models": [model.name for model in found.models],
+    }

@@ -1,0 +1,107 @@
+"""A sheet as files: `sheet.png`, `cells/*.png` and `sheet.json`, written as its cells finish."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import InvalidRequest
+from pipelines.request.labels import file_stem
+from pipelines.request.sheet import Sheet
+from pipelines.runs.contact_sheet import draw_grid
+from pipelines.runs.events import CellDone, CellFailed, Stats
+from pipelines.runs.png_metadata import write_png
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class SheetRecord:
+    """What `sheet.json` says, gathered cell by cell. Touches no disk."""
+
+    def __init__(self, sheet: Sheet) -> None:
+        self.sheet = sheet
+        self.indices = sheet.indices()
+        self._cells: list[dict[str, Any] | None] = [None] * len(self.indices)
+
+    def file(self, event: CellDone) -> str:
+        """Where the cell's picture belongs, below the sheet's folder."""
+        return f"cells/{file_stem(self.sheet, self.indices[event.cell], event.cell)}.png"
+
+    def add(self, event: CellDone | CellFailed) -> None:
+        """Note how a cell ended."""
+        entry: dict[str, Any] = {
+            "index": list(self.indices[event.cell]),
+            "request": json.loads(event.request.to_json()),
+            "file": None,
+            "seconds": 0.0,
+            "cached": False,
+            "error": None,
+        }
+        if isinstance(event, CellDone):
+            entry |= {
+                "file": self.file(event),
+                "seconds": round(event.seconds, 4),
+                "cached": event.cached,
+            }
+        else:
+            entry["error"] = event.error
+        self._cells[event.cell] = entry
+
+    def text(self, stats: Stats, winner: int | None = None) -> str:
+        """The contents of `sheet.json`. `winner`: the number of the cell liked best."""
+        contents = {
+            "sheet": self.sheet.model_dump(mode="json"),
+            "cells": [cell for cell in self._cells if cell is not None],
+            "stats": asdict(stats),
+            "winner": None if winner is None else list(self.indices[winner]),
+        }
+        return json.dumps(contents, indent=2, ensure_ascii=False) + "\n"
+
+
+class SheetFolder:
+    """The folder a finished sheet is written to.
+
+    Nothing is written before `add`; `finish` writes `sheet.json` last, so where that file is,
+    the sheet is whole.
+    """
+
+    def __init__(self, folder: Path, sheet: Sheet) -> None:
+        self.folder = folder
+        self._record = SheetRecord(sheet)
+        self._pictures: list[Image | None] = [None] * len(self._record.indices)
+
+    def add(self, event: CellDone | CellFailed) -> None:
+        """Write one cell. Raises: InvalidRequest: if the folder cannot be written."""
+        if isinstance(event, CellDone):
+            write_png(self.folder / self._record.file(event), event.image, event.request)
+            self._pictures[event.cell] = event.image
+        self._record.add(event)
+
+    def finish(self, stats: Stats, winner: int | None = None) -> None:
+        """Write the labelled grid and the JSON. Raises: InvalidRequest: if that cannot be."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            draw_grid(self._record.sheet, self._pictures).save(self.folder / "sheet.png")
+            draft = self.folder / ".sheet.json.part"
+            draft.write_text(self._record.text(stats, winner), "utf-8")
+            draft.replace(self.folder / "sheet.json")
+        except OSError as error:
+            raise InvalidRequest(f"{self.folder} cannot be written: {error.strerror}") from None
+
+
+def nearest_existing(path: Path) -> Path | None:
+    """The path itself, or the first of its parents that is there."""
+    return next((p for p in (path.absolute(), *path.absolute().parents) if p.exists()), None)
+
+
+def check_folder(folder: Path) -> None:
+    """Raises: InvalidRequest: before any work, if the folder could not be written after it."""
+    place = nearest_existing(folder)
+    if place is not None and not place.is_dir():
+        raise InvalidRequest(f"{place} is a file; name a folder with --out")
+    if place is None or not os.access(place, os.W_OK):
+        raise InvalidRequest(f"{folder} cannot be written; choose another place with --out")
