@@ -25,13 +25,7 @@ from pipelines.runs.png_metadata import write_png
 from pipelines.runs.sheet_folder import SheetFolder, check_folder
 from pipelines.samplers import SAMPLERS
 from presets import styles_for, wildcard_folders
-from ui.annotators import add_commands
-from ui.control_option import read_controls
-from ui.download import add_download
-from ui.options import Machine, ModelName, Models, Settings, takes
-from ui.styling import style_row, styled_axis
-from ui.tables import model_row
-from ui.terminal import (
+from ui.cli.console import (
     Group,
     bad_input_ends_here,
     check_writable,
@@ -40,6 +34,12 @@ from ui.terminal import (
     shape_line,
     show,
 )
+from ui.cli.control_option import read_controls
+from ui.cli.download import add_download
+from ui.cli.model_table import model_row
+from ui.cli.options import Machine, ModelName, Models, Settings, takes
+from ui.cli.preprocessors import add_commands
+from ui.cli.style_option import style_row, styled_axis
 
 app = typer.Typer(
     cls=Group,

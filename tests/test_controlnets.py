@@ -28,7 +28,7 @@ from pipelines.model_manager.component_loader import measure
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.runs.png_metadata import read_request
 from tests.tiny import controlnet
-from ui.control_option import parse_control
+from ui.cli.control_option import parse_control
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 WEIGHTS = "diffusion_pytorch_model.safetensors"

@@ -21,7 +21,7 @@ from pipelines.request.labels import index_text
 from pipelines.runs.png_metadata import settings_text
 from tests.test_steering import ONE, Made, apart
 from tests.tiny_families import sd3, sd3_controlnet
-from ui.skip_option import read_skip
+from ui.cli.options import read_skip
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SKIPPING = {"steps": 4, "sampler": "flow_euler", "skip_layers": "1", "skip_layer_stop": 0.8}

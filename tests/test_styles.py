@@ -16,7 +16,7 @@ from pipelines.request.axis_grammar import parse_axis
 from pipelines.runs.png_metadata import read_request
 from presets import find_style, restyled, styles_for
 from presets.styles import Style, styles
-from ui.styling import styled_axis
+from ui.cli.style_option import styled_axis
 
 WORDS = st.text("abc ,(:1)", max_size=12)
 

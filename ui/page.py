@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from pipelines import Request, Studio
-from ui.api import add_endpoints
-from ui.comparison import SamplerComparison
-from ui.controlnet import ControlNet
+from ui.api.endpoints import add_endpoints
 from ui.errors import shown
-from ui.guidance import GuidanceSweep
-from ui.memory_line import add_memory_line
-from ui.run_tab import DIRECT, RunTab
-from ui.settings import Update
-from ui.sheet import SheetTab
-from ui.text_to_image import TextToImage
+from ui.events import DIRECT, Update
+from ui.memory_status import add_memory_line
+from ui.tabs.controlnet import ControlNet
+from ui.tabs.guidance import GuidanceSweep
+from ui.tabs.run_tab import RunTab
+from ui.tabs.samplers import SamplerComparison
+from ui.tabs.sheet import SheetTab
+from ui.tabs.text_to_image import TextToImage
 
-ASSETS = Path(__file__).parent / "assets"
-STYLES = ("page.css", "editor.css")
 TITLE = "Contact Sheet"
 TABS: dict[str, type[RunTab]] = {
     "Text to image": TextToImage,
@@ -31,8 +28,6 @@ TABS: dict[str, type[RunTab]] = {
     "ControlNet": ControlNet,
 }
 TAGLINE = "Explore prompts side by side, on your own machine."
-_SYSTEM_FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
-_SYSTEM_MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 
 
 def build(studio: Studio) -> gr.Blocks:
@@ -92,33 +87,3 @@ def _connect_steering(tabs: gr.Tabs, made: Sequence[RunTab]) -> None:
         tab.view.steer(
             steer, target.form.inputs, [tabs, *target.filled], preprocess=False, **DIRECT
         )
-
-
-def looks() -> dict[str, Any]:
-    """Theme, styles and keys, as `launch` and `mount_gradio_app` take them."""
-    theme = gr.themes.Base(
-        primary_hue=gr.themes.colors.blue,
-        neutral_hue=gr.themes.colors.zinc,
-        radius_size=gr.themes.sizes.radius_sm,
-        font=_SYSTEM_FONT,
-        font_mono=_SYSTEM_MONO,
-    ).set(
-        # The base theme's grey is too pale to read on white.
-        body_text_color_subdued="*neutral_500",
-        body_text_color_subdued_dark="*neutral_400",
-        block_info_text_color="*neutral_500",
-        block_info_text_color_dark="*neutral_400",
-        input_placeholder_color="*neutral_500",
-        input_placeholder_color_dark="*neutral_400",
-        block_label_text_color="*neutral_700",
-        block_title_text_color="*neutral_700",
-        button_primary_background_fill="*primary_600",
-        button_primary_background_fill_hover="*primary_700",
-        button_cancel_text_color="#b91c1c",
-        button_cancel_text_color_dark="#fca5a5",
-    )
-    return {
-        "theme": theme,
-        "css": "\n".join((ASSETS / file).read_text(encoding="utf-8") for file in STYLES),
-        "js": (ASSETS / "page.js").read_text(encoding="utf-8"),
-    }

@@ -8,30 +8,27 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
-from io import BytesIO
 from typing import Any
 
 import gradio as gr
 import uvicorn
-from fastapi import FastAPI, HTTPException
-from fastapi.responses import FileResponse, PlainTextResponse, Response
-from PIL import Image
+from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipelines import ContactSheetError, InvalidRequest, Studio
-from ui.downloads import SHEET_FILES
-from ui.menus import model_choices
-from ui.page import ASSETS, build, looks
+from ui.form.choices import model_choices
+from ui.page import build
+from ui.routes import _add_films, _add_pictures, _add_sheets, _add_sources
+from ui.theme import ASSETS, looks
 
 PORT = 7860
 _PORTS_TRIED = 100
 # Seconds for calls in flight at Ctrl+C: gradio prints a traceback for each that is cut off. Pages
 # that watch a run never hang up, so this is also how long it takes to end.
 _GRACE = 3
-_FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
 log = logging.getLogger(__name__)
-
 _HEADERS = {
     # The page needs nothing from elsewhere; with this, no browser would fetch it either.
     # Gradio builds its templates with `new Function` and styles with inline CSS.
@@ -164,65 +161,6 @@ def _warm_up(studio: Studio) -> None:
     except ContactSheetError as error:
         # The page says the same as soon as someone uses this model.
         log.warning("%s", error)
-
-
-def _add_pictures(app: FastAPI, studio: Studio) -> None:
-    @app.get("/pictures/{run_id}/{cell}.png", include_in_schema=False)
-    def picture(run_id: str, cell: int) -> FileResponse:
-        run = studio.find(run_id)
-        cells = run.snapshot().cells if run is not None else ()
-        file = cells[cell].file if 0 <= cell < len(cells) else None
-        if file is None or not file.is_file():
-            raise HTTPException(404, "no such picture")
-        return FileResponse(file, media_type="image/png", headers=_FOREVER)
-
-
-def _add_films(app: FastAPI, studio: Studio) -> None:
-    @app.get("/films/{run_id}/{cell}/{evaluation}.png", include_in_schema=False)
-    def frame(run_id: str, cell: int, evaluation: int) -> Response:
-        run = studio.find(run_id)
-        image = None if run is None else run.film(cell).get(evaluation)
-        if image is None:
-            raise HTTPException(404, "no such frame")
-        buffer = BytesIO()
-        image.save(buffer, "PNG", compress_level=1)
-        return Response(buffer.getvalue(), media_type="image/png")
-
-
-def _add_sheets(app: FastAPI, studio: Studio) -> None:
-    @app.get("/sheets/{run_id}.{kind}", include_in_schema=False)
-    def sheet(run_id: str, kind: str) -> Response:
-        run = studio.find(run_id)
-        if run is None or kind not in SHEET_FILES:
-            raise HTTPException(404, "no such sheet")
-        media_type, make = SHEET_FILES[kind]
-        return Response(make(run.snapshot()), media_type=media_type)
-
-
-def _add_sources(app: FastAPI, studio: Studio) -> None:
-    def png(make: Callable[[], Image.Image]) -> Response:
-        try:
-            picture = make()
-        except ContactSheetError as error:
-            raise HTTPException(404, str(error)) from None
-        buffer = BytesIO()
-        picture.save(buffer, "PNG", compress_level=1)
-        return Response(buffer.getvalue(), media_type="image/png", headers=_FOREVER)
-
-    @app.get("/sources/{image}.png", include_in_schema=False)
-    def source(image: str) -> Response:
-        return png(lambda: studio.picture(image))
-
-    @app.get("/maps/{run_id}/{cell}/{number}.png", include_in_schema=False)
-    def control_map(run_id: str, cell: int, number: int) -> Response:
-        run = studio.find(run_id)
-        cells = run.snapshot().cells if run is not None else ()
-        request = cells[cell].request if 0 <= cell < len(cells) else None
-        if request is None or not 0 <= number < len(request.controls):
-            raise HTTPException(404, "no such map")
-        width, height = request.width, request.height
-        assert width and height, "requests of a run are complete"
-        return png(lambda: studio.control_map(request.controls[number], width, height))
 
 
 def _trusted(host: str) -> list[str]:

@@ -17,8 +17,6 @@ from pipelines.checkpoints.formats.tensor_files import (
 from pipelines.errors import ModelUnavailable
 
 LIBRARIES = frozenset({"diffusers", "transformers"})
-
-
 _OPTIONAL = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
 """Components that a folder may list without having them; no family loads them."""
 

@@ -16,21 +16,13 @@ from pipelines.errors import InvalidRequest, ModelUnavailable
 from pipelines.utils.hub import online
 
 STAGING = ".downloads"
-
-
 _COMPONENTS = (
     "scheduler", "tokenizer", "tokenizer_2", "tokenizer_3", "text_encoder", "text_encoder_2",
     "text_encoder_3", "unet", "transformer", "vae",
 )  # fmt: skip
-
-
 _ENDINGS = ("*.json", "*.txt", "*.model", "*.safetensors")
-
-
 FETCHED = ("model_index.json", *(f"{part}/{end}" for part in _COMPONENTS for end in _ENDINGS))
 """What is fetched: no pickles, no code, and of the parts only those that a family loads."""
-
-
 LEFT = ("*.fp16.*", "*.fp16-*", "*.non_ema.*")
 """Second copies of weights."""
 

@@ -26,21 +26,13 @@ _READERS = {
     "flux": "FluxLoraLoaderMixin",
 }
 """Family to the class of diffusers that knows the names in its LoRAs' files."""
-
-
 _METADATA = "lora_adapter_metadata"
-
-
 _HALF = re.compile(
     r"\.(?:lora\.|lora_linear_layer\.)?(lora_A|lora_B|down|up)(?:\.default)?\.weight$"
 )
-
-
 _ALPHA = re.compile(
     r"(?:\.(?:lora\.|lora_linear_layer\.)?(?:lora_A|down)(?:\.weight)?)?(?:\.weight)?\.alpha$"
 )
-
-
 _OLD_NAMES = {
     "unet": {
         "to_q_lora": "to_q", "to_k_lora": "to_k", "to_v_lora": "to_v",
@@ -52,8 +44,6 @@ _OLD_NAMES = {
     },
 }  # fmt: skip
 """What diffusers' converters leave of layer names from before peft."""
-
-
 Shapes = Mapping[str, Mapping[str, tuple[int, ...]]]
 """Component to its weights' names and shapes."""
 

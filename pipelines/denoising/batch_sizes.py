@@ -16,16 +16,10 @@ from dataclasses import dataclass, replace
 
 SIZES = (1, 2, 4, 8, 16, 32)
 """Batch sizes that are tried. Larger ones gained less than 3 % on all that was measured."""
-
-
 TRIES = 3
 """Calls after which a size counts as known. The first in a process is slow: it allocates."""
-
-
 USUAL = 16
 """Rows in a batch as long as nothing is known."""
-
-
 PAYS = 0.97
 """A larger batch must take at most this share of the time per row: it costs memory."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 Work = Literal["rows", "pictures"]
-
-
 Rung = Literal["free", "halve", "slice", "tile"]
 
 

@@ -28,8 +28,6 @@ ATTENTIONS = {
     )
 }
 """What computes attention in FLUX' transformer; the other families' is torch's own."""
-
-
 _TABLES = {"quantize": QUANTIZATIONS, "attention": ATTENTIONS}
 
 

@@ -13,11 +13,7 @@ from pipelines.devices.hardware import Hardware
 from pipelines.errors import OutOfMemory
 
 Offload = Literal["auto", "none", "model", "group"]
-
-
 Home = Literal["device", "model", "group"]
-
-
 _GIB = 2**30
 
 

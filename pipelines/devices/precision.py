@@ -11,23 +11,11 @@ from typing import Literal
 from pipelines.devices.hardware import Hardware
 
 Numbers = Literal["float32", "float16", "bfloat16"]
-
-
 BYTES: Mapping[Numbers, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
-
-
 T5 = "T5EncoderModel"
-
-
 VAE = "AutoencoderKL"
-
-
 _TRAINED_IN_BFLOAT16 = frozenset({"sd3", "flux"})
-
-
 _VAE_FITS_FLOAT16 = frozenset({"sd"})
-
-
 _WIDE = 64
 
 

@@ -87,8 +87,6 @@ class Choice:
 
 
 QUANTIZE_INSTALL = "pip install -r requirements-quantize.txt"
-
-
 QUANTIZATIONS = {
     row.id: row
     for row in (

@@ -10,15 +10,9 @@ from collections.abc import Mapping
 from pipelines.families.capabilities import Configs, Sizes, Supports, fitting
 
 LCM_PIPELINE = "LatentConsistencyModelPipeline"
-
-
 EMPTY_IS_ZEROS = "force_zeros_for_empty_prompt"
-
-
 NATIVE = 128
 """Latents along a side of the picture size that diffusers defaults to; no config says it."""
-
-
 DISTILLED = 3.5
 
 

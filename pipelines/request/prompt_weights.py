@@ -19,16 +19,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _SYNTAX = re.compile(r"[()\[\]]|\bBREAK\b")
-
-
 _BREAK = re.compile(r"\s*\bBREAK\b\s*")
-
-
 _TOKEN = re.compile(
     r"\\[()\[\]]|\(|\[|:\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*\)|\)|\]|[^\\()\[\]:]+|[\\:]"
 )
-
-
 _STEP = 1.1
 
 

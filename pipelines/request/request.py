@@ -27,8 +27,6 @@ from pipelines.request.lora import LoRA
 from pipelines.request.skip_layers import Layers
 
 SEED_MAX = 2**32 - 1
-
-
 _LATER: Mapping[str, Any] = {
     "distilled_guidance": None,
     "controls": (),
@@ -40,8 +38,6 @@ _LATER: Mapping[str, Any] = {
 }
 """Fields that came after the first pictures were stored: JSON leaves them out at these values, so
 that what was stored is still found."""
-
-
 _SHARE = "it must be a number from 0 to 1 (share of the steps)"
 
 

@@ -21,13 +21,9 @@ from pipelines.request.request import Request
 PROMPT_REPLACE = "prompt_replace"
 """The one axis that is no field: its first value, wherever it stands in the prompt, is replaced
 by each of its values in turn (search and replace)."""
-
-
 EVALUATIONS = "evaluations"
 """The other axis that is no field: as many steps as cost at most this many denoiser evaluations,
 so that samplers are compared at equal cost."""
-
-
 PSEUDO_FIELDS = (PROMPT_REPLACE, EVALUATIONS)
 
 

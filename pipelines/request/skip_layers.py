@@ -13,12 +13,8 @@ if TYPE_CHECKING:
 
 
 FIELD = "skip_layers"
-
-
 NONE = "none"
 """A value of a `skip_layers` axis: the picture without it."""
-
-
 _TEXT = re.compile(r"^\s*\d+(?:[\s+,]+\d+)*\s*$")
 
 

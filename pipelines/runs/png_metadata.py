@@ -32,8 +32,6 @@ def write_png(path: Path, image: Image, request: Request) -> Path:
 
 
 OURS = "contact_sheet"
-
-
 COMMON = "parameters"
 
 

@@ -15,8 +15,16 @@ from pipelines import InvalidRequest
 from pipelines.preprocessors.skeletons import Skeleton
 from tests.ui.pages import until
 from tests.ui.serving import PATIENCE_MS
-from ui.map_editor import POSE, Edit, editor_value, guess_kind, map_editor, png_url, read_edit
-from ui.page import looks
+from ui.control_editor.map_editor import (
+    POSE,
+    Edit,
+    editor_value,
+    guess_kind,
+    map_editor,
+    png_url,
+    read_edit,
+)
+from ui.theme import looks
 
 SIDE = 128
 FIGURE = [list(joint) for joint in POSE["figure"]]

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from pipelines.model_manager.component_cache import Resident
 from tests.ui import pages
 from tests.ui.serving import Site
-from ui.memory_text import EMPTY, memory_line, memory_text
+from ui.memory_status import EMPTY, memory_line, memory_text
 
 
 def test_the_text_names_the_largest_first() -> None:

@@ -14,7 +14,7 @@ from pipelines.analysis.image_metrics import as_array, rms
 from tests.ui.serving import Site
 from tests.ui.sheet_pages import cells, generate, open_tab
 from tests.ui.test_text_to_image import same
-from ui.filmstrip import spread
+from ui.reports.filmstrip import spread
 
 
 def test_distances_come_from_the_pictures(page: Page, site: Site) -> None:

@@ -12,7 +12,7 @@ from pipelines import ContactSheetError, Request, Studio
 from pipelines.request.request import SEED_MAX
 from tests.tiny import save_sd
 from tests.tiny_families import MAKERS
-from ui.settings import SettingsForm, random_seed
+from ui.form.settings_form import SettingsForm, random_seed
 
 
 @pytest.fixture

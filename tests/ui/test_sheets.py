@@ -19,8 +19,8 @@ from presets import model_preset
 from tests.ui.serving import Site
 from tests.ui.sheet_pages import cells, generate, headers, open_tab
 from tests.ui.test_text_to_image import same
-from ui.comparison import sampler_schedules
-from ui.limits import MOST_CELLS, needs_asking
+from ui.form.run_limits import MOST_CELLS, needs_asking
+from ui.tabs.samplers import sampler_schedules
 
 
 @pytest.fixture

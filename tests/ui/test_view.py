@@ -19,7 +19,7 @@ from pipelines.runs.events import (
     Stats,
 )
 from pipelines.runs.run import Run
-from ui import view
+from ui.run_view import snapshot_json
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def run() -> Run:
     return Run(sheet, sheet.expand(), "abc")
 
 
-def look(run: Run, seen: list[str], previews: view.Previews) -> tuple[dict, list[str]]:
+def look(run: Run, seen: list[str], previews: snapshot_json.Previews) -> tuple[dict, list[str]]:
     """One look of a page: the answer, and the keys it has after drawing it."""
-    answer = view.describe(run.snapshot(), seen, previews)
+    answer = snapshot_json.describe(run.snapshot(), seen, previews)
     keys = seen + [""] * (answer["count"] - len(seen))
     for cell in answer["cells"]:
         keys[cell["index"]] = cell["key"]
@@ -38,7 +38,7 @@ def look(run: Run, seen: list[str], previews: view.Previews) -> tuple[dict, list
 
 
 def test_a_look_tells_only_what_changed(run: Run) -> None:
-    previews = view.Previews()
+    previews = snapshot_json.Previews()
     answer, keys = look(run, [], previews)
     assert (answer["status"], len(answer["cells"])) == ("queued", 2)
     run.publish(RunStarted("abc", run.requests))
@@ -66,7 +66,7 @@ def test_a_finished_cell_brings_its_file_and_settings(run: Run) -> None:
     )
     run.publish(CellFailed("abc", 0, run.requests[0], "too large"))
     run.publish(RunFinished("abc", "done", Stats(seconds=2.0)))
-    answer = view.describe(run.snapshot(), [], view.Previews())
+    answer = snapshot_json.describe(run.snapshot(), [], snapshot_json.Previews())
     failed, done = answer["cells"]
     assert failed["error"] == "too large"
     assert done["src"] == "pictures/abc/1.png"
@@ -76,15 +76,15 @@ def test_a_finished_cell_brings_its_file_and_settings(run: Run) -> None:
 
 
 def test_the_line_says_what_is_going_on(run: Run) -> None:
-    assert view.status_line(run.snapshot()) == "Waiting for another run to finish"
+    assert snapshot_json.status_line(run.snapshot()) == "Waiting for another run to finish"
     run.publish(RunStarted("abc", run.requests))
-    assert view.status_line(run.snapshot()) == "Getting the model ready"
+    assert snapshot_json.status_line(run.snapshot()) == "Getting the model ready"
     run.publish(CellProgress("abc", 0, 4, 10))
     run.publish(CellProgress("abc", 1, 4, 10))
     busy = replace(run.snapshot(), rate=8.0, seconds_left=1.5)
-    assert view.status_line(busy) == "Step 8 of 20 · 2 pictures · 8.0 steps/s · 1.5 s left"
+    assert snapshot_json.status_line(busy) == "Step 8 of 20 · 2 pictures · 8.0 steps/s · 1.5 s left"
     run.publish(RunFinished("abc", "stopped", Stats()))
-    assert view.status_line(run.snapshot()) == "Stopped at step 8 of 20"
+    assert snapshot_json.status_line(run.snapshot()) == "Stopped at step 8 of 20"
 
 
 def test_pictures_from_the_store_say_so(run: Run) -> None:
@@ -93,7 +93,7 @@ def test_pictures_from_the_store_say_so(run: Run) -> None:
         image = Image.new("RGB", (8, 8))
         run.publish(CellDone("abc", cell, request, image, Path("x.png"), 0.0, cached=True))
     run.publish(RunFinished("abc", "done", Stats(cells=2, cells_cached=2)))
-    line = view.status_line(run.snapshot())
+    line = snapshot_json.status_line(run.snapshot())
     assert line == "Found 2 pictures made before with the same settings"
 
 
@@ -103,7 +103,7 @@ def test_samplers_with_two_evaluations_a_step_say_evaluations() -> None:
     run.publish(RunStarted(run.id, run.requests))
     run.publish(CellProgress(run.id, 0, 5, 19))
     busy = replace(run.snapshot(), rate=8.0, seconds_left=12.4)
-    assert view.status_line(busy) == "Evaluation 5 of 19 · 8.0 evaluations/s · 12 s left"
+    assert snapshot_json.status_line(busy) == "Evaluation 5 of 19 · 8.0 evaluations/s · 12 s left"
 
 
 @pytest.mark.parametrize(
@@ -111,16 +111,16 @@ def test_samplers_with_two_evaluations_a_step_say_evaluations() -> None:
     [(0.84, "0.8 s"), (9.96, "10 s"), (59.7, "1 min 0 s"), (185, "3 min 5 s"), (7260, "2 h 1 min")],
 )
 def test_durations_read_like_speech(seconds: float, text: str) -> None:
-    assert view.duration(seconds) == text
+    assert snapshot_json.duration(seconds) == text
 
 
 def test_file_names_are_safe() -> None:
-    assert view.file_name("../../etc/passwd\x00", 1) == "etc-passwd-1.png"
-    assert view.file_name("💡", 2) == "picture-2.png"
-    assert len(view.file_name("word " * 200, 3)) < 80
+    assert snapshot_json.file_name("../../etc/passwd\x00", 1) == "etc-passwd-1.png"
+    assert snapshot_json.file_name("💡", 2) == "picture-2.png"
+    assert len(snapshot_json.file_name("word " * 200, 3)) < 80
 
 
 def test_large_previews_travel_small() -> None:
-    url = view.preview_url(Image.effect_noise((1024, 512), 80).convert("RGB"))
+    url = snapshot_json.preview_url(Image.effect_noise((1024, 512), 80).convert("RGB"))
     assert url.startswith("data:image/jpeg;base64,")
     assert len(url) < 120_000

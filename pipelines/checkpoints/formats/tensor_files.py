@@ -16,8 +16,6 @@ from pipelines.checkpoints.single_file import GGUF
 from pipelines.errors import ModelUnavailable
 
 PICKLES = frozenset({".ckpt", ".bin", ".pt", ".pth", ".pkl", ".pickle"})
-
-
 ENDINGS = frozenset({".safetensors", GGUF})
 """How single files end that are models."""
 

@@ -1,0 +1,1 @@
+"""API: named endpoints for gradio_client."""

@@ -1,0 +1,100 @@
+"""Endpoints for programs that steer pictures: `/preprocess` and `/controlnet`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from gradio.processing_utils import save_pil_to_cache
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+from pipelines import Axis, Control, InvalidRequest, Request, Sheet, Studio, preprocessors
+from pipelines.request.axis_grammar import parse_values
+from pipelines.request.control import CONTROL_FIELDS
+from ui.api.parameters import Fields, File, Made, with_settings
+from ui.errors import shown
+from ui.uploads import opened
+
+
+def control_endpoints(
+    studio: Studio,
+    base: Callable[[Fields], Request],
+    make: Callable[[Sheet], Awaitable[Made]],
+) -> list[Callable[..., Any]]:
+    """The endpoints.
+
+    Args:
+        base: a Request from the fields that were given.
+        make: makes a sheet's pictures.
+    """
+
+    async def preprocess(
+        image: File,
+        preprocessor: str = "canny",
+        parameters: dict[str, Any] | None = None,
+        width: int | None = None,
+        height: int | None = None,
+    ) -> tuple[File, str]:
+        """A picture's map: its PNG file, and the settings that made it as JSON.
+
+        The map is as large as the picture unless width and height say otherwise.
+        """
+        with shown():
+            picture = opened(image)
+            settings = preprocessors.check_parameters(preprocessor, parameters or {})
+            size = (width or picture.width, height or picture.height)
+            made = await asyncio.to_thread(preprocessors.run, preprocessor, picture, settings, size)
+            told = {"preprocessor": preprocessor, "parameters": settings}
+            return _sent(made), json.dumps(told | {"width": size[0], "height": size[1]})
+
+    @with_settings()
+    async def controlnet(
+        fields: Fields,
+        image: File,
+        prompt: str = "",
+        preprocessor: str = "canny",
+        parameters: dict[str, Any] | None = None,
+        controlnet: str | None = None,
+        strengths: str = "1",
+        start: float = 0.0,
+        stop: float = 1.0,
+        mode: str = "balanced",
+        more_controls: list[dict[str, Any]] | None = None,
+    ) -> Made:
+        """Pictures steered by another's map, one a strength: PNG files, and settings as JSON.
+
+        `strengths` is a list or a range, such as `0.5, 1`. `more_controls` are objects with
+        `image` and, where they differ from the usual, `preprocessor`, `parameters`, `model`,
+        `strength`, `start`, `stop` and `mode`.
+        """
+        first = {
+            "image": image, "preprocessor": preprocessor, "parameters": parameters or {},
+            "model": controlnet, "start": start, "stop": stop, "mode": mode,
+        }  # fmt: skip
+        with shown():
+            values = parse_values("control_strength", strengths)
+            axes = (Axis(field="control_strength", values=values),)
+            controls = _controls(studio, [first, *(more_controls or [])])
+            request = base(fields | {"prompt": prompt}).replace(controls=controls)
+            return await make(Sheet(base=request, axes=axes))
+
+    return [preprocess, controlnet]
+
+
+def _controls(studio: Studio, given: Sequence[Mapping[str, Any]]) -> tuple[Control, ...]:
+    controls = []
+    for one in given:
+        if not isinstance(one, Mapping):
+            allowed = ", ".join(name.removeprefix("control_") for name in CONTROL_FIELDS)
+            raise InvalidRequest(f"a control is {str(one)[:40]!r}; give an object with {allowed}")
+        image = studio.add_picture(opened(one.get("image")))
+        controls.append(Control(**{**one, "image": image}))
+    return tuple(controls)
+
+
+def _sent(picture: Image.Image) -> File:
+    path = save_pil_to_cache(picture, cache_dir=get_upload_folder(), format="png")
+    return {"path": path, "meta": {"_type": "gradio.FileData"}}

@@ -1,0 +1,1 @@
+"""Command line: options, commands and what they print. Imports no gradio."""

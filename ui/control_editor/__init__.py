@@ -1,0 +1,1 @@
+"""Control editor: a picture, its map, and what people change in it."""

@@ -1,0 +1,176 @@
+"""The map editor: a picture and its map side by side, and the tools to change the map.
+
+The page paints; the server gets the whole map back as a PNG whenever a stroke ends. A pose is
+its joints, and its map is drawn from them here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from pipelines.errors import InvalidRequest
+from pipelines.preprocessors.base import EditedAs
+from pipelines.preprocessors.skeletons import COLOURS, JOINTS, LIMBS, Skeleton, from_json
+from pipelines.utils.images import open_picture
+from ui.scripts import script
+
+SCRIPTS = ("editor.js", "editor_history.js", "editor_brush.js", "editor_pose.js", "editor_tools.js")
+"""The editor's scripts, in the order they need each other."""
+
+PEOPLE_MAX = 16
+_PNG = "data:image/png;base64,"
+POSE: Mapping[str, Any] = {
+    "joints": JOINTS,
+    "colours": COLOURS,
+    "limbs": LIMBS,
+    "figure": (
+        *((0.50, 0.18), (0.50, 0.28), (0.42, 0.29), (0.38, 0.42), (0.36, 0.54)),
+        *((0.58, 0.29), (0.62, 0.42), (0.64, 0.54), (0.45, 0.54), (0.44, 0.72), (0.44, 0.90)),
+        *((0.55, 0.54), (0.56, 0.72), (0.56, 0.90)),
+        *((0.48, 0.16), (0.52, 0.16), (0.45, 0.17), (0.55, 0.17)),
+    ),
+}
+"""What the page draws people with; `figure` is a person who is added: one who stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What the editor gave back.
+
+    Attributes:
+        id: of the map that was edited, as `editor_value` had it.
+        picture: the map as the page drew it, RGB.
+        skeletons: of the people, for a pose; they count, not the picture.
+    """
+
+    id: str
+    picture: Image.Image
+    skeletons: tuple[Skeleton, ...] | None
+
+
+def map_editor(*, elem_id: str, empty: str) -> gr.HTML:
+    """A component whose value is what `editor_value` makes; None shows `empty` instead.
+
+    Its event: `edited`, when a stroke or a move has ended; `read_edit` reads its data. Listen to
+    it with `trigger_mode="multiple"`, or Gradio drops an edit made while one is on its way. The
+    value follows the edits at once: `shown_edit` reads it.
+    """
+    return gr.HTML(
+        value=None,
+        elem_id=elem_id,
+        # Not as a prop: an update inside a column that was hidden may come without them.
+        html_template=f'<div class="cs-editor" data-empty="{escape(empty)}"></div>',
+        js_on_load=script(*SCRIPTS),
+        apply_default_css=False,
+    )
+
+
+def editor_value(
+    id: str,
+    kind: EditedAs,
+    picture: Image.Image,
+    *,
+    computed: Image.Image | None = None,
+    source: str | None = None,
+    fit: str = "stretch",
+    skeletons: Sequence[Skeleton] | None = None,
+    computed_skeletons: Sequence[Skeleton] | None = None,
+    palette: Sequence[tuple[str, str]] = (),
+) -> dict[str, Any]:
+    """What the editor shows.
+
+    Args:
+        id: comes back with every edit, so that one of an older map is known as such.
+        picture: the map.
+        computed: the map as it was made, which "Start over" goes back to; the map if None.
+        source: address of the picture that the map was made from, shown beside it.
+        fit: how that picture met the map's shape: crop, pad or stretch.
+        palette: name and `#rrggbb` of the colours that segments may have.
+    """
+    return {
+        "id": id,
+        "kind": kind,
+        "edited": False,
+        "map": png_url(picture),
+        "computed": None if computed is None else png_url(computed),
+        "source": source,
+        "fit": fit,
+        "skeletons": _drawn(skeletons),
+        "computedSkeletons": _drawn(computed_skeletons),
+        "pose": POSE if kind == "pose" else None,
+        "palette": [{"name": name, "colour": colour} for name, colour in palette],
+    }
+
+
+def read_edit(event: gr.EventData) -> Edit:
+    """What an `edited` event brings. Raises: InvalidRequest: if no editor could have sent it."""
+    return _edit(event._data if isinstance(event._data, dict) else {})
+
+
+def shown_edit(value: Any) -> Edit | None:
+    """The edit that an editor shows, from its value; None where the map is as it was given.
+
+    An `edited` event is on its way for a moment, the value is there at once.
+    Raises: InvalidRequest: if no editor could have it.
+    """
+    return _edit(value) if isinstance(value, dict) and value.get("edited") else None
+
+
+def _edit(data: Mapping[str, Any]) -> Edit:
+    people = data.get("skeletons")
+    return Edit(
+        id=str(data.get("id")),
+        picture=_picture(data.get("map")),
+        skeletons=None if people is None else _people(people),
+    )
+
+
+def png_url(picture: Image.Image) -> str:
+    """A picture as a data URI, lossless."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=3)
+    return _PNG + base64.b64encode(buffer.getvalue()).decode()
+
+
+def guess_kind(picture: Image.Image) -> EditedAs:
+    """What a ready-made map may be: grey is depth, or edges where most of it is black."""
+    small = picture.convert("RGB")
+    small.thumbnail((256, 256), Image.Resampling.NEAREST)
+    pixels = np.asarray(small).reshape(-1, 3).astype(int)
+    if (np.ptp(pixels, axis=1) <= 2).all():
+        return "edge" if (pixels.max(1) < 16).mean() > 0.5 else "depth"
+    return "segment" if len(np.unique(pixels, axis=0)) <= 200 else "view"
+
+
+def _picture(url: Any) -> Image.Image:
+    if not isinstance(url, str) or not url.startswith(_PNG):
+        raise InvalidRequest(f"the edited map is {str(url)[:40]!r}; it must be a PNG's data URI")
+    try:
+        data = base64.b64decode(url.removeprefix(_PNG), validate=True)
+    except binascii.Error:
+        raise InvalidRequest("the edited map is no base64; edit it again") from None
+    return open_picture(data)
+
+
+def _drawn(people: Sequence[Skeleton] | None) -> list[list[Any]] | None:
+    if people is None:
+        return None
+    return [[person.drawn(joint) for joint in range(len(JOINTS))] for person in people]
+
+
+def _people(people: Any) -> tuple[Skeleton, ...]:
+    if not isinstance(people, list) or len(people) > PEOPLE_MAX:
+        raise InvalidRequest(f"skeletons must be a list of at most {PEOPLE_MAX} people")
+    # Ours and the store's form differ in one thing: the page sends no joints that are hidden.
+    return tuple(from_json(json.dumps([{"joints": person} for person in people])))

@@ -1,0 +1,198 @@
+"""What the page knows of a control's map: the picture, how its map is made, and edits of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from PIL import Image
+
+from pipelines import ContactSheetError, Control, Studio, preprocessors
+from pipelines.preprocessors.palette import ade20k
+from pipelines.preprocessors.skeletons import Skeleton, from_json, to_json
+from pipelines.request.control import NONE
+from ui.control_editor.map_editor import Edit, editor_value, guess_kind
+from ui.form.choices import CUSTOM_SIZE, OWN_SIZE
+
+FIRST = "canny"
+NO_MODEL_SIZE = (512, 512)
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class MapState:
+    """One control's map; small, since the browser keeps it.
+
+    Attributes:
+        image: hash of the picture, as `Studio.add_picture` returned it; None if there is none.
+        like: the preprocessor whose maps a ready-made one resembles, if that is known.
+        edited: hash of the map as it was edited; None where it is as it was made.
+        skeletons: of an edited pose.
+    """
+
+    image: str | None = None
+    preprocessor: str = FIRST
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    like: str | None = None
+    edited: str | None = None
+    skeletons: tuple[Skeleton, ...] | None = None
+
+    @classmethod
+    def read(cls, kept: Any, studio: Studio) -> MapState:
+        """The state as the page or a browser kept it; a fresh one where that is of no use."""
+        if not isinstance(kept, dict):
+            return cls()
+        try:
+            people = kept.get("skeletons")
+            name = str(kept.get("preprocessor"))
+            state = cls(
+                image=kept.get("image"),
+                preprocessor=name,
+                parameters=preprocessors.check_parameters(name, kept.get("parameters") or {}),
+                like=kept.get("like"),
+                edited=kept.get("edited"),
+                skeletons=None if people is None else tuple(from_json(json.dumps(people))),
+            )
+            for picture in (state.image, state.edited):
+                if picture is not None:
+                    studio.picture(str(picture))
+        except ContactSheetError:
+            return cls()
+        return state
+
+    def kept(self) -> dict[str, Any]:
+        """As JSON, for `read`."""
+        people = None if self.skeletons is None else json.loads(to_json(self.skeletons))
+        return {
+            "image": self.image,
+            "preprocessor": self.preprocessor,
+            "parameters": dict(self.parameters),
+            "like": self.like,
+            "edited": self.edited,
+            "skeletons": people,
+        }
+
+    def remade(self, **changes: Any) -> MapState:
+        """With another picture, preprocessor or parameters: edits of the old map are gone."""
+        return replace(self, **{"like": None, "edited": None, "skeletons": None, **changes})
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """The fields of a Control that say what its map is."""
+        if self.edited is not None:
+            return {"image": self.edited, "preprocessor": NONE, "parameters": {"resize": "stretch"}}
+        return {
+            "image": self.image,
+            "preprocessor": self.preprocessor,
+            "parameters": dict(self.parameters),
+        }
+
+    @classmethod
+    def of(cls, control: Control, studio: Studio) -> MapState:
+        """The state whose map is that of a control; of an edited map, the one it was edited in."""
+        if control.preprocessor == NONE:
+            try:
+                kept = json.loads(studio.annotation(control.image) or "null")
+            except ValueError:
+                kept = None
+            state = cls.read(kept, studio)
+            if state.edited == control.image:
+                return state
+        return cls(control.image, control.preprocessor, dict(control.parameters))
+
+    def id(self, size: Size) -> str:
+        """A name for the map as it was made, which edits of it carry."""
+        parameters = preprocessors.check_parameters(self.preprocessor, self.parameters)
+        made = [self.image, self.preprocessor, parameters, size]
+        return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def with_edit(state: MapState, edit: Edit, size: Size, studio: Studio) -> MapState:
+    """The state after an edit; an edit of another map changes nothing."""
+    if edit.id != state.id(size):
+        return state
+    if edit.skeletons is not None:
+        return with_people(state, edit.skeletons, size, studio)
+    return _noted(replace(state, edited=studio.add_picture(edit.picture)), studio)
+
+
+def with_people(
+    state: MapState, people: tuple[Skeleton, ...], size: Size, studio: Studio
+) -> MapState:
+    """The state whose map shows these people."""
+    edited = studio.add_picture(preprocessors.draw_skeletons(people, size))
+    return _noted(replace(state, edited=edited, skeletons=people), studio)
+
+
+def _noted(state: MapState, studio: Studio) -> MapState:
+    """The state, kept beside its edited map: a run has the map alone, and may be edited again."""
+    assert state.edited is not None
+    studio.annotate(state.edited, json.dumps(state.kept()))
+    return state
+
+
+def editor_shows(state: MapState, size: Size, studio: Studio) -> dict[str, Any] | None:
+    """What the map editor shows; None without a picture.
+
+    Raises: ContactSheetError: if the map cannot be made, saying why.
+    """
+    if state.image is None:
+        return None
+    row = preprocessors.describe(state.preprocessor)
+    source = studio.picture(state.image)
+    people = None
+    if row.edited_as == "pose":
+        # Where nobody can be found, people can still be placed by hand.
+        there = preprocessors.available(row.name)
+        people = preprocessors.find_people(source, state.parameters, size) if there else ()
+        made = preprocessors.draw_skeletons(people, size)
+    else:
+        made = preprocessors.run(state.preprocessor, source, state.parameters, size)
+    kind = guess_kind(made) if row.edited_as == "guess" else row.edited_as
+    return editor_value(
+        state.id(size),
+        kind,
+        made if state.edited is None else map_of(state, size, studio),
+        computed=made,
+        source=source_url(state.image),
+        fit=str(preprocessors.check_parameters(state.preprocessor, state.parameters)["resize"]),
+        skeletons=people if state.skeletons is None else state.skeletons,
+        computed_skeletons=people,
+        palette=_palette() if state.preprocessor == "segmentation" else (),
+    )
+
+
+def map_of(state: MapState, size: Size, studio: Studio) -> Image.Image:
+    """The map that a state's control will have. Raises: ContactSheetError: if it cannot be made."""
+    source = state.source
+    picture = studio.picture(str(source["image"]))
+    return preprocessors.run(source["preprocessor"], picture, source["parameters"], size)
+
+
+def map_size(studio: Studio, fields: Mapping[str, Any]) -> Size:
+    """Width and height of maps, which are those of the picture that the form asks for.
+
+    A size that is being typed, or a model that is not there, is no reason to make no map.
+    """
+    size = str(fields["size"])
+    width, height = fields["width"], fields["height"]
+    if size != CUSTOM_SIZE:
+        width, _, height = ("", "", "") if size == OWN_SIZE else size.partition("x")
+    try:
+        if width and height:
+            return int(width), int(height)
+        return studio.native_size(str(fields["model"]))
+    except (ValueError, ContactSheetError):
+        return NO_MODEL_SIZE
+
+
+def source_url(image: str) -> str:
+    """Where the server hands out a picture that was added, relative to the page."""
+    return f"sources/{image}.png"
+
+
+def _palette() -> list[tuple[str, str]]:
+    return [(entry.name, "#" + bytes(entry.colour).hex()) for entry in ade20k()]

@@ -1,0 +1,1 @@
+"""Form: the settings of a picture, for any tab."""

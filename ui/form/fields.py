@@ -1,0 +1,158 @@
+"""The boxes of the settings form, by the Request field they set; `SettingsForm` lays them out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from pipelines import Request, Studio
+from pipelines.families.capabilities import Supports
+from pipelines.request.skip_layers import layers_text
+from presets import ModelPreset
+from ui.form.choices import (
+    guidance_info,
+    lora_choices,
+    sampler_choices,
+    schedule_choices,
+    size_choices,
+)
+
+PICTURES_MAX = 16
+RANDOM, FIXED = "random", "fixed"
+Parts = dict[str, Any]
+"""Components by the names of what they set."""
+
+
+def sampling_parts(start: Request, supports: Supports | None) -> Parts:
+    """Sampler, schedule, steps and guidance, with what fits a model."""
+    parts: Parts = {}
+    with gr.Row():
+        parts["sampler"] = gr.Dropdown(
+            sampler_choices(supports),
+            value=start.sampler,
+            label="Sampler",
+            info="How noise is removed",
+            min_width=120,
+        )
+        parts["schedule"] = gr.Dropdown(
+            schedule_choices(start.sampler),
+            value=start.schedule,
+            label="Schedule",
+            info="Where steps are spent",
+            min_width=110,
+        )
+    with gr.Row():
+        parts["steps"] = gr.Number(
+            start.steps, label="Steps", info="More: slower, finer", min_width=110, step=1
+        )
+        parts["guidance_scale"] = gr.Number(
+            start.guidance_scale,
+            label="Guidance",
+            info=guidance_info(supports),
+            min_width=110,
+            step=0.5,
+        )
+        parts["distilled_guidance"] = gr.Number(
+            start.distilled_guidance,
+            label="Distilled guidance",
+            info="Built into the network; empty: its own",
+            min_width=110,
+            step=0.5,
+        )
+    return parts
+
+
+def size_parts(preset: ModelPreset) -> Parts:
+    """Size and number of pictures."""
+    parts: Parts = {}
+    choices = size_choices(preset)
+    with gr.Row():
+        parts["size"] = gr.Dropdown(
+            choices, value=choices[0][1], label="Size", info="Width × height", min_width=110
+        )
+        parts["count"] = gr.Number(
+            1,
+            label="Pictures",
+            info=f"1 to {PICTURES_MAX}, seeds in a row",
+            min_width=110,
+            step=1,
+        )
+    with gr.Row():
+        for name in ("width", "height"):
+            parts[name] = gr.Number(
+                label=name.capitalize(), info="Pixels", visible=False, min_width=90, step=1
+            )
+    return parts
+
+
+def seed_parts() -> Parts:
+    """The seed and whether it is fixed."""
+    parts: Parts = {}
+    with gr.Row():
+        parts["seed_mode"] = gr.Radio(
+            [("Random", RANDOM), ("Fixed", FIXED)],
+            value=RANDOM,
+            label="Seed",
+            info="Same seed, same picture",
+            min_width=180,
+        )
+        parts["seed"] = gr.Number(
+            0, label="Seed number", info="Used when fixed", min_width=140, step=1
+        )
+    return parts
+
+
+def guidance_parts() -> Parts:
+    """What acts on guidance, folded away."""
+    parts: Parts = {}
+    with gr.Accordion("More about guidance", open=False), gr.Row():
+        for name, label, info in (
+            ("guidance_rescale", "Rescale", "Tames strong guidance; 0 = off"),
+            ("guidance_start", "Start", "From this share of steps"),
+            ("guidance_stop", "Stop at", "To this share of steps"),
+        ):
+            default = Request.model_fields[name].default
+            parts[name] = gr.Number(default, label=label, info=info, min_width=80, step=0.05)
+        parts |= skip_parts()
+    return parts
+
+
+def lora_parts(studio: Studio) -> Parts:
+    """The menu of LoRAs, folded away."""
+    parts: Parts = {}
+    with gr.Accordion("LoRAs", open=False):
+        parts["loras"] = gr.Dropdown(
+            lora_choices(studio),
+            value=[],
+            multiselect=True,
+            allow_custom_value=True,
+            label="LoRAs",
+            info="Type name:0.8 for another scale than 1 (-4 to 4)",
+        )
+    return parts
+
+
+def skip_parts() -> dict[str, Any]:
+    """Components by the Request field they set, to be placed in the layout that is open."""
+    parts: dict[str, Any] = {
+        "skip_layers": gr.Textbox(
+            "",
+            label="Skip layers",
+            info="Guides away from the picture without them, such as 7+8+9; empty = off",
+            min_width=240,
+        )
+    }
+    for name, label, info in (
+        ("skip_layer_scale", "Skip scale", "How strongly"),
+        ("skip_layer_start", "Skip from", "After this share of steps"),
+        ("skip_layer_stop", "Skip until", "Before this share of steps"),
+    ):
+        default = Request.model_fields[name].default
+        parts[name] = gr.Number(default, label=label, info=info, min_width=80, step=0.05)
+    return parts
+
+
+def skip_text(request: Request) -> str:
+    """What stands in the box: nothing where nothing is skipped."""
+    return layers_text(request.skip_layers) if request.skip_layers else ""

@@ -1,0 +1,254 @@
+"""The form for the settings of a picture, for any tab.
+
+Components are reached by the name of the Request field they set, never by position.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+
+from pipelines import ContactSheetError, InvalidRequest, Request, Studio
+from pipelines.request.request import SEED_MAX
+from presets import ModelPreset
+from ui.events import Update
+from ui.form.choices import (
+    CUSTOM_SIZE,
+    OWN_SIZE,
+    SKIPPING,
+    fitting_schedule,
+    guidance_info,
+    lora_choices,
+    model_choices,
+    preset_of,
+    sampler_choices,
+    schedule_choices,
+    shown_parts,
+    size_choices,
+    supports_of,
+)
+from ui.form.fields import (
+    FIXED,
+    PICTURES_MAX,
+    RANDOM,
+    guidance_parts,
+    lora_parts,
+    sampling_parts,
+    seed_parts,
+    size_parts,
+    skip_text,
+)
+from ui.form.model_menu import add_model_menu
+from ui.form.prompt_help import PromptHelp
+
+
+class SettingsForm:
+    """The components of the form and what they mean together.
+
+    Besides the fields of a Request there are `size` and `seed_mode`, which decide how width,
+    height and seed are read, and `count`, the number of pictures. Build it in two parts, in
+    the layout of a tab: `add_prompts`, `add_settings`.
+    """
+
+    def __init__(self, elem_id: str) -> None:
+        self.elem_id = elem_id
+        self.parts: dict[str, Any] = {}
+        self.help = PromptHelp(elem_id)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.parts[name]
+
+    @property
+    def inputs(self) -> set[Any]:
+        return set(self.parts.values())
+
+    @property
+    def outputs(self) -> list[Any]:
+        return list(self.parts.values())
+
+    # ---- layout
+
+    def add_prompts(self) -> None:
+        """The two prompt boxes, and what helps with them."""
+        self.parts["prompt"] = gr.Textbox(
+            "",
+            label="Prompt",
+            lines=3,
+            max_lines=8,
+            placeholder="What the picture should show. Ctrl+Enter generates, Escape stops.",
+            elem_classes="cs-prompt",
+            autofocus=True,
+        )
+        self.help.add_tokens()
+        self.parts["negative_prompt"] = gr.Textbox(
+            "",
+            label="Negative prompt",
+            lines=1,
+            max_lines=4,
+            placeholder="Optional: what not to show",
+            elem_classes="cs-prompt",
+        )
+        self.help.add_styles()
+
+    def add_settings(self, studio: Studio) -> None:
+        """Everything else, with the first model's recommended values."""
+        self._studio = studio
+        models = model_choices(studio)
+        model = models[0][1] if models else Request.model_fields["model"].default
+        supports = supports_of(studio, model)
+        preset = preset_of(model, supports)
+        start = Request(model=model, **preset.defaults())
+        self.parts["model"] = add_model_menu(studio, model, preset.about, self.elem_id)
+        self.parts |= sampling_parts(start, supports)
+        self.parts |= size_parts(preset)
+        self.parts |= seed_parts()
+        self.reuse = gr.Button(
+            "Reuse the seed shown", size="sm", elem_id=f"{self.elem_id}-reuse", min_width=80
+        )
+        self.parts |= guidance_parts()
+        self.parts |= lora_parts(studio)
+        for name, visible in shown_parts(supports).items():
+            self.parts[name].visible = visible
+        self._react()
+        self.help.connect(self, studio, model)
+
+    def _react(self) -> None:
+        """Wire the settings that depend on each other."""
+        quiet: dict[str, Any] = {
+            "show_progress": "hidden", "api_visibility": "private", "queue": False,
+        }  # fmt: skip
+        self["model"].input(self.recommend, self["model"], self.outputs, preprocess=False, **quiet)
+        self["sampler"].input(
+            fitting_schedule,
+            [self["sampler"], self["schedule"]],
+            self["schedule"],
+            preprocess=False,
+            **quiet,
+        )
+        self["size"].input(
+            lambda size: [gr.Number(visible=size == CUSTOM_SIZE)] * 2,
+            self["size"],
+            [self["width"], self["height"]],
+            preprocess=False,
+            **quiet,
+        )
+        self["seed"].input(lambda: FIXED, None, self["seed_mode"], **quiet)
+
+    # ---- meaning
+
+    def by_name(self, values: Mapping[Any, Any]) -> dict[str, Any]:
+        """Field name to raw value, from what Gradio hands over with `preprocess=False`."""
+        return {name: values[part] for name, part in self.parts.items()}
+
+    def read(self, fields: Mapping[str, Any]) -> tuple[Request, int]:
+        """The Request and the number of pictures that the form asks for.
+
+        Args:
+            fields: as `by_name` gives them.
+        Raises: ContactSheetError: for the first value that is not possible.
+        """
+        given = dict(fields)
+        # A box that is not shown may still hold what was typed for another model.
+        for name, visible in shown_parts(supports_of(self._studio, str(given["model"]))).items():
+            if not visible:
+                given[name] = Request.model_fields[name].default
+        count = picture_count(given["count"])
+        if given["size"] == OWN_SIZE:
+            given |= {"width": None, "height": None}
+        elif given["size"] != CUSTOM_SIZE:
+            width, _, height = str(given["size"]).partition("x")
+            given |= {"width": width, "height": height}
+        elif given["width"] is None or given["height"] is None:
+            raise InvalidRequest("a custom size needs both a width and a height, in pixels")
+        given["loras"] = given["loras"] or ()
+        if given["seed_mode"] == RANDOM:
+            given["seed"] = random_seed(count)
+        return Request(**{k: v for k, v in given.items() if k in Request.model_fields}), count
+
+    def fill(self, request: Request) -> Update:
+        """The form filled with a Request's settings, its seed fixed."""
+        supports = supports_of(self._studio, request.model)
+        preset = preset_of(request.model, supports)
+        values = {name: getattr(request, name) for name in Request.model_fields}
+        values["loras"] = [lora.text for lora in request.loras]
+        values["skip_layers"] = skip_text(request)
+        updates: Update = {self[name]: values[name] for name in values if name in self.parts}
+        for name, visible in shown_parts(supports).items():
+            updates[self[name]] = type(self[name])(values[name], visible=visible)
+        updates[self["seed_mode"]] = FIXED
+        updates[self["sampler"]] = gr.Dropdown(sampler_choices(supports), value=request.sampler)
+        updates[self["schedule"]] = gr.Dropdown(
+            schedule_choices(request.sampler), value=request.schedule
+        )
+        return updates | self._sizes(preset, request.width, request.height)
+
+    def restore(self, fields: Any) -> Update:
+        """The form as it was, from fields that a browser kept; nothing if they are not valid."""
+        if not isinstance(fields, dict) or set(fields) != set(self.parts):
+            return {}
+        try:
+            request, _ = self.read(fields)
+        except ContactSheetError:
+            return {}
+        exact = {
+            self[name]: value
+            for name, value in fields.items()
+            if name in ("seed_mode", "seed") or name not in (*Request.model_fields, "size")
+        }
+        return self.fill(request) | exact
+
+    def recommend(self, model: str) -> Update:
+        """What suits this model best."""
+        supports = supports_of(self._studio, model)
+        preset = preset_of(model, supports)
+        start = Request(model=model, **preset.defaults())
+        shown = shown_parts(supports)
+        return {
+            self["model"]: gr.Dropdown(info=preset.about or None),
+            self["negative_prompt"]: gr.Textbox(visible=shown["negative_prompt"]),
+            self["distilled_guidance"]: gr.Number(
+                start.distilled_guidance, visible=shown["distilled_guidance"]
+            ),
+            **{self[name]: type(self[name])(visible=shown[name]) for name in SKIPPING},
+            self["sampler"]: gr.Dropdown(sampler_choices(supports), value=start.sampler),
+            self["schedule"]: gr.Dropdown(schedule_choices(start.sampler), value=start.schedule),
+            self["steps"]: start.steps,
+            self["loras"]: gr.Dropdown(
+                lora_choices(self._studio, model),
+                value=[],
+                multiselect=True,
+                allow_custom_value=True,
+            ),
+            self["guidance_scale"]: gr.Number(start.guidance_scale, info=guidance_info(supports)),
+            **self._sizes(preset, *(preset.sizes[0] if preset.sizes else (None, None))),
+        }
+
+    def _sizes(self, preset: ModelPreset, width: int | None, height: int | None) -> Update:
+        choices = size_choices(preset)
+        size = OWN_SIZE if width is None or height is None else f"{width}x{height}"
+        if size not in [value for _, value in choices]:
+            size = CUSTOM_SIZE
+        custom = size == CUSTOM_SIZE
+        return {
+            self["size"]: gr.Dropdown(choices, value=size),
+            self["width"]: gr.Number(width, visible=custom),
+            self["height"]: gr.Number(height, visible=custom),
+        }
+
+
+def picture_count(value: Any) -> int:
+    """Number of pictures. Raises: InvalidRequest: if it is not a whole number from 1 to 16."""
+    if value not in range(1, PICTURES_MAX + 1):
+        raise InvalidRequest(
+            f"the number of pictures is {value!r}; it must be a whole number "
+            f"from 1 to {PICTURES_MAX}"
+        )
+    return int(value)
+
+
+def random_seed(count: int) -> int:
+    """A seed with room for `count` that follow each other."""
+    return secrets.randbelow(SEED_MAX + 2 - count)

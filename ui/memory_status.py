@@ -1,0 +1,70 @@
+"""The line at the foot of the page that says what is in memory, and its button.
+
+Its script asks once when the page opens; while a run is watched, the answers about the run bring
+the line along. No timer runs, and no other component is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from pipelines import Studio
+from pipelines.model_manager.component_cache import Resident
+from ui.scripts import script
+
+
+def add_memory_line(studio: Studio) -> gr.HTML:
+    """The line, with the button that frees what no run uses."""
+
+    def look(_: Any = None) -> str:
+        return memory_line(studio)
+
+    def free(_: Any = None) -> str:
+        studio.manager.free_idle(waiting=True)
+        return memory_line(studio)
+
+    return gr.HTML(
+        elem_id="memory",
+        html_template='<div class="cs-memory"></div>',
+        js_on_load=script("memory.js"),
+        server_functions=[look, free],
+        apply_default_css=False,
+    )
+
+
+EMPTY = "Nothing is in memory."
+
+
+def memory_line(studio: Studio) -> str:
+    """The line as of now. Waits for no load, and asks for no device before the first one."""
+    manager = studio.manager
+    residents = manager.residents
+    if not any(one.bytes for one in residents):
+        # Nothing is known of the device yet: asking would import torch, which takes seconds.
+        return EMPTY
+    return memory_text(manager.device, manager.budget, residents)
+
+
+def memory_text(device: str, budget: int, residents: Sequence[Resident]) -> str:
+    """Device, memory used of the budget, and what takes it, the largest first."""
+    large = sorted((one for one in residents if one.bytes), key=lambda one: -one.bytes)
+    here = [one for one in large if not one.waiting]
+    waiting = [one for one in large if one.waiting]
+    used = sum(one.bytes for one in here)
+    parts = [f"{device}: {size(used)} of {size(budget)} in memory: {_names(here) or 'nothing'}"]
+    if waiting:
+        total = size(sum(one.bytes for one in waiting))
+        parts.append(f"{total} beside it: {_names(waiting)}")
+    return "; ".join(parts)
+
+
+def size(count: int) -> str:
+    """Bytes in a unit that fits."""
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
+
+
+def _names(residents: Sequence[Resident]) -> str:
+    return ", ".join(f"{one.name}{' (in use)' if one.in_use else ''}" for one in residents)

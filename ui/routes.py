@@ -1,0 +1,74 @@
+"""Routes: serves pictures, films and sheets beside the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+
+from fastapi import FastAPI, HTTPException
+from fastapi.responses import FileResponse, Response
+from PIL import Image
+
+from pipelines import ContactSheetError, Studio
+from ui.run_view.downloads import SHEET_FILES
+
+_FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
+
+
+def _add_pictures(app: FastAPI, studio: Studio) -> None:
+    @app.get("/pictures/{run_id}/{cell}.png", include_in_schema=False)
+    def picture(run_id: str, cell: int) -> FileResponse:
+        run = studio.find(run_id)
+        cells = run.snapshot().cells if run is not None else ()
+        file = cells[cell].file if 0 <= cell < len(cells) else None
+        if file is None or not file.is_file():
+            raise HTTPException(404, "no such picture")
+        return FileResponse(file, media_type="image/png", headers=_FOREVER)
+
+
+def _add_films(app: FastAPI, studio: Studio) -> None:
+    @app.get("/films/{run_id}/{cell}/{evaluation}.png", include_in_schema=False)
+    def frame(run_id: str, cell: int, evaluation: int) -> Response:
+        run = studio.find(run_id)
+        image = None if run is None else run.film(cell).get(evaluation)
+        if image is None:
+            raise HTTPException(404, "no such frame")
+        buffer = BytesIO()
+        image.save(buffer, "PNG", compress_level=1)
+        return Response(buffer.getvalue(), media_type="image/png")
+
+
+def _add_sheets(app: FastAPI, studio: Studio) -> None:
+    @app.get("/sheets/{run_id}.{kind}", include_in_schema=False)
+    def sheet(run_id: str, kind: str) -> Response:
+        run = studio.find(run_id)
+        if run is None or kind not in SHEET_FILES:
+            raise HTTPException(404, "no such sheet")
+        media_type, make = SHEET_FILES[kind]
+        return Response(make(run.snapshot()), media_type=media_type)
+
+
+def _add_sources(app: FastAPI, studio: Studio) -> None:
+    def png(make: Callable[[], Image.Image]) -> Response:
+        try:
+            picture = make()
+        except ContactSheetError as error:
+            raise HTTPException(404, str(error)) from None
+        buffer = BytesIO()
+        picture.save(buffer, "PNG", compress_level=1)
+        return Response(buffer.getvalue(), media_type="image/png", headers=_FOREVER)
+
+    @app.get("/sources/{image}.png", include_in_schema=False)
+    def source(image: str) -> Response:
+        return png(lambda: studio.picture(image))
+
+    @app.get("/maps/{run_id}/{cell}/{number}.png", include_in_schema=False)
+    def control_map(run_id: str, cell: int, number: int) -> Response:
+        run = studio.find(run_id)
+        cells = run.snapshot().cells if run is not None else ()
+        request = cells[cell].request if 0 <= cell < len(cells) else None
+        if request is None or not 0 <= number < len(request.controls):
+            raise HTTPException(404, "no such map")
+        width, height = request.width, request.height
+        assert width and height, "requests of a run are complete"
+        return png(lambda: studio.control_map(request.controls[number], width, height))

@@ -1,0 +1,1 @@
+"""Run view: shows a run that lives in the studio."""

@@ -1,0 +1,1 @@
+"""Tabs: one file a tab, and what all tabs have."""
