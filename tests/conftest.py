@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.tiny import controlnet, save_sd, unet
+from tests.helpers.tiny import controlnet, save_sd, unet
 
 AddModel = Callable[..., Path]
 """Copies a model: (name, like="tiny") to its new folder, which the test may damage."""

@@ -7,15 +7,15 @@ What each figure says, and what it does not:
 - `flat_error`: mean |error| of reconstructed plain pictures of the nine backgrounds, in 0..255.
 - `background_right`: the mean colour of the four 8-pixel corners, which no drawing touches, is
   closest to the asked background among nine. Half of the captions ask for none, which is white.
-- `concept_top1`, `concept_top5`, `style_right`: what the classifier of `training.classifier` says,
-  which has never seen a generated picture. `classifier_*` is its accuracy on real renderings it has
-  never met, and `ceiling_*` on the autoencoder's reconstructions of the very drawings asked for.
+- `concept_top1`, `concept_top5`, `style_right`: what the classifier (`training.judges.classifier`)
+  says, which has never seen a generated picture. `classifier_*` is its accuracy on real renderings
+  it has never met, and `ceiling_*` on the autoencoder's reconstructions of the very drawings asked for.
 - `unseen_words_top5`: the same for captions of one word each that stands in no caption
   (`training.data.synonyms`).
 - `guidance_table`: see `guidance_table`; drawn in `guidance.png` in the model's folder.
-- `convergence_table`: see `training.evaluate_samplers`.
-- figures and solids: see `training.evaluate_scenes`; the model's siblings: see
-  `training.evaluate_siblings`, each also in its own folder's `evaluation.json`.
+- `convergence_table`: see `training.evaluation.samplers`.
+- figures and solids: see `training.evaluation.scenes`; the model's siblings: see
+  `training.evaluation.siblings`, each also in its own folder's `evaluation.json`.
 
 Every asked drawing was trained on: the figures measure recall, not invention.
 """
@@ -34,20 +34,20 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline
 from numpy.typing import NDArray
 
 from pipelines.analysis.clip_score import Scorer, find_scorer
-from training.classifier import Classifier, load_classifier
 from training.data.captions import BACKGROUND_NAMES
 from training.data.colours import background_rgb
 from training.data.concepts import load_concepts
 from training.data.drawings import SIZE, load_drawings
+from training.data.pictures import split_rows
 from training.data.sources import cache_dir
-from training.evaluate_samplers import convergence_table
-from training.evaluate_scenes import evaluate_scenes
-from training.evaluate_siblings import evaluate_siblings
-from training.judging import Ask, as_array, judge, make_asks, share, truth, unseen_words
-from training.pictures import split_rows
-from training.plot import plot_table
-from training.sampling import generate
-from training.vae import psnr_on_white
+from training.evaluation.plot import plot_table
+from training.evaluation.samplers import convergence_table
+from training.evaluation.scenes import evaluate_scenes
+from training.evaluation.siblings import evaluate_siblings
+from training.judges.classifier import Classifier, load_classifier
+from training.judges.verdicts import Ask, as_array, judge, make_asks, share, truth, unseen_words
+from training.stages.samples import generate
+from training.stages.vae import psnr_on_white
 
 STEPS = 25
 GUIDANCE = 5.0

@@ -16,10 +16,10 @@ from pathlib import Path
 from training.data.conditions import KINDS
 from training.data.drawings import load_drawings
 from training.data.sources import cache_dir
-from training.decoder import Config as DecoderConfig
-from training.map_reader import DOMAINS
-from training.unet import Config as UnetConfig
-from training.vae import Config as VaeConfig
+from training.judges.map_reader import DOMAINS
+from training.stages.decoder import Config as DecoderConfig
+from training.stages.unet import Config as UnetConfig
+from training.stages.vae import Config as VaeConfig
 
 
 def beside(out: Path, name: str) -> list[str]:
@@ -38,24 +38,24 @@ def commands(
     """The arguments of `python -m` for each stage after the data, in order."""
     again = ["--resume"] if resume else []
     place = ["--cache", str(cache)]
-    first = [["training.vae", "--minutes", str(vae_minutes), *place, *again]]
+    first = [["training.stages.vae", "--minutes", str(vae_minutes), *place, *again]]
     return [
         *(first if vae_minutes else []),
-        ["training.unet", "--minutes", str(unet_minutes), *place, *again],
-        ["training.meanings", *place, *again],
-        ["training.decoder", "--minutes", str(decoder_minutes), *place, *again],
-        ["training.classifier", *place, *again],
-        ["training.scene_judge", *place, *again],
-        ["training.export", "--out", str(out), *place],
+        ["training.stages.unet", "--minutes", str(unet_minutes), *place, *again],
+        ["training.stages.meanings", *place, *again],
+        ["training.stages.decoder", "--minutes", str(decoder_minutes), *place, *again],
+        ["training.judges.classifier", *place, *again],
+        ["training.judges.scene_judge", *place, *again],
+        ["training.stages.export", "--out", str(out), *place],
         *(
             [f"training.{name}", *beside(out, name), *place, *again]
             for name in ("clip", "lcm", "flow")
         ),
         *(
-            ["training.controlnet", kind, *beside(out, f"controlnet-{kind}"), *place, *again]
+            ["training.stages.controlnet", kind, *beside(out, f"controlnet-{kind}"), *place, *again]
             for kind in KINDS
         ),
-        *(["training.map_reader", domain, *place, *again] for domain in DOMAINS),
+        *(["training.judges.map_reader", domain, *place, *again] for domain in DOMAINS),
         *(
             [f"training.{name}", "--model", str(out), *place]
             for name in ("evaluate", "evaluate_controls", "evaluate_together")

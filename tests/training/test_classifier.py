@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
-from training.classifier import Classifier, Renderings, accuracy, shrunk
 from training.data.concepts import Concept
 from training.data.drawings import STYLES, Drawings
 from training.data.synonyms import SYNONYMS
-from training.judging import Ask, judge, unseen_words
+from training.judges.classifier import Classifier, Renderings, accuracy, shrunk
+from training.judges.verdicts import Ask, judge, unseen_words
 
 CONCEPTS = [Concept(str(i), f"thing {i}", (), ()) for i in range(3)]
 PALETTE = ((220, 60, 60), (80, 180, 85), (65, 130, 240))

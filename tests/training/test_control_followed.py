@@ -11,16 +11,22 @@ import pytest
 from PIL import Image
 
 from pipelines.runs.contact_sheet import GAP
-from training.control_asks import LEAST_EDGES, drawing_asks, figure_ask, scene_edges_ask, solids_ask
-from training.control_followed import edges_followed
-from training.control_scores import lines_found, rank_correlation
-from training.control_sheets import LEFT, Row, labelled
 from training.data import conditions
 from training.data.concepts import Concept
 from training.data.drawings import STYLES, Drawings
 from training.data.outlines import PARTS
 from training.data.relief import layers, relief
-from training.evaluate_controls import named, show_and_keep
+from training.evaluation.control_asks import (
+    LEAST_EDGES,
+    drawing_asks,
+    figure_ask,
+    scene_edges_ask,
+    solids_ask,
+)
+from training.evaluation.control_followed import edges_followed
+from training.evaluation.control_scores import lines_found, rank_correlation
+from training.evaluation.control_sheets import LEFT, Row, labelled
+from training.evaluation.controls import named, show_and_keep
 
 
 def drawings() -> tuple[list[Concept], Drawings]:

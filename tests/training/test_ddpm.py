@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from training import ddpm
+from training.optim import ddpm
 
 
 def test_variance_is_preserved() -> None:

@@ -7,20 +7,22 @@ import pytest
 import torch
 from PIL import Image
 
-from training import common, evaluate_together, map_reader, scene_judge
-from training.control_asks import unseen
-from training.control_sheets import LEFT
-from training.controlnet import build_controlnet
-from training.controlnet import export as export_controlnet
-from training.evaluate_controls import SHEET, drawn_with, drawn_without, measure
-from training.export import export
-from training.sampling import make_pipeline
-from training.scene_judge import SceneJudge
-from training.text import build_text_encoder, learn_tokenizer
-from training.unet import Config as UnetConfig
-from training.unet import build_unet
-from training.vae import Config as VaeConfig
-from training.vae import build_vae
+from training import common
+from training.data.tokenizer import build_text_encoder, learn_tokenizer
+from training.evaluation import controls_together
+from training.evaluation.control_asks import unseen
+from training.evaluation.control_sheets import LEFT
+from training.evaluation.controls import SHEET, drawn_with, drawn_without, measure
+from training.judges import map_reader, scene_judge
+from training.judges.scene_judge import SceneJudge
+from training.stages.controlnet import build_controlnet
+from training.stages.controlnet import export as export_controlnet
+from training.stages.export import export
+from training.stages.samples import make_pipeline
+from training.stages.unet import Config as UnetConfig
+from training.stages.unet import build_unet
+from training.stages.vae import Config as VaeConfig
+from training.stages.vae import build_vae
 
 STEPS = 2
 
@@ -105,7 +107,7 @@ def test_proof_needs_no_control_net(model: Path, cache: Path) -> None:
 
 def test_both_at_once_are_on_one_sheet(model: Path, cache: Path) -> None:
     found: dict[str, float] = {}
-    for more in evaluate_together.measure(model, 3, STEPS, cache):
+    for more in controls_together.measure(model, 3, STEPS, cache):
         found |= more
     for name in ("both", "pose_alone", "depth_alone", "neither", "real", "ceiling"):
         assert {f"joints_{name}", f"relief_{name}"} <= found.keys()

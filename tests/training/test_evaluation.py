@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from tests import tiny
-from training.evaluate_samplers import convergence_table, distance
-from training.plot import HEIGHT, LINE, PANEL, plot_table
+from tests.helpers import tiny
+from training.evaluation.plot import HEIGHT, LINE, PANEL, plot_table
+from training.evaluation.samplers import convergence_table, distance
 
 
 def test_distances_fall_with_steps_and_the_scheduler_stays() -> None:

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from training.corpus import NOTHING, Batch
 from training.data.concepts import Concept
-from training.lexicon import DOUBTFUL, SURE, TEMPERATURE, Lexicon, centred, with_near_words
-from training.text_pretraining import Heads
+from training.data.corpus import NOTHING, Batch
+from training.data.lexicon import DOUBTFUL, SURE, TEMPERATURE, Lexicon, centred, with_near_words
+from training.stages.text_encoder import Heads
 
 CONCEPTS = [Concept("1", "dog", ("hound",), ("pet",)), Concept("2", "car", (), ())]
 

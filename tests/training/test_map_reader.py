@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from training import map_reader
-from training.control_scores import joints_near
 from training.data.poses import KEYPOINTS
-from training.map_reader import Reader, load_reader, read, read_joints
-from training.reader_data import GRID, MIRRORED, draw_rows, varied
+from training.evaluation.control_scores import joints_near
+from training.judges import map_reader
+from training.judges.map_reader import Reader, load_reader, read, read_joints
+from training.judges.reader_data import GRID, MIRRORED, draw_rows, varied
 
 
 def test_a_mirror_swaps_left_and_right() -> None:
@@ -37,8 +37,8 @@ def test_rows_are_what_their_domain_says() -> None:
 
 def test_pictures_and_what_they_show_are_moved_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     """One white cell in black pictures: where it comes to lie, all that is known of it lies too."""
-    monkeypatch.setattr("training.reader_data.SOFT", 0.0)
-    monkeypatch.setattr("training.reader_data.TINT", 0.0)
+    monkeypatch.setattr("training.judges.reader_data.SOFT", 0.0)
+    monkeypatch.setattr("training.judges.reader_data.TINT", 0.0)
     rows = draw_rows("figures", 12, 2)
     knee = KEYPOINTS.index("left knee")
     y, x = 20, 41

@@ -6,7 +6,7 @@ import torch
 
 from training.data.concepts import Concept
 from training.data.wordnet import WordNet, parse_noun
-from training.meanings import Config, kinship, matching
+from training.stages.meanings import Config, kinship, matching
 
 START, END = 0, 1
 DOG = (

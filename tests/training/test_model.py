@@ -11,23 +11,23 @@ from PIL import Image
 from transformers import CLIPTokenizer
 
 from training import common
-from training.corpus import NOTHING, Corpus, Shares
 from training.data.captions import BACKGROUND_NAMES, all_phrases
 from training.data.colours import BACKGROUNDS, background_rgb, nearest_background
 from training.data.concepts import Concept
+from training.data.corpus import NOTHING, Corpus, Shares
 from training.data.drawings import STYLES, compose
-from training.decoder import CHECKPOINT, FROZEN, decoder_loss, load_vae
-from training.export import export
-from training.judging import corner_colour
-from training.latents import Latents, fold_normalisation
-from training.muon import Muon, split_parameters
+from training.data.tokenizer import MAX_TOKENS, build_text_encoder, learn_tokenizer
+from training.judges.verdicts import corner_colour
+from training.optim.muon import Muon, split_parameters
 from training.run_all import commands
-from training.sampling import make_pipeline
-from training.text import MAX_TOKENS, build_text_encoder, learn_tokenizer
-from training.text_pretraining import Heads
-from training.unet import Config, build_unet, ema_decay, read_config
-from training.vae import Config as VaeConfig
-from training.vae import build_vae
+from training.stages.decoder import CHECKPOINT, FROZEN, decoder_loss, load_vae
+from training.stages.export import export
+from training.stages.latents import Latents, fold_normalisation
+from training.stages.samples import make_pipeline
+from training.stages.text_encoder import Heads
+from training.stages.unet import Config, build_unet, ema_decay, read_config
+from training.stages.vae import Config as VaeConfig
+from training.stages.vae import build_vae
 
 CONCEPTS = [Concept("1", "red apple", ("apple",), ("fruit",)), Concept("2", "dog", (), ("pet",))]
 TEXTS = ("", "a red apple, 3d style", "Zürich qwxyz 42!", "🍎🦊 ☃️ \u4f60\u597d", "word " * 200)
@@ -182,15 +182,19 @@ def test_stages_run_in_order_with_their_minutes() -> None:
     assert stages[1][1:3] == ["--minutes", "7.0"]
     assert stages[3][1:3] == ["--minutes", "3.0"]
     fresh = {stage[0] for stage in stages if "--resume" not in stage}
-    figures = {"training.evaluate", "training.evaluate_controls", "training.evaluate_together"}
-    assert fresh == {"training.export", *figures}
+    figures = {
+        "training.evaluate",
+        "training.evaluation.controls",
+        "training.evaluation.controls_together",
+    }
+    assert fresh == {"training.stages.export", *figures}
     assert stages[8][1:5] == ["--model", "o", "--out", "o-lcm"]
     assert stages[10][1:6] == ["canny", "--model", "o", "--out", "o-controlnet-canny"]
 
 
 def test_without_minutes_the_autoencoder_is_the_frozen_one(tmp_path: Path) -> None:
     stages = commands(Path("c"), Path("o"), 0, 7.0, 3.0, False)
-    assert stages[0][0] == "training.unet"
+    assert stages[0][0] == "training.stages.unet"
     frozen, _ = common.load_checkpoint(FROZEN)
     weights = load_vae(tmp_path).state_dict()
     assert all(t.float().equal(weights[name]) for name, t in common.part(frozen, "vae").items())

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from training.muon import Muon, orthogonalised, split_parameters
+from training.optim.muon import Muon, orthogonalised, split_parameters
 
 
 @pytest.mark.parametrize("shape", [(12, 40), (40, 12), (16, 16)])

@@ -9,9 +9,16 @@ import torch
 
 from training.data.rays import KINDS
 from training.data.scenes import load_scenes
-from training.evaluate_scenes import figure_asks, solid_asks, solids_right
-from training.scene_judge import COLOURS, SceneJudge, read_solids, same_things, targets, varied
-from training.scene_labels import Label, scene_labels
+from training.evaluation.scenes import figure_asks, solid_asks, solids_right
+from training.judges.scene_judge import (
+    COLOURS,
+    SceneJudge,
+    read_solids,
+    same_things,
+    targets,
+    varied,
+)
+from training.judges.scene_labels import Label, scene_labels
 
 
 def test_labels_are_walked_from_the_same_numbers(tmp_path: Path) -> None:

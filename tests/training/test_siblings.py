@@ -16,19 +16,20 @@ from diffusers import (
 from PIL import Image
 
 from pipelines.analysis.clip_score import ClipScorer
-from training import clip, ddpm, flow, flow_parts, lcm
 from training.data.concepts import Concept
 from training.data.drawings import STYLES, Drawings
+from training.data.pairs import PairMaker
 from training.data.scenes import Scenes
-from training.export import export
-from training.pairs import PairMaker
-from training.sampling import make_pipeline, make_scheduler
-from training.shipped import load_shipped
-from training.text import build_text_encoder, learn_tokenizer, tokenize
-from training.unet import Config as UnetConfig
-from training.unet import build_unet
-from training.vae import Config as VaeConfig
-from training.vae import build_vae
+from training.data.tokenizer import build_text_encoder, learn_tokenizer, tokenize
+from training.optim import ddpm
+from training.stages import clip, flow, flow_parts, lcm
+from training.stages.export import export
+from training.stages.samples import make_pipeline, make_scheduler
+from training.stages.shipped import load_shipped
+from training.stages.unet import Config as UnetConfig
+from training.stages.unet import build_unet
+from training.stages.vae import Config as VaeConfig
+from training.stages.vae import build_vae
 
 CAPTIONS = ["a red apple", "", "two blue cubes and a cone"]
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from training.common import Optimizers
-from training.muon import split_named
-from training.team import Memory, Worker, shares, update_cost, views
+from training.optim.muon import split_named
+from training.optim.team import Memory, Worker, shares, update_cost, views
 
 ROWS, STEPS, RATE = 8, 3, 0.5
 

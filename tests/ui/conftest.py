@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from pipelines import Studio
-from tests.tiny import controlnet, save_sd
+from tests.helpers.tiny import controlnet, save_sd
 from tests.ui.control_pages import open_controls, save_square
 from tests.ui.serving import FLAGS, PATIENCE_MS, READY, Site, chromium, served
 

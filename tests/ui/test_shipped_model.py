@@ -12,7 +12,7 @@ from pipelines import Request, Studio
 from presets import model_preset
 from tests.ui import pages
 from tests.ui.serving import Site, start
-from tests.ui.test_text_to_image import same
+from tests.ui.tabs.test_text_to_image import same
 
 MODELS = Path(__file__).parents[2] / "models"
 

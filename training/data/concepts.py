@@ -18,7 +18,7 @@ class Concept:
         label: the emojibase label.
         names: further names from `concepts.txt`.
         tags: emojibase tags that no other concept has as label, name or tag.
-        near: English words that mean nearly this, by a sentence model (`training.lexicon`).
+        near: English words that mean nearly this, by a sentence model (`training.data.lexicon`).
     """
 
     code: str

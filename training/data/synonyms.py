@@ -1,7 +1,7 @@
 """Words that no caption holds, and the concept each should draw: for `training.evaluate` only.
 
 The text encoder meets them, if at all, as words alone, beside what a sentence model makes of them
-(see `training.text_pretraining`); no picture is ever shown with them.
+(see `training.stages.text_encoder`); no picture is ever shown with them.
 """
 
 SYNONYMS: dict[str, str] = {

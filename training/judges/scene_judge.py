@@ -1,0 +1,219 @@
+"""The judge of figures and solids: the shirt's colour; which solids, in which colours, how many.
+
+    python -m training.judges.scene_judge --minutes 5 [--resume]
+
+It learns from real renderings alone, mirrored, moved a little, softened and tinted; its own
+accuracy is measured on the last 400 scenes, which it never learns from. A map of features is read
+off at every place: what a solid is and which colour it has are told there, so that a red cube
+beside a blue cone is no blue cube.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from training import common
+from training.data.colours import NAMED
+from training.data.pairs import HELD_OUT_SCENES
+from training.data.rays import KINDS
+from training.data.scenes import Scenes, load_scenes
+from training.judges.classifier import SIDE, Block, shrunk
+from training.judges.scene_labels import Label, Pair, load_labels
+from training.optim.muon import Muon, split_parameters
+
+COLOURS = tuple(NAMED)
+CHECKPOINT = Path("scene_judge") / "checkpoint.safetensors"
+BY_ELEMENT = ("stem", "kind", "colour", "count", "shirt")
+MOST = 3
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides the run, apart from the machine's speed."""
+
+    channels: tuple[int, ...] = (32, 64, 128)
+    batch: int = 64
+    matrix_rate: float = 0.02
+    rate: float = 2e-3
+    warmup: float = 0.05
+    weight_decay: float = 0.02
+    seed: int = 5
+    minutes: float = 5.0
+
+
+class SceneJudge(nn.Module):
+    """Logits of shirt colour, of (colour, kind) being there, and of the number of solids."""
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        first, second, third = channels
+        self.stem = nn.Conv2d(3, first, 3, 2, 1)
+        self.blocks = nn.Sequential(
+            Block(first, first, 1), Block(first, second, 2), Block(second, third, 2),
+            Block(third, third, 1),
+        )  # fmt: skip
+        # One more of each: nothing is there.
+        self.kind = nn.Conv2d(third, len(KINDS) + 1, 1)
+        self.colour = nn.Conv2d(third, len(COLOURS) + 1, 1)
+        self.count = nn.Linear(2 * third, MOST)
+        self.shirt = nn.Linear(2 * third, len(COLOURS))
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, 3, 64, 64) in −1..1 to (B, colours), (B, colours · kinds) and (B, 3).
+
+        Math: p(c, k) = max over places of p(colour c)·p(kind k) there; its logit is given
+        """
+        state = self.blocks(F.relu(self.stem(pictures)))
+        pooled = torch.cat([state.mean((2, 3)), state.amax((2, 3))], dim=1)
+        colour = self.colour(state).log_softmax(1)[:, :-1, None]
+        both = (colour + self.kind(state).log_softmax(1)[:, None, :-1]).amax((3, 4)).flatten(1)
+        there = both - torch.log1p(-both.exp().clamp(max=1 - 1e-6))
+        return self.shirt(pooled), there, self.count(pooled)
+
+
+def read_solids(there: Tensor, count: Tensor) -> list[dict[Pair, int]]:
+    """The solids that logits name: as many as counted, the likeliest kinds; twins fill up.
+
+    Args:
+        there: (B, colours · kinds). count: (B, 3).
+    """
+    found = []
+    for row, number in zip(there, (count.argmax(1) + 1).tolist(), strict=True):
+        order = row.argsort(descending=True)[:number].tolist()
+        kept = [i for i in order if row[i] > 0] or order[:1]
+        pairs = [(COLOURS[i // len(KINDS)], KINDS[i % len(KINDS)]) for i in kept]
+        things = dict.fromkeys(pairs, 1)
+        things[pairs[0]] += number - len(pairs)
+        found.append(things)
+    return found
+
+
+def same_things(found: Mapping[Pair, int], asked: Mapping[Pair, int]) -> bool:
+    """Whether the number and the set of colours and kinds agree.
+
+    Which of two kinds is there twice is not asked: the judge does not know.
+    """
+    return found.keys() == asked.keys() and sum(found.values()) == sum(asked.values())
+
+
+def targets(labels: Sequence[Label]) -> tuple[Tensor, Tensor, Tensor]:
+    """Shirts (−1 for solids), what is there, and the number less one (−1 for figures)."""
+    shirts = torch.tensor([COLOURS.index(x.shirt) if x.shirt else -1 for x in labels])
+    there = torch.zeros(len(labels), len(COLOURS) * len(KINDS))
+    for row, label in enumerate(labels):
+        for colour, kind in label.things:
+            there[row, COLOURS.index(colour) * len(KINDS) + KINDS.index(kind)] = 1
+    counts = torch.tensor([sum(x.things.values()) - 1 for x in labels])
+    return shirts, there, counts
+
+
+def varied(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirrored, moved by up to 4 px, softened and tinted at random."""
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator)
+
+    rows = len(pictures)
+    pictures = torch.where(uniform(rows, 1, 1, 1) < 0.5, pictures.flip(3), pictures)
+    y, x = torch.randint(0, 9, (2,), generator=generator).tolist()
+    edged = F.pad(pictures, (4, 4, 4, 4), mode="replicate")
+    pictures = edged[:, :, y : y + SIDE, x : x + SIDE]
+    soft = F.avg_pool2d(pictures, 3, 1, 1, count_include_pad=False)
+    pictures = pictures + uniform(rows, 1, 1, 1) * (soft - pictures)
+    tint = 0.94 + 0.12 * uniform(rows, 3, 1, 1)
+    return ((pictures + 1) * tint - 1).clamp(-1, 1)
+
+
+@torch.no_grad()
+def accuracy(model: SceneJudge, pictures: Tensor, labels: Sequence[Label]) -> dict[str, float]:
+    """The shares of shirts, and of one and two solids, named right."""
+    model.eval()
+    shirt, there, count = model(pictures)
+    model.train()
+    named = read_solids(there, count)
+    shirts = [
+        COLOURS[i] == x.shirt
+        for i, x in zip(shirt.argmax(1).tolist(), labels, strict=True)
+        if x.shirt
+    ]
+    few = [
+        same_things(found, x.things)
+        for found, x in zip(named, labels, strict=True)
+        if 1 <= sum(x.things.values()) <= 2
+    ]
+    return {"shirt": round(float(np.mean(shirts)), 3), "solids": round(float(np.mean(few)), 3)}
+
+
+def load_scene_judge(cache: Path) -> tuple[SceneJudge, dict[str, float]]:
+    """The trained judge and its own accuracy ("shirt", "solids") on renderings it never met."""
+    tensors, state = common.load_checkpoint(cache / CHECKPOINT)
+    model = SceneJudge(Config().channels)
+    model.load_state_dict(common.part(tensors, "model"))
+    return model.eval(), state["accuracy"]
+
+
+def small_pictures(scenes: Scenes) -> Tensor:
+    """All scenes as the judge takes them, (N, 3, 64, 64)."""
+    chunks: list[NDArray[np.float32]] = [
+        np.asarray(scenes.pixels[i : i + 500], np.float32)
+        for i in range(0, len(scenes.captions), 500)
+    ]
+    return torch.cat([shrunk(chunk) for chunk in chunks])
+
+
+def train(config: Config, cache: Path, resume: bool) -> Path:
+    """Train for `config.minutes` and return the checkpoint's path."""
+    path = cache / CHECKPOINT
+    common.start_log(path.parent, "scene_judge")
+    common.save_config(config, path.parent)
+    torch.manual_seed(config.seed)
+    scenes = load_scenes(cache)
+    labels, pictures = load_labels(scenes, cache), small_pictures(scenes)
+    shirts, there, counts = targets(labels)
+    model = SceneJudge(config.channels)
+    matrices, others = split_parameters(model, BY_ELEMENT)
+    optimizers = common.Optimizers(
+        Muon(matrices, lr=config.matrix_rate, weight_decay=config.weight_decay),
+        torch.optim.AdamW(others, lr=config.rate, weight_decay=config.weight_decay),
+    )
+    step, clock = 0, common.Clock(config.minutes)
+    if resume and path.exists():
+        tensors, state = common.load_checkpoint(path)
+        model.load_state_dict(common.part(tensors, "model"))
+        optimizers.restore(tensors)
+        step, clock = state["step"], common.Clock(config.minutes, state["spent"])
+    generator = torch.Generator().manual_seed(config.seed + step)
+    last, done = len(labels) - HELD_OUT_SCENES, False
+    while not done:
+        rows = torch.randint(last, (config.batch,), generator=generator)
+        shirt, found, count = model(varied(pictures[rows], generator))
+        solid = counts[rows] >= 0
+        loss = F.cross_entropy(shirt, shirts[rows], ignore_index=-1)
+        loss = loss + F.cross_entropy(count, counts[rows], ignore_index=-1)
+        loss = loss + 10 * F.binary_cross_entropy_with_logits(found[solid], there[rows][solid])
+        loss.backward()
+        optimizers.step(common.cosine(clock.progress, config.warmup))
+        step, done = step + 1, clock.progress >= 1
+        if step % 100 == 0 or done:
+            own = accuracy(model, pictures[last:], labels[last:])
+            common.log.info("step %d loss %.3f, %.0f s: %s", step, loss.item(), clock.spent, own)
+            tensors = common.prefixed("model", model.state_dict()) | optimizers.tensors()
+            state = {"step": step, "spent": clock.spent, "accuracy": own}
+            common.save_checkpoint(path, tensors, state)
+    return path
+
+
+def main() -> None:
+    """The command line of this stage."""
+    args = common.stage_parser(__doc__, Config.minutes).parse_args()
+    train(Config(minutes=args.minutes), args.cache, args.resume)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,244 @@
+"""Stage 5: how well a picture shows its caption, the score `models/emoji-clip`.
+
+    python -m training.stages.clip --minutes 8 [--resume]
+
+The text tower is the shipped model's, unchanged; a small vision transformer learns to put pictures
+where that tower puts their captions. Real pictures only, never generated ones.
+Source: Radford et al. 2021, arXiv:2103.00020; the frozen text tower after Zhai et al. 2022
+(locked-image tuning), arXiv:2111.07991.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import (
+    CLIPConfig,
+    CLIPImageProcessor,
+    CLIPModel,
+    CLIPTextModel,
+    CLIPTokenizer,
+)
+
+from training import common
+from training.data.captions import article
+from training.data.concepts import Concept, load_concepts
+from training.data.drawings import STYLES, load_drawings
+from training.data.pairs import PairMaker
+from training.data.scenes import load_scenes
+from training.data.tokenizer import tokenize
+from training.judges.classifier import SIDE
+from training.optim.muon import Muon, split_named
+from training.optim.stage import StageConfig, load_average, train
+
+BY_ELEMENT = ("embedding", "logit_scale")
+# exp(4.6) = 100, where CLIP stops the temperature too.
+LARGEST_SCALE = math.log(100)
+HELD_OUT_SEED = 10**6
+
+
+@dataclass(frozen=True)
+class Config(StageConfig):
+    """Everything that decides the run, apart from the machine's speed."""
+
+    batch: int = 320
+    ema_power: float = 12.0
+    hidden: int = 192
+    layers: int = 4
+    heads: int = 3
+    patch: int = 8
+    projection: int = 256
+    scene_share: float = 0.25
+    matrix_rate: float = 0.02
+    rate: float = 1.5e-3
+    weight_decay: float = 0.02
+    minutes: float = 8.0
+
+
+def build_clip(config: Config, text: CLIPTextModel) -> CLIPModel:
+    """A CLIP whose text tower has the weights of `text`; the rest is untrained."""
+    vision = {
+        "hidden_size": config.hidden,
+        "intermediate_size": 4 * config.hidden,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "image_size": SIDE,
+        "patch_size": config.patch,
+    }
+    clip = CLIPModel(
+        CLIPConfig(
+            text_config=text.config.to_dict(),
+            vision_config=vision,
+            projection_dim=config.projection,
+        )
+    )
+    states = dict(text.state_dict())
+    own = set(clip.text_model.state_dict())
+    # A lone text tower keeps its weights one level deeper in some versions of transformers.
+    found = {name.removeprefix("text_model."): value for name, value in states.items()}
+    clip.text_model.load_state_dict({name: found[name] for name in own})
+    return clip
+
+
+def learning_parts(clip: CLIPModel) -> nn.Module:
+    """What learns: the image tower, both projections and the temperature; names as in `clip`."""
+    parts = nn.Module()
+    parts.vision_model = clip.vision_model
+    parts.visual_projection = clip.visual_projection
+    parts.text_projection = clip.text_projection
+    parts.logit_scale = clip.logit_scale
+    return parts
+
+
+def info_nce(images: Tensor, texts: Tensor, log_scale: Tensor) -> Tensor:
+    """The symmetric contrastive loss of a batch whose rows belong together.
+
+    Math: ½·(CE(s·I·Tᵀ, i) + CE(s·T·Iᵀ, i)), I and T of length 1, s = exp(log_scale) ≤ 100
+    Args:
+        images, texts: embeddings, (B, D).
+    Source: van den Oord et al. 2018, arXiv:1807.03748; Radford et al. 2021, Fig. 3.
+    """
+    scale = log_scale.clamp(max=LARGEST_SCALE).exp()
+    logits = scale * F.normalize(images, dim=1) @ F.normalize(texts, dim=1).T
+    rows = torch.arange(len(logits))
+    return 0.5 * (F.cross_entropy(logits, rows) + F.cross_entropy(logits.T, rows))
+
+
+def concept_captions(concepts: list[Concept]) -> list[str]:
+    """Every concept in every style, on white: (concepts · styles) captions."""
+    return [f"{article(c.label)} {c.label}, {style} style" for c in concepts for style in STYLES]
+
+
+@torch.no_grad()
+def measure(clip: CLIPModel, tokenizer: CLIPTokenizer, maker: PairMaker, concepts: list[Concept],
+            count: int = 600) -> dict[str, float]:  # fmt: skip
+    """How well it tells pictures it has not met apart.
+
+    `zero_shot_top1`, `_top5`: the concept whose captions (mean over the styles) are nearest, among
+    all. `right_over_wrong`: the share of captions that score their own picture above a random
+    other one; `right_over_twin`: above the same concept in another style or background.
+    """
+
+    def texts(captions: list[str]) -> Tensor:
+        state = clip.text_model(tokenize(tokenizer, captions)).pooler_output
+        return F.normalize(clip.text_projection(state), dim=1)
+
+    classes = F.normalize(texts(concept_captions(concepts)).unflatten(0, (-1, 3)).mean(1), dim=1)
+    ranks, wrong, twin = [], [], []
+    for _ in range(count // 100):
+        pairs = maker.draw(100)
+        state = clip.vision_model(pairs.pictures).pooler_output
+        images = F.normalize(clip.visual_projection(state), dim=1)
+        emoji = len(pairs.concepts)
+        scores = images[:emoji] @ classes.T
+        ranks.append((scores > scores.gather(1, pairs.concepts[:, None])).sum(1))
+        likeness = texts(pairs.captions) @ images.T
+        own = likeness.diagonal()
+        # A shift by 37 pairs a caption with another concept or another scene.
+        wrong.append(own > likeness.gather(1, ((torch.arange(100) + 37) % 100)[:, None])[:, 0])
+        twins = torch.arange(emoji) ^ 1
+        twin.append(own[:emoji] > likeness[:emoji].gather(1, twins[:, None])[:, 0])
+    rank = torch.cat(ranks)
+    return {
+        "zero_shot_top1": round(float((rank < 1).float().mean()), 3),
+        "zero_shot_top5": round(float((rank < 5).float().mean()), 3),
+        "right_over_wrong": round(float(torch.cat(wrong).float().mean()), 3),
+        "right_over_twin": round(float(torch.cat(twin).float().mean()), 3),
+    }
+
+
+class Task:
+    """See `stage.Task`."""
+
+    def __init__(self, config: Config, cache: Path, stream: tuple[int, ...]) -> None:
+        self._config = config
+        drawings, scenes = load_drawings(cache), load_scenes(cache)
+        self._concepts = load_concepts(drawings.names)
+        self._data = drawings, self._concepts, scenes, config.scene_share
+        self._tokenizer, text = load_text(Path(config.model))
+        self._clip = build_clip(config, text)
+        self.model = learning_parts(self._clip)
+        self._rows = config.batch // 2
+        # The tower is only read, so half precision is all it needs while training.
+        self._text = self._clip.text_model.bfloat16()
+        rank, step = stream or (0, 0)
+        self._maker = PairMaker(*self._data, seed=1000 * (config.seed + step) + rank)
+
+    def loss(self) -> Tensor:
+        """InfoNCE over this worker's rows."""
+        pairs = self._maker.draw(self._rows)
+        with torch.no_grad():
+            state = self._text(tokenize(self._tokenizer, pairs.captions)).pooler_output
+        texts = self.model.text_projection(state)
+        pooled = self.model.vision_model(pairs.pictures.bfloat16()).pooler_output
+        images = self.model.visual_projection(pooled)
+        return info_nce(images.float(), texts.float(), self.model.logit_scale.float())
+
+    def make_optimizers(self, masters: dict[str, Tensor]) -> common.Optimizers:
+        """Muon for matrices, AdamW for embeddings, norms, biases and the temperature."""
+        config = self._config
+        matrices, others = split_named(masters.items(), BY_ELEMENT)
+        return common.Optimizers(
+            Muon(matrices, lr=config.matrix_rate, weight_decay=config.weight_decay),
+            torch.optim.AdamW(others, lr=config.rate, betas=(0.9, 0.98), weight_decay=0.0),
+        )
+
+    def show(self, average: dict[str, Tensor], folder: Path, step: int) -> None:
+        """The figures of `measure`, to the log."""
+        tokenizer, text = load_text(Path(self._config.model))
+        clip = build_clip(self._config, text).eval()
+        clip.load_state_dict(average, strict=False)
+        maker = PairMaker(*self._data, seed=HELD_OUT_SEED, held_out=True)
+        common.log.info(
+            "step %d held-out %s", step, measure(clip, tokenizer, maker, self._concepts)
+        )
+
+
+def load_text(model: Path) -> tuple[CLIPTokenizer, CLIPTextModel]:
+    """The shipped model's tokenizer and text tower, float32."""
+    text = CLIPTextModel.from_pretrained(model / "text_encoder", use_safetensors=True)
+    return CLIPTokenizer.from_pretrained(model / "tokenizer"), text.float().eval()
+
+
+def export(config: Config, average: dict[str, Tensor], out: Path) -> int:
+    """Write the folder that `analysis.clip_score` loads, float16; returns the weights' bytes."""
+    tokenizer, text = load_text(Path(config.model))
+    clip = build_clip(config, text)
+    missing = clip.load_state_dict(average, strict=False)
+    if missing.unexpected_keys:
+        raise ValueError(f"the checkpoint has weights of no such model: {missing.unexpected_keys}")
+    clip.half().save_pretrained(out, safe_serialization=True)
+    # Half precision is for the disk; on a CPU float32 is what everything can compute with.
+    path = out / "config.json"
+    path.write_text(
+        json.dumps(json.loads(path.read_text()) | {"dtype": "float32"}, indent=2) + "\n"
+    )
+    tokenizer.save_pretrained(out)
+    CLIPImageProcessor(
+        size={"shortest_edge": SIDE},
+        crop_size={"height": SIDE, "width": SIDE},
+        resample=2,
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
+    ).save_pretrained(out)
+    return (out / "model.safetensors").stat().st_size
+
+
+def main() -> None:
+    """The command line of this stage."""
+    parser = common.stage_parser(__doc__, Config.minutes)
+    parser.add_argument("--model", default=Config.model, help="the shipped model")
+    parser.add_argument("--out", type=Path, default=Path("models/emoji-clip"))
+    args = parser.parse_args()
+    config = Config(minutes=args.minutes, model=args.model)
+    path = train("clip", Task, config, args.cache, args.resume)
+    size = export(config, load_average(path), args.out)
+    common.log.info("%s: %.1f MB of weights", args.out, size / 1e6)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Stage 3: the decoder alone, further, behind the frozen encoder.
+
+    python -m training.stages.decoder --minutes 12 [--resume]
+
+The latents stay what the UNet has learnt; only how they are turned into pixels gets better, so
+this may run at any time. Whole pictures only: the group norms then see what they will meet.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+
+from training import common
+from training.optim.muon import Muon, split_parameters
+from training.stages.vae import BY_ELEMENT, build_vae, gradient_loss, load_pictures, psnr_on_white
+from training.stages.vae import Config as VaeConfig
+
+FROZEN = Path(__file__).parents[1] / "frozen" / "autoencoder.safetensors"
+CHECKPOINT = Path("vae") / "decoder.safetensors"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides the run, apart from the machine's speed."""
+
+    batch: int = 8
+    matrix_rate: float = 0.01
+    rate: float = 1e-3
+    warmup: float = 0.03
+    gradient_weight: float = 0.5
+    seed: int = 1
+    minutes: float = 12.0
+    checkpoint_minutes: float = 3.0
+
+
+def load_vae(cache: Path) -> AutoencoderKL:
+    """The trained autoencoder, with the further trained decoder where there is one.
+
+    Where the cache has none, it is the frozen one: the UNet, its siblings and the ControlNets all
+    need the same latents, however far apart they are trained.
+    """
+    vae = build_vae(VaeConfig()).eval()
+    path = cache / "vae" / "checkpoint.safetensors"
+    tensors, state = common.load_checkpoint(path if path.exists() else FROZEN)
+    common.log.info("autoencoder of step %s", state.get("step"))
+    vae.load_state_dict({name: t.float() for name, t in common.part(tensors, "vae").items()})
+    if (cache / CHECKPOINT).exists():
+        tensors, _ = common.load_checkpoint(cache / CHECKPOINT)
+        vae.decoder.load_state_dict(common.part(tensors, "decoder"))
+        vae.post_quant_conv.load_state_dict(common.part(tensors, "post"))
+    return vae
+
+
+def decoder_loss(vae: AutoencoderKL, pixels: Tensor, gradient_weight: float) -> Tensor:
+    """|x̂ − x| + (x̂ − x)² + w·|∇x̂ − ∇x| at the encoder's mean, which gets no gradient."""
+    with torch.no_grad():
+        latents = vae.encode(pixels).latent_dist.mode()
+    output = vae.decode(latents).sample
+    loss = F.l1_loss(output, pixels) + F.mse_loss(output, pixels)
+    return loss + gradient_weight * gradient_loss(output, pixels)
+
+
+def train(config: Config, cache: Path, resume: bool) -> Path:
+    """Train for `config.minutes` and return the checkpoint's path."""
+    folder = cache / "vae"
+    common.start_log(folder, "decoder")
+    torch.manual_seed(config.seed)
+    path, step, clock = cache / CHECKPOINT, 0, common.Clock(config.minutes)
+    if not resume:
+        path.unlink(missing_ok=True)
+    vae = load_vae(cache).to(memory_format=torch.channels_last).requires_grad_(False)
+    trained = nn.ModuleDict({"decoder": vae.decoder, "post": vae.post_quant_conv})
+    matrices, others = split_parameters(trained.requires_grad_(True), BY_ELEMENT)
+    optimizers = common.Optimizers(
+        Muon(matrices, lr=config.matrix_rate),
+        torch.optim.AdamW(others, lr=config.rate, betas=(0.9, 0.99), weight_decay=0.0),
+    )
+    if resume and path.exists():
+        tensors, state = common.load_checkpoint(path)
+        optimizers.restore(tensors)
+        step, clock = state["step"], common.Clock(config.minutes, state["spent"])
+    pictures = load_pictures(cache, np.random.default_rng((config.seed, step)))
+    drawings, held_out = pictures.drawings, pictures.held_out[::4]
+    common.log.info("held-out psnr %.2f dB before", psnr_on_white(vae, drawings, held_out))
+    saved = clock.spent
+    while clock.progress < 1:
+        pixels = pictures.draw(config.batch).contiguous(memory_format=torch.channels_last)
+        loss = decoder_loss(vae, pixels, config.gradient_weight)
+        loss.backward()
+        nn.utils.clip_grad_norm_([*matrices, *others], 1.0)
+        optimizers.step(common.cosine(clock.progress, config.warmup))
+        step += 1
+        if step % 100 == 0:
+            common.log.info("step %d loss %.4f, %.0f s", step, loss.item(), clock.spent)
+        if clock.spent - saved > config.checkpoint_minutes * 60 or clock.progress >= 1:
+            saved = clock.spent
+            tensors = trained.state_dict() | optimizers.tensors()
+            common.save_checkpoint(path, tensors, {"step": step, "spent": clock.spent})
+            score = psnr_on_white(vae, drawings, held_out)
+            common.log.info("step %d held-out psnr %.2f dB", step, score)
+    return path
+
+
+def main() -> None:
+    """The command line of this stage."""
+    args = common.stage_parser(__doc__, Config.minutes).parse_args()
+    train(Config(minutes=args.minutes), args.cache, args.resume)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""What the siblings start from: the shipped model's parts, and the data it was trained on."""
+
+from pathlib import Path
+
+import numpy as np
+from diffusers import StableDiffusionPipeline
+
+from training.data.concepts import load_concepts
+from training.data.corpus import Corpus, Shares
+from training.data.drawings import load_drawings
+from training.data.scenes import load_scenes
+from training.stages.decoder import load_vae
+from training.stages.latents import prepare_latents
+
+
+def load_shipped(model: str) -> StableDiffusionPipeline:
+    """The shipped model, float32, nothing of it to be trained."""
+    pipeline = StableDiffusionPipeline.from_pretrained(model, use_safetensors=True)
+    for part in (pipeline.unet, pipeline.text_encoder, pipeline.vae):
+        part.float().eval().requires_grad_(False)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def shipped_corpus(
+    pipeline: StableDiffusionPipeline, cache: Path, scene_share: float, stream: tuple[int, ...]
+) -> Corpus:
+    """The UNet's training set, tokenized for the shipped model; rows differ by `stream`."""
+    drawings, scenes = load_drawings(cache), load_scenes(cache)
+    concepts = load_concepts(drawings.names)
+    latents = prepare_latents(load_vae(cache), drawings, concepts, scenes, cache / "unet")
+    rng = np.random.default_rng((11, *stream))
+    shares = Shares(scene_share)
+    return Corpus(latents, concepts, scenes.captions, pipeline.tokenizer, shares, rng)
