@@ -9,7 +9,8 @@ What each figure says, and what it does not:
   closest to the asked background among nine. Half of the captions ask for none, which is white.
 - `concept_top1`, `concept_top5`, `style_right`: what the classifier (`training.judges.classifier`)
   says, which has never seen a generated picture. `classifier_*` is its accuracy on real renderings
-  it has never met, and `ceiling_*` on the autoencoder's reconstructions of the very drawings asked for.
+  it has never met, and `ceiling_*` on the autoencoder's reconstructions of the very drawings
+  asked for.
 - `unseen_words_top5`: the same for captions of one word each that stands in no caption
   (`training.data.synonyms`).
 - `guidance_table`: see `guidance_table`; drawn in `guidance.png` in the model's folder.
