@@ -20,7 +20,7 @@ from transformers import (
 
 from pipelines import preprocessors
 from pipelines.errors import ModelUnavailable
-from pipelines.preprocessors.detectors import normal, softedge
+from pipelines.preprocessors.detectors import normal, segmentation, softedge
 from pipelines.preprocessors.detectors.pose import WEIGHTS as POSE
 from pipelines.preprocessors.palette import ade20k
 from pipelines.preprocessors.skeletons import JOINTS
@@ -279,7 +279,7 @@ def test_networks_that_do_not_fit_are_refused(shelf):
     with pytest.raises(ModelUnavailable, match="19 classes apart; the palette has 150"):
         preprocessors.run("segmentation", photograph("cat"), {}, (64, 64))
     (shelf / "segmentation" / "model.safetensors").write_bytes(b"cut")
-    preprocessors.segmentation.load.cache_clear()
+    segmentation.load.cache_clear()
     with pytest.raises(ModelUnavailable, match="cannot be loaded"):
         preprocessors.run("segmentation", photograph("cat"), {}, (64, 64))
 
