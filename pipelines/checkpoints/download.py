@@ -1,4 +1,4 @@
-"""Fetches a model folder from the hub: pinned, safetensors only, whole or not at all.
+"""Model download: fetches a folder from the hub, pinned, safetensors only, whole or not at all.
 
 The only code that asks the network, and only when `fetch` is called. What has arrived waits in
 `.downloads` in the models folder, where no model is looked for: half a model is never listed, and
@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 from pipelines.checkpoints import diffusers_folder
-from pipelines.errors import InvalidRequest, ModelUnavailable
+from pipelines.errors import InvalidRequest, ModelUnavailable, first_line
 from pipelines.utils.hub import online
 
 STAGING = ".downloads"
@@ -95,8 +95,7 @@ def _reason(error: Exception, id: str, repository: str) -> str:
     again = f"run `python app.py download {id}` again to go on where it stopped"
     if isinstance(error, LocalEntryNotFoundError) or "Connect" in type(error).__name__:
         return f"the hub cannot be reached, so {id} cannot be fetched; with a network, {again}"
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return f"{id} could not be fetched from {repository}: {first}; {again}"
+    return f"{id} could not be fetched from {repository}: {first_line(error)}; {again}"
 
 
 def _tidy(waiting: Path, had_staging: bool) -> None:

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from math import prod
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +17,7 @@ from torch import Tensor
 from pipelines.checkpoints.formats.tensor_files import read_header
 from pipelines.errors import ModelUnavailable
 from pipelines.families.capabilities import Configs
+from pipelines.utils.file_cache import cached_by_file
 
 _READERS = {
     "sd": "StableDiffusionLoraLoaderMixin",
@@ -73,8 +73,7 @@ def deltas(file: Path, tensors: Mapping[str, Tensor], family: str, configs: Conf
         configs: of the model's components; kohya's names of SDXL's layers depend on them.
     Raises: ModelUnavailable: if it holds anything but pairs of halves.
     """
-    said = read_header(file).get("__metadata__", {})
-    metadata = json.loads(said.get(_METADATA, "{}"))
+    metadata = json.loads(read_header(file).metadata.get(_METADATA, "{}"))
     converted, alphas = _converted(file, tensors, family, configs)
     halves: dict[tuple[str, str], dict[str, Tensor]] = {}
     for key, tensor in converted.items():
@@ -182,20 +181,17 @@ def misfit(found: Deltas, shapes: Shapes) -> str | None:
 
 def file_misfit(file: Path, family: str, configs: Configs, shapes: Shapes) -> str | None:
     """As `misfit`, from headers alone. Raises: ModelUnavailable: if it cannot be read."""
-    stat = file.stat()
     layers = (configs.get("unet") or {}).get("layers_per_block")
-    found = _outlined(file, stat.st_size, stat.st_mtime_ns, family, layers)
-    return misfit(found, shapes)
+    return misfit(_outlined(file, family, layers), shapes)
 
 
-@lru_cache(maxsize=64)
-def _outlined(path: Path, size: int, changed: int, family: str, layers: Any) -> Deltas:
-    """A file's deltas without their numbers. Size and time are only part of the key."""
+@cached_by_file(most=64)
+def _outlined(path: Path, family: str, layers: Any) -> Deltas:
+    """A file's deltas without their numbers."""
     tensors = {
         # Alphas are read for their values; which, does not matter here.
-        name: torch.empty(row["shape"], device="meta" if prod(row["shape"]) > 1 else "cpu").fill_(1)
-        for name, row in read_header(path).items()
-        if name != "__metadata__"
+        name: torch.empty(shape, device="meta" if prod(shape) > 1 else "cpu").fill_(1)
+        for name, shape in read_header(path).shapes.items()
     }
     configs = {} if layers is None else {"unet": {"layers_per_block": layers}}
     return deltas(path, tensors, family, configs)

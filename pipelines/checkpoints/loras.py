@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.checkpoints.diffusers_folder import weight_shapes
 from pipelines.checkpoints.formats.tensor_files import is_file, read_header, refuse_pickle
+from pipelines.checkpoints.identification.lora_names import LORA_ENDINGS
 from pipelines.checkpoints.model_info import ModelInfo, first_of_each, usable
 from pipelines.errors import ContactSheetError, ModelUnavailable
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 
 WEIGHTS = "pytorch_lora_weights.safetensors"
 """The file in a LoRA's folder, as diffusers' `save_lora_weights` names it."""
-
-_HALVES = (".lora_down.weight", ".lora.down.weight", "_lora.down.weight", ".lora_A.weight")
-"""How the names of the narrowing halves end, in kohya's, diffusers' and peft's files."""
 
 
 def find(folders: Sequence[Path]) -> list[ModelInfo]:
@@ -92,7 +90,7 @@ def _describe(file: Path) -> ModelInfo | None:
     size, problem = 0, None
     try:
         size = file.stat().st_size
-        halves = [name for name in read_header(file) if name.endswith(_HALVES)]
+        halves = [name for name in read_header(file).rows if name.endswith(LORA_ENDINGS)]
         if not halves and file.name != WEIGHTS:
             return None
         problem = None if halves else f"{file} has no LoRA's tensors"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from pipelines.checkpoints import model_info
 from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.families.traits import T5_TOKENS
 from pipelines.request.prompt_weights import Parts, chunk_lengths, read
+from pipelines.utils.file_cache import cached_by_file
 
 _T5: Mapping[str, str] = {"sd3": "tokenizer_3", "flux": "tokenizer_2"}
 
@@ -51,15 +51,13 @@ def _readers(model: ModelInfo) -> Iterator[tuple[Any, int]]:
     for name, entry in model_info.index_of(model).items():
         if name.startswith("tokenizer") and isinstance(entry, list) and all(entry):
             part = donated.get(name, model.path / name)
-            changed = max((file.stat().st_mtime_ns for file in part.glob("*")), default=0)
-            tokenizer = _tokenizer(part, entry[1], changed)
+            tokenizer = _tokenizer(part, entry[1])
             longest = T5_TOKENS[family] if _T5.get(family) == name else tokenizer.model_max_length
             yield tokenizer, longest
 
 
-@lru_cache(maxsize=8)
-def _tokenizer(folder: Path, cls: str, changed: int) -> Any:
-    """`changed` is only part of the key."""
+@cached_by_file(most=8)
+def _tokenizer(folder: Path, cls: str) -> Any:
     # Not `import transformers`: while it is imported it puts another module into its own place, and
     # a thread that waits for that, as here while a model loads, is given the one before.
     return getattr(import_module("transformers"), cls).from_pretrained(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipelines.errors import ModelUnavailable
+from pipelines.errors import ModelUnavailable, first_line
 
 
 def resolve_device(asked: str) -> str:
@@ -21,7 +21,7 @@ def resolve_device(asked: str) -> str:
     try:
         kind = torch.device(asked).type
     except RuntimeError as error:
-        raise ModelUnavailable(f"device {asked!r}: {str(error).splitlines()[0]}") from None
+        raise ModelUnavailable(f"device {asked!r}: {first_line(error)}") from None
     present = {"cpu": True, "cuda": torch.cuda.is_available()}.get(
         kind, kind == "mps" and torch.backends.mps.is_available()
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from pipelines.checkpoints.single_file import SingleFile
 from pipelines.devices.placement import Home
 from pipelines.devices.precision import BYTES, Numbers
 from pipelines.devices.quantization import QUANTIZATIONS, quantized_bytes
+from pipelines.utils.digests import digest_of_lines
 
 LORA = "LoRA"
 """The class of a part that is a LoRA's file; it belongs to no library."""
@@ -85,10 +85,10 @@ def part_of_file(
         digest: of the whole file; reading it again for each component would cost as much again.
     """
     config = json.dumps(single.configs[name], sort_keys=True)
-    source = hashlib.sha256("\n".join([library, cls, name, config, digest]).encode()).hexdigest()
-    header = tensor_files.read_header(single.path)
-    rows = {one: header[one] for one in single.names(name, header)}
-    shapes = {one: tuple(row["shape"]) for one, row in rows.items()}
+    source = digest_of_lines([library, cls, name, config, digest])
+    all_rows = tensor_files.read_header(single.path).rows
+    rows = {one: all_rows[one] for one in single.names(name, all_rows)}
+    shapes = {one: row.shape for one, row in rows.items()}
     size, largest = sizes(shapes, dtype, quantized)
     if single.packed:
         # The largest stays as it was: that much is there while it computes.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ from pipelines.checkpoints.lora_state_dict import (
 from pipelines.errors import InvalidRequest
 from pipelines.families.base import Family, Model
 from pipelines.request.lora import State
+from pipelines.utils.digests import digest_of_lines
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def applied(
             ", ".join(dict.fromkeys(part for part, _ in changes)), time.perf_counter() - started,
         )  # fmt: skip
         marks = [f"{model.loras[one.name].source} {one.scale!r}" for one in state]
-        fingerprint = hashlib.sha256("\n".join([model.fingerprint, *marks]).encode()).hexdigest()
+        fingerprint = digest_of_lines([model.fingerprint, *marks])
         yield replace(model, fingerprint=fingerprint, base=model.fingerprint, prepared={})
     finally:
         with torch.no_grad():

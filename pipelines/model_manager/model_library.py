@@ -5,7 +5,6 @@ Everything here is read from configs and headers; no weights are loaded.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,7 +13,6 @@ from typing import Any
 
 from pipelines.checkpoints import catalog, controlnets, diffusers_folder, loras, model_info
 from pipelines.checkpoints.formats import tensor_files
-from pipelines.checkpoints.formats.tensor_files import Digests
 from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.devices.hardware import Hardware, hardware, resolve_device
 from pipelines.devices.memory_options import ATTENTIONS, USUAL, Saving
@@ -26,6 +24,7 @@ from pipelines.families.base import Family
 from pipelines.families.capabilities import Configs, Sizes, Supports
 from pipelines.model_manager import component
 from pipelines.model_manager.component import ComponentKey, Part
+from pipelines.utils.digests import digest_of_file, digest_of_files, digest_of_lines
 
 
 class Inventory:
@@ -44,7 +43,6 @@ class Inventory:
         self.saving = saving
         self._asked_device = device
         self._hardware: Hardware | None = None
-        self._digests = Digests()
 
     @property
     def device(self) -> str:
@@ -157,13 +155,13 @@ class Inventory:
             index = model_info.index_of(info)
             digests.append(repr([index.get(name) for name in family.index_options]))
         if info.single is None:
-            digests.append(self._digests.files([info.path / "scheduler" / "scheduler_config.json"]))
+            digests.append(digest_of_files([info.path / "scheduler" / "scheduler_config.json"]))
         else:
             digests.append(json.dumps(info.single.configs["scheduler"], sort_keys=True))
         dtype = self._numbers(info, family, family.denoiser)
         digests += [self._control_part(one, dtype).key.source for one in controls]
         digests += [self._lora_part(one).key.source for one in loras]
-        return _join(digests)
+        return digest_of_lines(digests)
 
     def _parts(self, info: ModelInfo, family: Family) -> list[Part]:
         index = model_info.index_of(info)
@@ -180,7 +178,7 @@ class Inventory:
             if info.single is not None and name not in info.single.donated:
                 if info.single.packed:  # in fewer bits already, and stays in those
                     quantized = ""
-                digest = self._digests.file(info.path)
+                digest = digest_of_file(info.path)
                 part = component.part_of_file(
                     info.single, name, library, cls, dtype, digest, quantized
                 )
@@ -211,7 +209,7 @@ class Inventory:
 
     def _lora_part(self, name: str) -> Part:
         info = loras.locate(name, self.folders)
-        key = ComponentKey(self._digests.file(info.path), None, component.LORA)
+        key = ComponentKey(digest_of_file(info.path), None, component.LORA)
         return Part(
             f"LoRA {info.id}",
             "",
@@ -226,13 +224,9 @@ class Inventory:
     ) -> Part:
         files = diffusers_folder.weight_files(folder.parent, folder.name)
         rest = [f for f in folder.iterdir() if f.suffix in (".json", ".txt", ".model")]
-        source = _join([library, cls, self._digests.files([*files, *rest])])
+        source = digest_of_lines([library, cls, digest_of_files([*files, *rest])])
         variant = diffusers_folder.variant_of(files[0]) if files else None
         shapes: Mapping[str, tuple[int, ...]] = tensor_files.shapes_of(files)
         size, largest = component.sizes(shapes, dtype, quantized)
         key = ComponentKey(source, variant, dtype, quantized)
         return Part(name, library, cls, folder, key, size, largest=largest)
-
-
-def _join(parts: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

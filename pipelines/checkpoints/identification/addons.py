@@ -1,15 +1,10 @@
-"""Which family a LoRA, a ControlNet or a textual inversion is for, by names and shapes."""
+"""Add-on identification: tells the family of a LoRA, a ControlNet or a textual inversion."""
 
 from __future__ import annotations
 
 from pipelines.checkpoints.identification.denoiser import FLUX, SD3, Found, Shapes, has, unet_family
+from pipelines.checkpoints.identification.lora_names import LORA_ENDINGS, LYCORIS_ENDINGS
 
-_LYCORIS = (".hada_w1_a", ".lokr_w1", ".lokr_w1_a", ".oft_blocks")
-_LORA = (
-    ".lora_down.weight", ".lora.down.weight", "_lora.down.weight", "_lora1.down.weight",
-    ".lora_A.weight", ".lora_A.default.weight",
-)  # fmt: skip
-"""How the names of the narrowing halves end."""
 _WIDTHS = {768: ("sd1",), 1024: ("sd2",), 2048: ("sdxl",), 1280: ("sdxl-refiner",)}
 """Width of the text that cross attention reads, and whose it is."""
 _TRANSFORMERS = {1536: SD3[:2], 2432: SD3[2:], 3072: FLUX}
@@ -18,8 +13,8 @@ _TRANSFORMERS = {1536: SD3[:2], 2432: SD3[2:], 3072: FLUX}
 
 def lora(shapes: Shapes) -> Found | None:
     """A LoRA and what it is for; families are empty where nothing in it tells."""
-    halves = {n: s for n, s in shapes.items() if n.endswith(_LORA) and s}
-    other = [n for n in shapes if n.endswith(_LYCORIS)]
+    halves = {n: s for n, s in shapes.items() if n.endswith(LORA_ENDINGS) and s}
+    other = [n for n in shapes if n.endswith(LYCORIS_ENDINGS)]
     if not halves and not other:
         return None
     names = {name.replace(".", "_") for name in (*halves, *other)}

@@ -1,4 +1,4 @@
-"""Which network the names and shapes of tensors belong to; what recognition is made of."""
+"""Denoiser identification: tells a network's architecture from names and shapes of tensors."""
 
 from __future__ import annotations
 

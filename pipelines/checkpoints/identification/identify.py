@@ -1,6 +1,6 @@
-"""Says what a single file is, from the names and shapes of its tensors alone.
+"""Identification: tells what a single file is from the names and shapes of its tensors.
 
-Pure functions of a header as `catalog.read_header` gives it; no tensor is read. The order of
+Pure functions of a header as `tensor_files.read_header` gives it; no tensor is read. The order of
 the questions matters: a LoRA or a ControlNet repeats the names of the model it is for.
 
 Sources of the layouts: CompVis/stable-diffusion and Stability-AI/generative-models (original SD),
@@ -14,9 +14,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, Literal
+from typing import Literal
 
 from pipelines.checkpoints.formats.gguf_header import ARCHITECTURE
+from pipelines.checkpoints.formats.header import Header
 from pipelines.checkpoints.identification.addons import controlnet, embedding, lora
 from pipelines.checkpoints.identification.denoiser import (
     Found,
@@ -116,18 +117,15 @@ class Recognised:
         return f"{text}, without {lacks}" if lacks else text
 
 
-def recognise(header: Mapping[str, Any], name: str) -> Recognised:
+def recognise(header: Header, name: str) -> Recognised:
     """What the file with this header is.
 
     Args:
-        header: the table of tensors, as `catalog.read_header` gives it.
         name: the file's, for the error.
     Raises: ModelUnavailable: if it is of no kind that is known here.
     """
-    shapes = {
-        key: tuple(map(int, row["shape"])) for key, row in header.items() if key != "__metadata__"
-    }
-    precision = _precision(header, shapes)
+    shapes = header.shapes
+    precision = _precision(header)
     try:
         for question in _QUESTIONS:
             found = question(shapes)
@@ -136,7 +134,7 @@ def recognise(header: Mapping[str, Any], name: str) -> Recognised:
     except Unknown as error:
         raise ModelUnavailable(f"{name} is {error}, which is not supported") from None
     sample = f", such as {min(shapes)!r}," if shapes else ""
-    kind = _said(header).get(ARCHITECTURE)
+    kind = header.metadata.get(ARCHITECTURE)
     raise ModelUnavailable(
         f"{name} is no model that is known here: its {len(shapes)} tensors{sample} are not "
         f"those of {', '.join(FAMILIES.values())}, nor of a LoRA, ControlNet, VAE or textual "
@@ -196,34 +194,28 @@ _QUESTIONS: tuple[_Question, ...] = (
 )
 
 
-def _precision(header: Mapping[str, Any], shapes: Shapes) -> str:
+def _precision(header: Header) -> str:
     """Types of at least a twentieth of all numbers, the most frequent first."""
-    if any(".quant_state.bitsandbytes__" in name for name in header):
+    if any(".quant_state.bitsandbytes__" in name for name in header.rows):
         return "bitsandbytes 4 bit"
     counts: Counter[str] = Counter()
-    for name, shape in shapes.items():
-        counts[str(header[name].get("dtype"))] += prod(shape)
+    for row in header.rows.values():
+        counts[row.dtype] += prod(row.shape)
     total = sum(counts.values())
     names = [_DTYPES.get(d, d) for d, n in counts.most_common() if n * 20 >= total]
     text = " + ".join(names) or "empty"
-    return f"scaled {text}" if "scaled_fp8" in header else text
+    return f"scaled {text}" if "scaled_fp8" in header.rows else text
 
 
-def _said(header: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the file says of itself in words."""
-    metadata = header.get("__metadata__")
-    return metadata if isinstance(metadata, dict) else {}
-
-
-def _prediction(header: Mapping[str, Any]) -> str:
+def _prediction(header: Header) -> str:
     """What the file itself says its network predicts; empty if it does not.
 
     Source: the marker `v_pred` that trainers add as a tensor; Stability AI's modelspec
         (modelspec.prediction_type); kohya-ss/sd-scripts (ss_v_parameterization).
     """
-    if "v_pred" in header:
+    if "v_pred" in header.rows:
         return "v_prediction"
-    said = _said(header)
+    said = header.metadata
     spec = str(said.get("modelspec.prediction_type", "")).lower()
     if spec in ("v", "epsilon"):
         return "v_prediction" if spec == "v" else spec

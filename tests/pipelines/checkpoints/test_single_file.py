@@ -16,7 +16,7 @@ from pipelines.checkpoints import single_file_loader
 from pipelines.checkpoints.catalog import find, locate
 from pipelines.checkpoints.formats.tensor_files import read_header
 from pipelines.checkpoints.identification.identify import recognise
-from pipelines.checkpoints.single_file import SingleFile, _shipped
+from pipelines.checkpoints.single_file import SingleFile, published_configs
 from pipelines.checkpoints.single_file_catalog import recognise_file
 from pipelines.errors import ContactSheetError, ModelUnavailable
 from pipelines.model_manager.manager import PipelineManager
@@ -191,7 +191,7 @@ def test_half_precision_and_sdxls_layout_are_read_exactly(tmp_path):
     file, parts, configs = tiny_sdxl(tmp_path)
     found = recognise(read_header(file), "x")
     assert (found.family, found.missing, found.precision) == ("sdxl", (), "float16")
-    single = SingleFile(file, found, _shipped("sdxl")["model_index"], configs, {})
+    single = SingleFile(file, found, published_configs("sdxl")["model_index"], configs, {})
     for name, part in parts.items():
         loaded = single_file_loader.load(single, name, type(part), torch.float32)
         theirs = {n: t.half().float() for n, t in part.state_dict().items()}
@@ -363,12 +363,10 @@ def real_model(family, part):
     """A published model's module, without memory for its tensors."""
     import diffusers
     import transformers
-    from accelerate import init_empty_weights
 
-    library, cls = _shipped(family)["model_index"][part]
+    library, cls = published_configs(family)["model_index"][part]
     kind = getattr({"diffusers": diffusers, "transformers": transformers}[library], cls)
-    with init_empty_weights():
-        model = single_file_loader._build(kind, _shipped(family)[part])
+    model = single_file_loader.empty_module(kind, published_configs(family)[part])
     if library == "transformers":
         model.tie_weights()
     return model
