@@ -1,14 +1,15 @@
-"""Finds ControlNets on disk and says which of them fit a model, before anything is loaded."""
+"""ControlNet catalog: finds ControlNets on disk, and tells which of them fit a model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipelines.checkpoints.diffusers_folder import read_json, weight_files
-from pipelines.checkpoints.formats.tensor_files import is_file, read_header, refuse_pickle
-from pipelines.checkpoints.model_info import ModelInfo, first_of_each, usable
+from pipelines.checkpoints.formats.tensor_files import is_file, read_header
+from pipelines.checkpoints.lookup import Lookup
+from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.errors import ContactSheetError, InvalidRequest, ModelUnavailable
 from pipelines.preprocessors import describe
 
@@ -20,13 +21,7 @@ def find(folders: Sequence[Path]) -> list[ModelInfo]:
 
     A folder is one if its config.json names a class that ends in ControlNetModel.
     """
-    described = (
-        _describe(config.parent)
-        for folder in folders
-        for config in sorted(folder.glob("*/config.json"))
-        if not is_file(config.with_name("model_index.json"))
-    )
-    return first_of_each(info for info in described if info is not None)
+    return _CONTROLNETS.find(folders)
 
 
 def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
@@ -34,21 +29,29 @@ def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
 
     Raises:
         UnknownName: if there is none, with the closest id.
-        ModelUnavailable: if it is a pickle or broken.
+        ModelUnavailable: if it is a pickle, a single file or broken.
     """
-    path = Path(name)
-    refuse_pickle(path)
+    return _CONTROLNETS.locate(name, folders)
+
+
+def _inside(folders: Sequence[Path]) -> Iterator[ModelInfo | None]:
+    for folder in folders:
+        for config in sorted(folder.glob("*/config.json")):
+            if not is_file(config.with_name("model_index.json")):
+                yield _describe(config.parent)
+
+
+def _at(path: Path, _: Sequence[Path]) -> ModelInfo | None:
     if path.suffix.lower() == ".safetensors" and is_file(path):
         read_header(path)  # says why, if it is damaged
         raise ModelUnavailable(
             f"{path} is a single file; ControlNets are read from folders alone: give its folder in "
             "diffusers' layout (with its config.json)"
         )
-    infos = {info.id: info for info in find(folders)}
-    info = infos.get(name)
-    if info is None and is_file(path / "config.json"):
-        info = _describe(path)
-    return usable("ControlNet", name, info, infos)
+    return _describe(path) if is_file(path / "config.json") else None
+
+
+_CONTROLNETS = Lookup("ControlNet", _inside, _at)
 
 
 def fitting(

@@ -9,15 +9,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipelines.checkpoints.formats.tensor_files import (
-    PICKLES,
-    read_header,
-    shapes_of,
-)
+from pipelines.checkpoints.formats.tensor_files import PICKLES, read_header, shapes_of
 from pipelines.errors import ModelUnavailable
+from pipelines.utils.file_cache import cached_by_file
 
 LIBRARIES = frozenset({"diffusers", "transformers"})
-_OPTIONAL = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
+NOT_LOADED = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
 """Components that a folder may list without having them; no family loads them."""
 
 
@@ -44,16 +41,24 @@ def read_index(folder: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file. Raises: ModelUnavailable: naming the file."""
+    """A JSON object from a file, read again only when the file changed.
+
+    Raises: ModelUnavailable: naming the file.
+    """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = _parsed(path)
     except FileNotFoundError:
         raise ModelUnavailable(f"{path} is missing") from None
     except (OSError, ValueError, RecursionError) as error:
         raise ModelUnavailable(f"{path} cannot be read as JSON: {error}") from None
     if not isinstance(data, dict):
         raise ModelUnavailable(f"{path} holds no JSON object")
-    return data
+    return dict(data)
+
+
+@cached_by_file(most=1024)
+def _parsed(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def component_config(folder: Path, name: str) -> dict[str, Any]:

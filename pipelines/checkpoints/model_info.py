@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pipelines.checkpoints.diffusers_folder import (
-    component_config,
-    read_index,
-    read_json,
-)
+from pipelines.checkpoints.diffusers_folder import component_config, read_index, read_json
 from pipelines.checkpoints.single_file import SingleFile
-from pipelines.errors import ModelUnavailable, UnknownName
-
-_WHERE = "python app.py models lists them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +17,7 @@ class ModelInfo:
     Attributes:
         pipeline: its diffusers class.
         problem: why it cannot be used; None if it can.
-        source: folder, or what recognition says a single file is; empty where it cannot.
+        source: folder, or what identification says a single file is; empty where it cannot.
         single: how a single file becomes a model; None for a folder.
     """
 
@@ -39,27 +31,9 @@ class ModelInfo:
     source: str = "folder"
     single: SingleFile | None = field(default=None, repr=False)
 
-
-def first_of_each(infos: Iterable[ModelInfo]) -> list[ModelInfo]:
-    """By id; of equal ids the first wins."""
-    found: dict[str, ModelInfo] = {}
-    for info in infos:
-        found.setdefault(info.id, info)
-    return [found[id] for id in sorted(found)]
-
-
-def usable(what: str, name: str, info: ModelInfo | None, known: Iterable[str]) -> ModelInfo:
-    """What was found under a name, if it is there and whole.
-
-    Raises:
-        UnknownName: if it is None, with the closest of `known`.
-        ModelUnavailable: if it has a problem.
-    """
-    if info is None:
-        raise UnknownName.of(what, name, known, _WHERE)
-    if info.problem:
-        raise ModelUnavailable(info.problem)
-    return info
+    def reference(self, asked: str) -> str:
+        """How a complete Request names it: as it was asked for, or by its path if that was one."""
+        return self.path.as_posix() if "/" in asked else asked
 
 
 def config_of(info: ModelInfo, name: str) -> dict[str, Any]:
