@@ -21,7 +21,7 @@ from pipelines.checkpoints.model_info import (
     usable,
 )
 from pipelines.errors import ContactSheetError
-from pipelines.families import family_id
+from pipelines.families import spec_of
 
 
 def find(folders: Sequence[Path]) -> list[ModelInfo]:
@@ -72,7 +72,7 @@ def _describe(folder: Path) -> ModelInfo:
     try:
         index = read_index(folder)
         pipeline = str(index.get("_class_name", ""))
-        family = family_id(pipeline)
+        family = spec_of(pipeline).id
         for name, entry in index.items():
             if isinstance(entry, list) and any(entry) and name not in _OPTIONAL:
                 weight_files(folder, name)

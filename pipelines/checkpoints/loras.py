@@ -12,7 +12,7 @@ from pipelines.checkpoints.model_info import ModelInfo, first_of_each, usable
 from pipelines.errors import ContactSheetError, ModelUnavailable
 
 if TYPE_CHECKING:
-    from pipelines.families.base import Family
+    from pipelines.families import FamilySpec
     from pipelines.families.capabilities import Configs
 
 WEIGHTS = "pytorch_lora_weights.safetensors"
@@ -53,7 +53,7 @@ def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
     return usable("LoRA", name, info, infos)
 
 
-def misfit(lora: ModelInfo, model: ModelInfo, family: Family, configs: Configs) -> str | None:
+def misfit(lora: ModelInfo, model: ModelInfo, family: FamilySpec, configs: Configs) -> str | None:
     """Why a LoRA cannot change a model, as the end of a sentence; None if it can.
 
     Names and shapes are compared, from the files' headers; a model's single file was recognised
@@ -67,7 +67,7 @@ def misfit(lora: ModelInfo, model: ModelInfo, family: Family, configs: Configs) 
 
     try:
         shapes = {name: _shapes(model, name) for name in family.components if _has(model, name)}
-        return file_misfit(lora.path, family.id, configs, shapes)
+        return file_misfit(lora.path, family, configs, shapes)
     except ModelUnavailable as error:
         return str(error)
 

@@ -24,11 +24,11 @@ from typing import Any
 from pipelines.checkpoints.identification.identify import FAMILIES, PARTS, Recognised
 from pipelines.devices.quantization import QUANTIZE_INSTALL
 from pipelines.errors import ModelUnavailable
+from pipelines.families import spec_of
 
 GGUF = ".gguf"
 _CONFIGS = Path(__file__).parent / "configs"
 _DENOISERS = ("unet", "transformer")
-_IN_GGUF = ("flux", "sd3")
 _OPTIONAL = ("text_encoder_3", "tokenizer_3")
 """SD 3's T5 and its tokenizer, without which it runs as well."""
 _FIRST = (
@@ -166,7 +166,8 @@ def _check_runnable(path: Path, found: Recognised) -> None:
 
 
 def _check_gguf(path: Path, found: Recognised) -> None:
-    if found.kind != "denoiser" or not found.family.startswith(_IN_GGUF):
+    pipeline = str(_shipped(found.family)["model_index"]["_class_name"])
+    if found.kind != "denoiser" or not spec_of(pipeline).gguf:
         raise ModelUnavailable(
             f"{path} is a {found.sentence}; of GGUF files only denoisers of FLUX and SD 3 are "
             "read; take the safetensors file"

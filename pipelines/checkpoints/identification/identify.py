@@ -27,6 +27,7 @@ from pipelines.checkpoints.identification.denoiser import (
     unet_variant,
 )
 from pipelines.errors import ModelUnavailable
+from pipelines.families import registry
 
 Kind = Literal["checkpoint", "denoiser", "lora", "controlnet", "vae", "embedding"]
 
@@ -42,6 +43,12 @@ FAMILIES = {
     "flux-schnell": "FLUX.1 schnell",
 }
 """Families by the id that recognition gives them."""
+
+_OF_FAMILY = {
+    "sd1": "sd", "sd2": "sd", "sdxl": "sdxl", "sdxl-refiner": "sdxl", "sd3-medium": "sd3",
+    "sd3.5-medium": "sd3", "sd3.5-large": "sd3", "flux-dev": "flux", "flux-schnell": "flux",
+}  # fmt: skip
+"""The family of the registry that each is of."""
 
 _VAE = ("first_stage_model.", "vae.")
 _CLIP_L, _CLIP_G, _T5 = (f"text_encoders.{n}.transformer." for n in ("clip_l", "clip_g", "t5xxl"))
@@ -171,9 +178,11 @@ def _vae(shapes: Shapes) -> Recognised | None:
             continue
         for mark, layout in (("decoder.up_blocks.", "diffusers"), ("decoder.up.", "original")):
             if has(shapes, prefix + mark):
-                four = latent[1] == 4
-                families = tuple(f for f in FAMILIES if f.startswith("sd3") or "flux" in f)
-                families = tuple(f for f in FAMILIES if (f in families) != four)
+                families = tuple(
+                    published
+                    for published, family in _OF_FAMILY.items()
+                    if registry.FAMILIES[family].latent_channels == latent[1]
+                )
                 return Recognised("vae", families, layout, prefix=prefix)
     return None
 
