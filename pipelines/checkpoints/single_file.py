@@ -21,10 +21,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pipelines.checkpoints.identification.identify import FAMILIES, PARTS, Recognised
+from pipelines.checkpoints.identification.identify import PUBLISHED, Recognised
 from pipelines.devices.quantization import QUANTIZE_INSTALL
 from pipelines.errors import ModelUnavailable
-from pipelines.families import spec_of
 
 GGUF = ".gguf"
 _CONFIGS = Path(__file__).parent / "configs"
@@ -67,7 +66,7 @@ class SingleFile:
             return (self.found.prefix,)
         if self.found.layout == "diffusers":
             return (f"{part}.",)
-        return PARTS[self.found.family][part]
+        return PUBLISHED[self.found.family].parts[part]
 
     def names(self, part: str, header: Mapping[str, Any]) -> list[str]:
         """Names of the tensors of a component."""
@@ -151,7 +150,7 @@ def _check_runnable(path: Path, found: Recognised) -> None:
     if found.kind not in ("checkpoint", "denoiser"):
         raise ModelUnavailable(f"{path} is no model by itself but a {found.sentence}")
     if not (_CONFIGS / found.family).is_dir():
-        raise ModelUnavailable(f"{path} is a {FAMILIES[found.family]}, which no family runs")
+        raise ModelUnavailable(f"{path} is a {PUBLISHED[found.family].label}, which no family runs")
     if found.variant:
         raise ModelUnavailable(
             f"{path} is a {found.variant} model, which cannot be loaded from a single file"
@@ -166,8 +165,7 @@ def _check_runnable(path: Path, found: Recognised) -> None:
 
 
 def _check_gguf(path: Path, found: Recognised) -> None:
-    pipeline = str(_shipped(found.family)["model_index"]["_class_name"])
-    if found.kind != "denoiser" or not spec_of(pipeline).gguf:
+    if found.kind != "denoiser" or not found.spec.gguf:
         raise ModelUnavailable(
             f"{path} is a {found.sentence}; of GGUF files only denoisers of FLUX and SD 3 are "
             "read; take the safetensors file"
@@ -192,15 +190,15 @@ def _configs(
         if whole and _widths(donor.configs[denoiser]) == measured:
             return donor.configs
     raise ModelUnavailable(
-        f"{path} has not the sizes of a published {FAMILIES[found.family]} model, so its configs "
-        "must come from a diffusers folder of the same sizes and vocabulary: put one into the "
-        f"models folder, or its parts into {path.with_suffix('')}"
+        f"{path} has not the sizes of a published {PUBLISHED[found.family].label} model, so its "
+        "configs must come from a diffusers folder of the same sizes and vocabulary: put one into "
+        f"the models folder, or its parts into {path.with_suffix('')}"
     )
 
 
 def _speaks(found: Recognised, header: Mapping[str, Any], donor: Donor) -> bool:
     """Whether donor and file mean the same words."""
-    for part, prefixes in PARTS[found.family].items():
+    for part, prefixes in PUBLISHED[found.family].parts.items():
         if part == "vae" or part in found.missing:
             continue
         given = prefixes if found.layout == "original" else (f"{part}.",)
@@ -263,7 +261,7 @@ def _wanted(path: Path, found: Recognised, absent: Sequence[str], pipeline: str)
     one = len(absent) == 1
     return (
         f"{path} has no {', '.join(absent)}, and no model here gives "
-        f"{'it' if one else 'them'}; put a diffusers folder of {FAMILIES[found.family]} "
+        f"{'it' if one else 'them'}; put a diffusers folder of {PUBLISHED[found.family].label} "
         f"({pipeline}) into the models folder, or {'this part' if one else 'these parts'} of one "
         f"into {path.with_suffix('')}"
     )

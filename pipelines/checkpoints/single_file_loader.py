@@ -12,7 +12,6 @@ from pipelines.checkpoints.diffusers_folder import weight_shapes
 from pipelines.checkpoints.formats.tensor_files import read_header
 from pipelines.checkpoints.single_file import SingleFile
 from pipelines.errors import ModelUnavailable
-from pipelines.families import spec_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -107,7 +106,7 @@ def _state(
         named = {_UNET + name: tensor for name, tensor in bare.items()}
         return dict(convert.convert_ldm_unet_checkpoint(named, config))
     if part == "transformer":
-        converter = spec_of(str(source.index["_class_name"])).converter
+        converter = source.found.spec.converter
         assert converter is not None, "only families with one ship configs"
         return dict(getattr(convert, converter)(bare))
     if part == "vae":
