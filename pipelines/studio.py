@@ -111,7 +111,7 @@ class Studio:
 
         Raises: UnknownName, ModelUnavailable.
         """
-        return controlnets.modes(self.manager.family(model).id)
+        return controlnets.modes(self.manager.spec(model))
 
     def loras(self, model: str | None = None) -> list[ModelInfo]:
         """All LoRAs found, also those that cannot be used; or those that fit a model."""

@@ -11,7 +11,7 @@ from pipelines.checkpoints.lookup import Lookup, usable
 from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.checkpoints.single_file_catalog import find_files, locate_file
 from pipelines.errors import ContactSheetError
-from pipelines.families import family_id
+from pipelines.families import spec_of
 
 _INDEX = "model_index.json"
 
@@ -67,7 +67,7 @@ def _describe(folder: Path) -> ModelInfo:
     try:
         index = read_index(folder)
         pipeline = str(index.get("_class_name", ""))
-        family = family_id(pipeline)
+        family = spec_of(pipeline).id
         for name, entry in index.items():
             if isinstance(entry, list) and any(entry) and name not in NOT_LOADED:
                 weight_files(folder, name)

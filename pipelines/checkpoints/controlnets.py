@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from pipelines.checkpoints.diffusers_folder import read_json, weight_files
 from pipelines.checkpoints.formats.tensor_files import is_file, read_header
 from pipelines.checkpoints.lookup import Lookup
 from pipelines.checkpoints.model_info import ModelInfo
+from pipelines.controlnet.adapter import controls_of
 from pipelines.errors import ContactSheetError, InvalidRequest, ModelUnavailable
+from pipelines.families import FamilySpec
+from pipelines.families.capabilities import Configs
 from pipelines.preprocessors import describe
 
 _SUFFIX = "ControlNetModel"
@@ -54,25 +56,21 @@ def _at(path: Path, _: Sequence[Path]) -> ModelInfo | None:
 _CONTROLNETS = Lookup("ControlNet", _inside, _at)
 
 
-def fitting(
-    infos: Sequence[ModelInfo], family: str, configs: Mapping[str, Mapping[str, Any]]
-) -> list[ModelInfo]:
+def fitting(infos: Sequence[ModelInfo], family: FamilySpec, configs: Configs) -> list[ModelInfo]:
     """Those that can steer a model of this family with these component configs."""
     return [info for info in infos if not info.problem and misfit(info, family, configs) is None]
 
 
-def misfit(info: ModelInfo, family: str, configs: Mapping[str, Mapping[str, Any]]) -> str | None:
+def misfit(info: ModelInfo, family: FamilySpec, configs: Configs) -> str | None:
     """Why a ControlNet cannot steer a model, as the end of a sentence; None if it can.
 
     Raises: ModelUnavailable: if a config is broken.
     """
-    from pipelines.controlnet.adapter import controls_of
-
     controls = controls_of(family)
     if controls is None:
-        return f"no ControlNet can steer {family} models yet"
+        return f"no ControlNet can steer {family.id} models yet"
     if info.pipeline not in controls.classes:
-        return f"it is a {info.pipeline}, {family} models take {', '.join(controls.classes)}"
+        return f"it is a {info.pipeline}, {family.id} models take {', '.join(controls.classes)}"
     try:
         return controls.misfit(configs, read_json(info.path / "config.json"))
     except (KeyError, TypeError) as error:
@@ -82,8 +80,8 @@ def misfit(info: ModelInfo, family: str, configs: Mapping[str, Mapping[str, Any]
 def check_fits(
     info: ModelInfo,
     model: str,
-    family: str,
-    configs: Mapping[str, Mapping[str, Any]],
+    family: FamilySpec,
+    configs: Configs,
     folders: Sequence[Path],
 ) -> None:
     """Raises: InvalidRequest: if a ControlNet cannot steer a model, with those that can."""
@@ -95,15 +93,13 @@ def check_fits(
         )
 
 
-def modes(family: str) -> tuple[str, ...]:
+def modes(family: FamilySpec) -> tuple[str, ...]:
     """The modes of a control that ControlNets of a family know; () where none can steer it."""
-    from pipelines.controlnet.adapter import controls_of
-
     controls = controls_of(family)
     return () if controls is None else controls.modes
 
 
-def check_mode(info: ModelInfo, mode: str, family: str) -> None:
+def check_mode(info: ModelInfo, mode: str, family: FamilySpec) -> None:
     """Raises: InvalidRequest: if ControlNets of a family do not know a control's mode."""
     known = modes(family)
     if mode not in known:

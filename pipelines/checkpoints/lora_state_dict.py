@@ -16,16 +16,10 @@ from torch import Tensor
 
 from pipelines.checkpoints.formats.tensor_files import read_header
 from pipelines.errors import ModelUnavailable
+from pipelines.families import FamilySpec
 from pipelines.families.capabilities import Configs
 from pipelines.utils.file_cache import cached_by_file
 
-_READERS = {
-    "sd": "StableDiffusionLoraLoaderMixin",
-    "sdxl": "StableDiffusionXLLoraLoaderMixin",
-    "sd3": "SD3LoraLoaderMixin",
-    "flux": "FluxLoraLoaderMixin",
-}
-"""Family to the class of diffusers that knows the names in its LoRAs' files."""
 _METADATA = "lora_adapter_metadata"
 _HALF = re.compile(
     r"\.(?:lora\.|lora_linear_layer\.)?(lora_A|lora_B|down|up)(?:\.default)?\.weight$"
@@ -65,7 +59,9 @@ Deltas = Mapping[tuple[str, str], Delta]
 """(component, module) to what is added to that module's weight."""
 
 
-def deltas(file: Path, tensors: Mapping[str, Tensor], family: str, configs: Configs) -> Deltas:
+def deltas(
+    file: Path, tensors: Mapping[str, Tensor], family: FamilySpec, configs: Configs
+) -> Deltas:
     """What a LoRA's file adds, by the names of diffusers' modules.
 
     Args:
@@ -98,14 +94,14 @@ def deltas(file: Path, tensors: Mapping[str, Tensor], family: str, configs: Conf
 
 
 def _converted(
-    file: Path, tensors: Mapping[str, Tensor], family: str, configs: Configs
+    file: Path, tensors: Mapping[str, Tensor], family: FamilySpec, configs: Configs
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Tensors by diffusers' names, and the alphas among them by module."""
     import diffusers.loaders
 
-    if family not in _READERS:
-        raise ModelUnavailable(f"no LoRA can change {family} models yet")
-    reader: Any = getattr(diffusers.loaders, _READERS[family])
+    if family.lora_loader is None:
+        raise ModelUnavailable(f"no LoRA can change {family.id} models yet")
+    reader: Any = getattr(diffusers.loaders, family.lora_loader)
     options: dict[str, Any] = {}
     if "unet" in configs:
         options["unet_config"] = SimpleNamespace(**configs["unet"])
@@ -179,14 +175,14 @@ def misfit(found: Deltas, shapes: Shapes) -> str | None:
     return None
 
 
-def file_misfit(file: Path, family: str, configs: Configs, shapes: Shapes) -> str | None:
+def file_misfit(file: Path, family: FamilySpec, configs: Configs, shapes: Shapes) -> str | None:
     """As `misfit`, from headers alone. Raises: ModelUnavailable: if it cannot be read."""
     layers = (configs.get("unet") or {}).get("layers_per_block")
     return misfit(_outlined(file, family, layers), shapes)
 
 
 @cached_by_file(most=64)
-def _outlined(path: Path, family: str, layers: Any) -> Deltas:
+def _outlined(path: Path, family: FamilySpec, layers: Any) -> Deltas:
     """A file's deltas without their numbers."""
     tensors = {
         # Alphas are read for their values; which, does not matter here.

@@ -11,7 +11,7 @@ from pipelines.checkpoints.identification.lora_names import LORA_ENDINGS, LYCORI
 from pipelines.checkpoints.lookup import Lookup
 from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.errors import ContactSheetError, ModelUnavailable
-from pipelines.families.base import Family
+from pipelines.families import FamilySpec
 from pipelines.families.capabilities import Configs
 
 WEIGHTS = "pytorch_lora_weights.safetensors"
@@ -51,7 +51,7 @@ def _at(path: Path, _: Sequence[Path]) -> ModelInfo | None:
 _LORAS = Lookup("LoRA", _inside, _at)
 
 
-def misfit(lora: ModelInfo, model: ModelInfo, family: Family, configs: Configs) -> str | None:
+def misfit(lora: ModelInfo, model: ModelInfo, family: FamilySpec, configs: Configs) -> str | None:
     """Why a LoRA cannot change a model, as the end of a sentence; None if it can.
 
     Names and shapes are compared, from the files' headers; a model's single file was recognised
@@ -65,7 +65,7 @@ def misfit(lora: ModelInfo, model: ModelInfo, family: Family, configs: Configs) 
 
     try:
         shapes = {name: _shapes(model, name) for name in family.components if _has(model, name)}
-        return file_misfit(lora.path, family.id, configs, shapes)
+        return file_misfit(lora.path, family, configs, shapes)
     except ModelUnavailable as error:
         return str(error)
 

@@ -23,13 +23,12 @@ from typing import Any
 
 from pipelines.checkpoints.formats.gguf_header import GGUF
 from pipelines.checkpoints.identification.denoiser import Shapes
-from pipelines.checkpoints.identification.identify import FAMILIES, PARTS, Recognised
+from pipelines.checkpoints.identification.identify import PUBLISHED, Recognised
 from pipelines.devices.quantization import QUANTIZE_INSTALL
 from pipelines.errors import ModelUnavailable
 
 _CONFIGS = Path(__file__).parent / "configs"
 _DENOISERS = ("unet", "transformer")
-_IN_GGUF = ("flux", "sd3")
 _OPTIONAL = ("text_encoder_3", "tokenizer_3")
 """SD 3's T5 and its tokenizer, without which it runs as well."""
 _FIRST = (
@@ -68,7 +67,7 @@ class SingleFile:
             return (self.found.prefix,)
         if self.found.layout == "diffusers":
             return (f"{part}.",)
-        return PARTS[self.found.family][part]
+        return PUBLISHED[self.found.family].parts[part]
 
     def names(self, part: str, names: Iterable[str]) -> list[str]:
         """Those of the file's names of tensors that are of a component."""
@@ -150,7 +149,7 @@ def _check_runnable(path: Path, found: Recognised) -> None:
     if found.kind not in ("checkpoint", "denoiser"):
         raise ModelUnavailable(f"{path} is no model by itself but a {found.sentence}")
     if not (_CONFIGS / found.family).is_dir():
-        raise ModelUnavailable(f"{path} is a {FAMILIES[found.family]}, which no family runs")
+        raise ModelUnavailable(f"{path} is a {PUBLISHED[found.family].label}, which no family runs")
     if found.variant:
         raise ModelUnavailable(
             f"{path} is a {found.variant} model, which cannot be loaded from a single file"
@@ -165,7 +164,7 @@ def _check_runnable(path: Path, found: Recognised) -> None:
 
 
 def _check_gguf(path: Path, found: Recognised) -> None:
-    if found.kind != "denoiser" or not found.family.startswith(_IN_GGUF):
+    if found.kind != "denoiser" or not found.spec.gguf:
         raise ModelUnavailable(
             f"{path} is a {found.sentence}; of GGUF files only denoisers of FLUX and SD 3 are "
             "read; take the safetensors file"
@@ -190,15 +189,15 @@ def _configs(
         if whole and _widths(donor.configs[denoiser]) == measured:
             return donor.configs
     raise ModelUnavailable(
-        f"{path} has not the sizes of a published {FAMILIES[found.family]} model, so its configs "
-        "must come from a diffusers folder of the same sizes and vocabulary: put one into the "
-        f"models folder, or its parts into {path.with_suffix('')}"
+        f"{path} has not the sizes of a published {PUBLISHED[found.family].label} model, so its "
+        "configs must come from a diffusers folder of the same sizes and vocabulary: put one into "
+        f"the models folder, or its parts into {path.with_suffix('')}"
     )
 
 
 def _speaks(found: Recognised, shapes: Shapes, donor: Donor) -> bool:
     """Whether donor and file mean the same words."""
-    for part, prefixes in PARTS[found.family].items():
+    for part, prefixes in PUBLISHED[found.family].parts.items():
         if part == "vae" or part in found.missing:
             continue
         given = prefixes if found.layout == "original" else (f"{part}.",)
@@ -261,7 +260,7 @@ def _wanted(path: Path, found: Recognised, absent: Sequence[str], pipeline: str)
     one = len(absent) == 1
     return (
         f"{path} has no {', '.join(absent)}, and no model here gives "
-        f"{'it' if one else 'them'}; put a diffusers folder of {FAMILIES[found.family]} "
+        f"{'it' if one else 'them'}; put a diffusers folder of {PUBLISHED[found.family].label} "
         f"({pipeline}) into the models folder, or {'this part' if one else 'these parts'} of one "
         f"into {path.with_suffix('')}"
     )
@@ -272,7 +271,7 @@ def published_configs(family: str) -> Mapping[str, Mapping[str, Any]]:
     """Configs of a published model, by component, with `model_index` and `scheduler`.
 
     Args:
-        family: a key of `identify.FAMILIES`.
+        family: a key of `identify.PUBLISHED`.
     """
     return {
         file.stem: json.loads(file.read_text(encoding="utf-8"))

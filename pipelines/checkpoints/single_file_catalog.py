@@ -16,7 +16,7 @@ from pipelines.checkpoints.identification.identify import Recognised
 from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.checkpoints.single_file import Donor
 from pipelines.errors import ContactSheetError, ModelUnavailable
-from pipelines.families import family_id
+from pipelines.families import spec_of
 from pipelines.utils.file_cache import cached_by_file
 
 
@@ -57,7 +57,7 @@ def describe(path: Path, donors: Sequence[Donor], folders: Sequence[Path]) -> Mo
             path, found, tensor_files.read_header(path).shapes, [*own, *donors]
         )
         pipeline = str(single.index["_class_name"])
-        family = family_id(pipeline)
+        family = spec_of(pipeline).id
         return ModelInfo(path.name, path, pipeline, family, size, source=found.kind, single=single)
     except OSError as error:
         problem = f"{path} cannot be read: {error.strerror}"

@@ -107,13 +107,9 @@ def _state(
         named = {_UNET + name: tensor for name, tensor in bare.items()}
         return dict(convert.convert_ldm_unet_checkpoint(named, config))
     if part == "transformer":
-        flux = source.found.family.startswith("flux")
-        to_diffusers = (
-            convert.convert_flux_transformer_checkpoint_to_diffusers
-            if flux
-            else convert.convert_sd3_transformer_checkpoint_to_diffusers
-        )
-        return dict(to_diffusers(bare))
+        converter = source.found.spec.converter
+        assert converter is not None, "only families with one ship configs"
+        return dict(getattr(convert, converter)(bare))
     if part == "vae":
         return dict(convert.convert_ldm_vae_checkpoint(bare, config))
     if prefix in _OPEN_CLIP:

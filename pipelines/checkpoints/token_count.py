@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -10,11 +10,9 @@ from typing import Any
 
 from pipelines.checkpoints import model_info
 from pipelines.checkpoints.model_info import ModelInfo
-from pipelines.families.traits import T5_TOKENS
+from pipelines.families import spec_of
 from pipelines.request.prompt_weights import Parts, chunk_lengths, read
 from pipelines.utils.file_cache import cached_by_file
-
-_T5: Mapping[str, str] = {"sd3": "tokenizer_3", "flux": "tokenizer_2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +44,13 @@ def count_tokens(model: ModelInfo, text: str) -> Tokens:
 
 def _readers(model: ModelInfo) -> Iterator[tuple[Any, int]]:
     """The tokenizers of a model, and how many tokens each may give, marks included."""
-    family = model.family
+    lengths = {row.tokenizer: row.tokens for row in spec_of(model.pipeline).text_encoders}
     donated = {} if model.single is None else model.single.donated
     for name, entry in model_info.index_of(model).items():
         if name.startswith("tokenizer") and isinstance(entry, list) and all(entry):
             part = donated.get(name, model.path / name)
             tokenizer = _tokenizer(part, entry[1])
-            longest = T5_TOKENS[family] if _T5.get(family) == name else tokenizer.model_max_length
-            yield tokenizer, longest
+            yield tokenizer, lengths.get(name) or tokenizer.model_max_length
 
 
 @cached_by_file(most=8)

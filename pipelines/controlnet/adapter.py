@@ -1,11 +1,13 @@
-"""What is known of ControlNets for a family, and which families take them."""
+"""ControlNet adapter protocol: what a family's ControlNets see, fit and add."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Protocol
+
+from pipelines.families import FamilySpec, load_family
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -13,19 +15,11 @@ if TYPE_CHECKING:
 
     from pipelines.denoising.row import Row
     from pipelines.families.base import Model
-
-_CLASSES = {
-    "sd": ("pipelines.controlnet.unet", "UNetControls"),
-    "sdxl": ("pipelines.controlnet.unet", "XLControls"),
-    "sd3": ("pipelines.controlnet.transformer", "SD3Controls"),
-    "flux": ("pipelines.controlnet.transformer", "FluxControls"),
-}
-"""Family id to what runs its ControlNets; a family that is not here takes none. The network of
-one that is takes residuals after what `Family.inputs` gives."""
+    from pipelines.families.capabilities import Configs
 
 
 class Controls(Protocol):
-    """ControlNets of one family. Implementations hold no state."""
+    """ControlNets of one family. Implementations hold no state but the family."""
 
     classes: tuple[str, ...]
     """diffusers classes of its ControlNets, as their config.json names them."""
@@ -34,9 +28,7 @@ class Controls(Protocol):
     prompted: bool
     """Whether a row without the prompt gets what they add to the one with it."""
 
-    def misfit(
-        self, configs: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]
-    ) -> str | None:
+    def misfit(self, configs: Configs, config: Mapping[str, Any]) -> str | None:
         """Why a ControlNet cannot steer a model, as the end of a sentence; None if it can.
 
         Args:
@@ -65,10 +57,9 @@ class Controls(Protocol):
 
 
 @cache
-def controls_of(family: str) -> Controls | None:
-    """What runs a family's ControlNets; None if nothing does."""
-    if family not in _CLASSES:
+def controls_of(spec: FamilySpec) -> Controls | None:
+    """What runs a family's ControlNets, imported at the first call; None if nothing does."""
+    if spec.control_adapter is None:
         return None
-    module, name = _CLASSES[family]
-    controls: Controls = getattr(import_module(module), name)()
+    controls: Controls = resolve_name(spec.control_adapter)(load_family(spec))
     return controls

@@ -33,7 +33,7 @@ class Steering:
         maps: Callable[[Control, tuple[int, int]], Image],
         free_idle: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._controls = controls_of(family.id)
+        self._controls = controls_of(family.spec)
         self._model = model
         self._maps = maps
         self._free_idle = free_idle

@@ -1,5 +1,6 @@
-"""ControlNets of SD 3 and FLUX: they see a map through the model's own VAE, and add to the hidden
-states of its transformer's blocks.
+"""Transformer ControlNet adapters: run those of SD 3 and FLUX, which add to blocks' hidden states.
+
+They see a map through the model's own VAE.
 
 diffusers' pipelines draw the map's latents from the VAE's distribution, FLUX' with the generator
 that makes the picture's noise next, SD 3's with nobody's. Here they are its mean: the map of a
@@ -9,6 +10,7 @@ picture is the same for every seed, and a cell's noise the same with a control a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,10 +20,9 @@ from torch import Tensor, nn
 from pipelines.controlnet.unet import with_parts
 from pipelines.denoising.row import Row
 from pipelines.errors import InvalidRequest
-from pipelines.families.base import Model
+from pipelines.families.base import Family, Model
 from pipelines.families.capabilities import Configs
-from pipelines.families.flux import Flux, named_inputs, pack, told_guidance
-from pipelines.families.sd3 import StableDiffusion3
+from pipelines.families.flux import named_inputs, pack, told_guidance
 from pipelines.families.traits import vae_factor
 
 if TYPE_CHECKING:
@@ -31,8 +32,11 @@ HINT_BLOCK_SHRINKS = 8
 """How many times smaller diffusers' `input_hint_block` makes a map along a side."""
 
 
+@dataclass(frozen=True)
 class _FlowControls:
     """What ControlNets of flow-matching transformers share."""
+
+    family: Family
 
     # Guess mode weighs a U-Net's depths; diffusers' pipelines of these families have none.
     modes = ("balanced",)
@@ -78,7 +82,7 @@ class SD3Controls(_FlowControls):
             latents = _latents(model, _pixels(model, image), shift)
             side = max(latents.shape[-2:]) // config.patch_size
             if net.pos_embed is not None and side > config.pos_embed_max_size:
-                factor = vae_factor(model.configs) * config.patch_size
+                factor = vae_factor(model.configs["vae"]) * config.patch_size
                 raise InvalidRequest(
                     f"the picture has {image.width} × {image.height} pixels; its ControlNet takes "
                     f"at most {config.pos_embed_max_size * factor} along a side"
@@ -90,7 +94,7 @@ class SD3Controls(_FlowControls):
         self, model: Model, net: Any, rows: Sequence[Row], hints: Tensor
     ) -> tuple[Tensor, ...]:
         transformer = model.components["transformer"]
-        x, t, states, pooled = StableDiffusion3().inputs(model, rows)
+        x, t, states, pooled = self.family.inputs(model, rows)
         config = net.config
         samples = with_parts(net, pos_embed_input=nn.Identity())(
             # Those for SD 3.5 Large have no embedding of their own.
@@ -138,7 +142,7 @@ class FluxControls(_FlowControls):
         if why is not None or channels is None:
             return why
         patch = config.get("patch_size", 1)
-        ours, theirs = 2 * vae_factor(configs), HINT_BLOCK_SHRINKS * patch
+        ours, theirs = 2 * vae_factor(configs["vae"]), HINT_BLOCK_SHRINKS * patch
         if (ours, transformer["in_channels"]) != (theirs, channels * patch**2):
             return (
                 f"its tokens stand for {theirs} pixels along a side in {channels * patch**2} "
@@ -164,7 +168,7 @@ class FluxControls(_FlowControls):
         self, model: Model, net: Any, rows: Sequence[Row], hints: Tensor
     ) -> tuple[Tensor, ...]:
         transformer = model.components["transformer"]
-        x, t, states, pooled = Flux().inputs(model, rows)[:4]
+        x, t, states, pooled = self.family.inputs(model, rows)[:4]
         double, single = with_parts(
             net, controlnet_x_embedder=nn.Identity(), input_hint_block=None
         )(

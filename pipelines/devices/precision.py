@@ -14,12 +14,17 @@ Numbers = Literal["float32", "float16", "bfloat16"]
 BYTES: Mapping[Numbers, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
 T5 = "T5EncoderModel"
 VAE = "AutoencoderKL"
-_TRAINED_IN_BFLOAT16 = frozenset({"sd3", "flux"})
-_VAE_FITS_FLOAT16 = frozenset({"sd"})
 _WIDE = 64
 
 
-def numbers(hardware: Hardware, family: str, cls: str, force_upcast: bool = True) -> Numbers:
+def numbers(
+    hardware: Hardware,
+    cls: str,
+    *,
+    trained_in: Numbers = "float16",
+    vae_fits_float16: bool = False,
+    force_upcast: bool = True,
+) -> Numbers:
     """The numbers a component computes with.
 
     On the CPU float32: parity is exact, and bfloat16 is slower there. On a GPU 16 bits, with the
@@ -27,17 +32,18 @@ def numbers(hardware: Hardware, family: str, cls: str, force_upcast: bool = True
     T5 and most VAEs overflow, and stay in float32.
 
     Args:
-        family: its model's id.
         cls: the component's class.
+        trained_in: the numbers whose range its family's networks need.
+        vae_fits_float16: whether its family's VAE does without a wider range than float16's.
         force_upcast: what a VAE's config says of itself.
     """
     if hardware.kind != "cuda":
         return "float32"
-    if family in _TRAINED_IN_BFLOAT16 and hardware.bfloat16:
+    if trained_in == "bfloat16" and hardware.bfloat16:
         return "bfloat16"
     if cls == T5:
         return "bfloat16" if hardware.bfloat16 else "float32"
-    if cls == VAE and force_upcast and family not in _VAE_FITS_FLOAT16:
+    if cls == VAE and force_upcast and not vae_fits_float16:
         return "float32"
     return "float16"
 

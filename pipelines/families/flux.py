@@ -1,4 +1,6 @@
-"""FLUX.1: flow matching on packed latents; dev is distilled with guidance, schnell to few steps.
+"""FLUX.1 family: flow matching on packed latents.
+
+dev is distilled with guidance, schnell to few steps.
 
 The engine sees latents as pictures, (1, C, h, w); the network packs them into tokens of 2 × 2 and
 unpacks its output. Schedulers work number by number, so that nothing differs from walking packed.
@@ -7,18 +9,20 @@ unpacks its output. Schedulers work number by number, so that nothing differs fr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipelines.denoising.row import Row
-from pipelines.families import flow_matched, text_encoders
+from pipelines.denoising.row import Condition, Row
+from pipelines.families import text_encoders
 from pipelines.families.base import Model
 from pipelines.families.capabilities import Configs
+from pipelines.families.flow_matched import FlowMatched, shift_of_size
 from pipelines.families.sd import stacked_inputs
-from pipelines.families.traits import DISTILLED, T5_TOKENS, FluxTraits, vae_factor
+from pipelines.families.traits import DISTILLED, vae_factor
 from pipelines.request.request import Request
 
 
@@ -83,7 +87,8 @@ def told_guidance(model: Model, rows: Sequence[Row]) -> Tensor:
     return torch.tensor(told, dtype=torch.float32, device=model.device)
 
 
-class Flux(FluxTraits):
+@dataclass(frozen=True, slots=True)
+class Flux(FlowMatched):
     """FLUX.1 dev and schnell (Black Forest Labs 2024).
 
     `distilled_guidance` is what dev's network is told. `guidance_scale` is true classifier-free
@@ -92,25 +97,23 @@ class Flux(FluxTraits):
 
     def spacing(self, configs: Configs, request: Request) -> Mapping[str, Any]:
         assert request.width and request.height, "a cell's size is resolved before it is made"
-        side = 2 * vae_factor(configs)
+        side = 2 * vae_factor(configs["vae"])
         tokens = (request.height // side) * (request.width // side)
         return {
             "sigmas": np.linspace(1.0, 1 / request.steps, request.steps),
-            "mu": flow_matched.shift_of_size(tokens, configs["scheduler"], 1.15),
+            "mu": shift_of_size(tokens, configs["scheduler"], 1.15),
         }
 
     def latent_shape(self, model: Model, width: int, height: int) -> tuple[int, int, int]:
-        factor = vae_factor(model.configs)
+        factor = vae_factor(model.configs["vae"])
         channels = model.components["transformer"].config.in_channels // 4
         return channels, height // factor, width // factor
 
-    def encode(self, model: Model, texts: Sequence[str]) -> list[Any]:
+    def encode(self, model: Model, texts: Sequence[str]) -> list[Condition]:
         """T5's states, (1, tokens, D), and CLIP's pooled embedding, (1, P)."""
-        pooled = text_encoders.clip_pooled(model, "", texts)
-        return text_encoders.pairs(text_encoders.t5(model, "_2", texts, T5_TOKENS[self.id]), pooled)
-
-    def without_negative(self, model: Model, empty: Any) -> Any:
-        return empty
+        clip, t5 = self.spec.text_encoders
+        pooled = text_encoders.clip_pooled(model, clip, texts)
+        return text_encoders.pairs(text_encoders.t5(model, t5, texts), pooled)
 
     def network(self, model: Model, skip: Sequence[int] = ()) -> nn.Module:
         return _Network(model.components["transformer"])
@@ -122,9 +125,3 @@ class Flux(FluxTraits):
         if not model.components["transformer"].config.guidance_embeds:
             return inputs
         return (*inputs, told_guidance(model, rows))
-
-    def denoised(self, model: Model, x: Tensor, t: Tensor, model_output: Tensor) -> Tensor:
-        return flow_matched.denoised(model, x, t, model_output)
-
-    def decode(self, model: Model, latents: Tensor) -> Tensor:
-        return flow_matched.decode(model, latents)

@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.x and 2.x: epsilon and v prediction, one CLIP text encoder.
+"""Stable Diffusion 1.x and 2.x family: epsilon and v prediction, one CLIP text encoder.
 
 Latent consistency models (Luo et al. 2023, arXiv:2310.04378) are the same with one more input:
 their UNet is told the guidance scale, so that a cell needs no second row.
@@ -7,16 +7,18 @@ their UNet is told the guidance scale, so that a cell needs no second row.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pipelines.denoising.row import Row
+from pipelines.denoising.row import Condition, Row, states_of
 from pipelines.families.base import Model, to_pixels
 from pipelines.families.capabilities import Configs
-from pipelines.families.traits import StableDiffusionTraits
+from pipelines.families.spec import FamilySpec
+from pipelines.families.traits import vae_factor
 from pipelines.request.request import Request
 
 
@@ -52,17 +54,20 @@ class _Network(nn.Module):
         return output
 
 
-class StableDiffusion(StableDiffusionTraits):
+@dataclass(frozen=True, slots=True)
+class StableDiffusion:
     """SD 1.x/2.x (Rombach et al. 2022, arXiv:2112.10752)."""
+
+    spec: FamilySpec
 
     def spacing(self, configs: Configs, request: Request) -> Mapping[str, Any]:
         return {}
 
     def latent_shape(self, model: Model, width: int, height: int) -> tuple[int, int, int]:
-        factor = 2 ** (len(model.components["vae"].config.block_out_channels) - 1)
+        factor = vae_factor(model.configs["vae"])
         return model.components["unet"].config.in_channels, height // factor, width // factor
 
-    def encode(self, model: Model, texts: Sequence[str]) -> list[Any]:
+    def encode(self, model: Model, texts: Sequence[str]) -> list[Condition]:
         """Text embeddings, (1, tokens, D) each, as diffusers computes them."""
         tokenizer, encoder = model.components["tokenizer"], model.components["text_encoder"]
         tokens = tokenizer(
@@ -79,7 +84,7 @@ class StableDiffusion(StableDiffusionTraits):
             states = encoder(tokens.input_ids.to(model.device), attention_mask=mask)[0]
         return list(states.to(model.dtype).split(1))
 
-    def without_negative(self, model: Model, empty: Any) -> Any:
+    def without_negative(self, model: Model, empty: Condition) -> Condition:
         return empty
 
     def network(self, model: Model, skip: Sequence[int] = ()) -> nn.Module:
@@ -90,7 +95,7 @@ class StableDiffusion(StableDiffusionTraits):
 
         Where the UNet is told the guidance: its embedding, (rows, D), as well.
         """
-        condition = torch.cat([row.condition for row in rows])
+        condition = torch.cat([states_of(row.condition) for row in rows])
         return (*stacked_inputs(model, rows), condition, *told_guidance(model, rows))
 
     def denoised(self, model: Model, x: Tensor, t: Tensor, model_output: Tensor) -> Tensor:
@@ -102,7 +107,7 @@ class StableDiffusion(StableDiffusionTraits):
             interpolated in log-SNR.
         Source: Ho et al. 2020, arXiv:2006.11239; v: Salimans & Ho 2022, arXiv:2202.00512.
         """
-        config = model.scheduler_config
+        config = model.configs["scheduler"]
         kind = config.get("prediction_type", "epsilon")
         if kind == "sample":
             return model_output

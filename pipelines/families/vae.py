@@ -1,4 +1,4 @@
-"""What the VAE does, as far as memory reaches: at once, picture by picture, in tiles."""
+"""VAE in memory: decodes latents at once, by picture or in tiles, as far as memory reaches."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pipelines.devices.hardware import free_memory
 from pipelines.devices.vae_memory import AT_ONCE, VaePlan, vae_plan
 from pipelines.errors import OutOfMemory
 from pipelines.families.base import Family, Model
+from pipelines.families.traits import vae_factor
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +28,7 @@ def decode(family: Family, model: Model, latents: Tensor, free_idle: Callable[[]
     """Pictures of latents. Args, Raises: as `in_memory`."""
     vae = model.components["vae"]
     channels = vae.config.block_out_channels
-    factor = 2 ** (len(channels) - 1)
+    factor = vae_factor(vae.config)
     height, width = (int(side) * factor for side in latents.shape[2:])
     free = free_memory(model.device)
     item = vae.dtype.itemsize

@@ -1,4 +1,4 @@
-"""Prompts with weights or several parts, for families whose text encoders are CLIP's.
+"""Weighted prompts: encodes prompts with weights or several parts by CLIP's text encoders.
 
 Math: z are a part's states, (tokens, D), e those of an empty text, w the tokens' weights, 1 for
 start, end and padding, and z_i the states with the i-th run of words below 1 hidden from the
@@ -29,6 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipelines.denoising.row import Condition
 from pipelines.families.base import Family, Model
 from pipelines.request.prompt_weights import Parts, Piece, chunk_lengths, read
 
@@ -70,7 +71,7 @@ class Tokenized:
 
 def conditions(
     family: Family, model: Model, texts: Sequence[str], alone: bool = False
-) -> dict[str | None, Any]:
+) -> dict[str | None, Condition]:
     """The condition of every text; texts that mean the same have one and the same.
 
     Args:
@@ -78,7 +79,7 @@ def conditions(
     """
     meanings = {text: read(text) for text in texts}
     plain = sorted({one for one in meanings.values() if isinstance(one, str)})
-    encoded: dict[Parts | str, Any]
+    encoded: dict[Parts | str, Condition]
     if alone:
         encoded = {text: family.encode(model, [text])[0] for text in plain}
     else:
@@ -89,7 +90,7 @@ def conditions(
     return {text: encoded[one] for text, one in meanings.items()}
 
 
-def encode(model: Model, parts: Parts) -> Any:
+def encode(model: Model, parts: Parts) -> Condition:
     """The condition of a prompt in parts: states, (1, parts · tokens, D).
 
     With a second encoder, as in SDXL, the states of both side by side, and the second's

@@ -69,7 +69,7 @@ def changes_of(model: Model, family: Family, state: State) -> Changes:
     changes: dict[Key, list[tuple[float, Delta]]] = {}
     for lora in state:
         loaded = model.loras[lora.name]
-        found = deltas(loaded.file, loaded.tensors, family.id, model.configs)
+        found = deltas(loaded.file, loaded.tensors, family.spec, model.configs)
         why = misfit(found, shapes)
         if why is not None:
             raise InvalidRequest(f"LoRA {lora.name!r} does not fit {model.id!r}: {why}")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pipelines.devices.memory_options import USUAL, Saving
 from pipelines.devices.placement import Placement, Weights, default_budget, place
-from pipelines.families import family_of
+from pipelines.families import spec_of
 from pipelines.families.base import LoadedLoRA, Model
 from pipelines.model_manager.component import ComponentKey, Part
 from pipelines.model_manager.component_cache import Held, Resident
@@ -112,7 +112,7 @@ class PipelineManager(Inventory):
 
         started = time.perf_counter()
         info = self.locate(name)
-        family = family_of(info.pipeline)
+        family = spec_of(info.pipeline)
         dtype = self._numbers(info, family, family.denoiser)
         with ExitStack() as until, self._lock:
             own = self._parts(info, family)
@@ -144,7 +144,6 @@ class PipelineManager(Inventory):
                         loras, lora_parts, loaded[len(parts) - len(loras) :], strict=True
                     )
                 },
-                scheduler_config=self.scheduler_config(name),
                 fingerprint=self.fingerprint(name),
                 device=self.device,
                 dtype=getattr(torch, dtype),

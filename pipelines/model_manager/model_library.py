@@ -19,7 +19,7 @@ from pipelines.devices.memory_options import ATTENTIONS, USUAL, Saving
 from pipelines.devices.precision import Numbers, numbers
 from pipelines.devices.quantization import quantizes
 from pipelines.errors import InvalidRequest, ModelUnavailable
-from pipelines.families import family_of
+from pipelines.families import FamilySpec, load_family, spec_of
 from pipelines.families.base import Family
 from pipelines.families.capabilities import Configs, Sizes, Supports
 from pipelines.model_manager import component
@@ -64,9 +64,13 @@ class Inventory:
         """Raises: UnknownName, ModelUnavailable."""
         return catalog.locate(name, self.folders)
 
+    def spec(self, name: str) -> FamilySpec:
+        """A model's family, as data. Raises: UnknownName, ModelUnavailable."""
+        return spec_of(self.locate(name).pipeline)
+
     def family(self, name: str) -> Family:
-        """Raises: UnknownName, ModelUnavailable."""
-        return family_of(self.locate(name).pipeline)
+        """A model's family, ready to render. Raises: UnknownName, ModelUnavailable."""
+        return load_family(self.spec(name))
 
     def controlnets(self, model: str | None = None) -> list[ModelInfo]:
         """All ControlNets found, also those that cannot be used; or those that fit a model.
@@ -76,12 +80,12 @@ class Inventory:
         found = controlnets.find(self.folders)
         if model is None:
             return found
-        return controlnets.fitting(found, self.family(model).id, self.configs(model))
+        return controlnets.fitting(found, self.spec(model), self.configs(model))
 
     def locate_control(self, name: str, model: str) -> ModelInfo:
         """A ControlNet that fits a model. Raises: UnknownName, ModelUnavailable, InvalidRequest."""
         info = controlnets.locate(name, self.folders)
-        family, configs = self.family(model).id, self.configs(model)
+        family, configs = self.spec(model), self.configs(model)
         controlnets.check_fits(info, model, family, configs, self.folders)
         return info
 
@@ -93,7 +97,7 @@ class Inventory:
         found = loras.find(self.folders)
         if model is None:
             return found
-        fits = self.locate(model), self.family(model), self.configs(model)
+        fits = self.locate(model), self.spec(model), self.configs(model)
         return [one for one in found if loras.misfit(one, *fits) is None]
 
     def locate_lora(self, name: str, model: str) -> ModelInfo:
@@ -104,7 +108,7 @@ class Inventory:
                 f"LoRA {name!r} is added to weights, and those of {model!r} are stored as "
                 f"{self.saving.quantize}; leave the LoRA or --quantize out"
             )
-        why = loras.misfit(info, self.locate(model), self.family(model), self.configs(model))
+        why = loras.misfit(info, self.locate(model), self.spec(model), self.configs(model))
         if why is not None:
             fit = ", ".join(other.id for other in self.loras(model))
             raise InvalidRequest(
@@ -120,16 +124,15 @@ class Inventory:
         """What a model can do, from its configs alone. Raises: UnknownName, ModelUnavailable."""
         info = self.locate(name)
         try:
-            return family_of(info.pipeline).supports(self.configs(name))
+            return spec_of(info.pipeline).capabilities(self.configs(name))
         except KeyError as error:
             raise ModelUnavailable(f"{info.path}: a config lacks {error}") from None
 
     def configs(self, name: str) -> Configs:
         """All configs of a model, as its folder has them."""
         info = self.locate(name)
-        found = {
-            part: model_info.config_of(info, part) for part in family_of(info.pipeline).components
-        }
+        components = spec_of(info.pipeline).components
+        found = {part: model_info.config_of(info, part) for part in components}
         index = model_info.index_of(info)
         return {**found, "scheduler": self.scheduler_config(name), "model_index": index}
 
@@ -147,7 +150,7 @@ class Inventory:
             loras: LoRAs that change it.
         """
         info = self.locate(name)
-        family = family_of(info.pipeline)
+        family = spec_of(info.pipeline)
         digests = [part.key.source for part in self._parts(info, family)]
         if self.saving.quantize is not None:
             digests.append(self.saving.quantize)
@@ -163,7 +166,7 @@ class Inventory:
         digests += [self._lora_part(one).key.source for one in loras]
         return digest_of_lines(digests)
 
-    def _parts(self, info: ModelInfo, family: Family) -> list[Part]:
+    def _parts(self, info: ModelInfo, family: FamilySpec) -> list[Part]:
         index = model_info.index_of(info)
         parts = []
         for name in family.components:
@@ -188,15 +191,21 @@ class Inventory:
             parts.append(self._attending(part, family))
         return parts
 
-    def _numbers(self, info: ModelInfo, family: Family, name: str, cls: str = "") -> Numbers:
+    def _numbers(self, info: ModelInfo, family: FamilySpec, name: str, cls: str = "") -> Numbers:
         config = model_info.config_of(info, name)
-        return numbers(self.hardware, family.id, cls, config.get("force_upcast", True))
+        return numbers(
+            self.hardware,
+            cls,
+            trained_in=family.trained_in,
+            vae_fits_float16=family.vae_fits_float16,
+            force_upcast=config.get("force_upcast", True),
+        )
 
-    def _quantized(self, name: str, cls: str, family: Family) -> str:
+    def _quantized(self, name: str, cls: str, family: FamilySpec) -> str:
         chosen = self.saving.quantize
         return chosen if chosen and quantizes(cls, name == family.denoiser) else ""
 
-    def _attending(self, part: Part, family: Family) -> Part:
+    def _attending(self, part: Part, family: FamilySpec) -> Part:
         """A denoiser with what computes its attention, where that is not as usual."""
         if part.name != family.denoiser or self.saving.attention == "torch":
             return part

@@ -179,7 +179,7 @@ def _computer(
     first = requests[0]
     assert first.width and first.height, "a cell's size is resolved before it is made"
     latent = family.latent_shape(model, first.width, first.height)
-    controls = controls_of(family.id) if any(one.controls for one in requests) else None
+    controls = controls_of(family.spec) if any(one.controls for one in requests) else None
     fill = (job.how.batch or USUAL) if job.how.exact else None
     residuals = None if controls is None else Residuals(controls, model, tally, fill)
     memory = device_memory(model.device)

@@ -6,6 +6,7 @@ from functools import cache
 
 from pipelines.checkpoints import controlnets
 from pipelines.controlnet.control_maps import check_preprocessor
+from pipelines.families import load_family
 from pipelines.families.base import build_scheduler
 from pipelines.model_manager.model_library import Inventory
 from pipelines.request.control import Control
@@ -25,7 +26,7 @@ class Resolver:
     def __init__(self, inventory: Inventory, shelf: Shelf) -> None:
         self._shelf = shelf
         self._locate = cache(inventory.locate)
-        self._family = cache(inventory.family)
+        self._spec = cache(inventory.spec)
         self._configs = cache(inventory.configs)
         self._supports = cache(inventory.supports)
         self._controlnets = cache(inventory.controlnets)
@@ -51,7 +52,7 @@ class Resolver:
         assert complete.width and complete.height, "just filled in"
         supports.sizes.check(complete.width, complete.height)
         # Built once for its errors only: some schedulers have step limits of their own.
-        build_scheduler(self._family(model), self._configs(model), complete)
+        build_scheduler(load_family(self._spec(model)), self._configs(model), complete)
         return complete
 
     def _control(self, control: Control, model: str) -> Control:
@@ -61,7 +62,7 @@ class Resolver:
         fit = self._controlnets(model) if control.model is None else []
         name = control.model or controlnets.choose(control.preprocessor, model, fit)
         info = self._locate_control(name, model)
-        controlnets.check_mode(info, control.mode, self._family(model).id)
+        controlnets.check_mode(info, control.mode, self._spec(model))
         return control.replace(model=info.path.as_posix() if "/" in name else name)
 
     def _lora(self, lora: LoRA, model: str) -> LoRA:

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from pipelines import OutOfMemory, Request, Sheet, Studio
 from pipelines.denoising import engine
 from pipelines.denoising.batch_sizes import USUAL, Even
-from pipelines.families.base import evaluate
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering import trajectories
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.runs.events import CellDone
+from tests.helpers.evaluation import evaluate
 from tests.helpers.tiny import save_sd
 from tests.pipelines.denoising.test_engine import cell, network, run
 

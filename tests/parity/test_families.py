@@ -22,7 +22,6 @@ from pipelines import InvalidRequest, ModelUnavailable, Request, Sheet, Studio
 from pipelines.denoising import engine
 from pipelines.denoising.batch_sizes import Even
 from pipelines.denoising.guidance import Guidance
-from pipelines.families.base import evaluate
 from pipelines.families.flux import pack, unpack
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering import trajectories
@@ -32,6 +31,7 @@ from pipelines.request.axis_grammar import parse_axis
 from pipelines.runs.events import CellDone
 from pipelines.runs.png_metadata import read_settings, write_png
 from pipelines.samplers import SAMPLERS, SCHEDULES
+from tests.helpers.evaluation import evaluate
 from tests.helpers.tiny_families import save_all
 
 TOLERANCE = 1e-4

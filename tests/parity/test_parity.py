@@ -19,11 +19,11 @@ from bench.peer import Peer
 from pipelines import Request, Studio
 from pipelines.denoising import engine
 from pipelines.denoising.batch_sizes import Even
-from pipelines.families.base import evaluate
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering import trajectories
 from pipelines.samplers import SAMPLERS
 from presets import model_preset
+from tests.helpers.evaluation import evaluate
 
 SHIPPED = Path(__file__).parents[2] / "models"
 PAIRS = [

@@ -230,7 +230,7 @@ def test_controlnets_of_unlike_depth_add_up(
     both = asked(model, by(nets[0], strength=0.5), by(nets[1], TWO, strength=1.5))
     with manager.use(model, nets) as loaded:
         family = manager.family(model)
-        controls = controls_of(family.id)
+        controls = controls_of(family.spec)
         assert controls is not None
         steers = Steering(family, loaded, Maps(SHELF).of).steers(both)
         conditions = trajectories.encode(family, loaded, [both])

@@ -19,13 +19,14 @@ from pipelines.backends.base import Place
 from pipelines.denoising import engine
 from pipelines.denoising.batch_sizes import best
 from pipelines.denoising.row import Row
-from pipelines.families.base import Model, evaluate
+from pipelines.families.base import Model
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering.batch_evaluator import Computer, Computing
 from pipelines.rendering.batch_timings import Paces
 from pipelines.rendering.trajectories import start
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.runs.events import CellDone
+from tests.helpers.evaluation import evaluate
 
 ROOT = Path(app.__file__).parent
 openvino = pytest.mark.skipif(

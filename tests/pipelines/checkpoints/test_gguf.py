@@ -23,13 +23,13 @@ from pipelines.checkpoints.formats.tensor_files import read_header
 from pipelines.denoising.row import Row
 from pipelines.devices.memory_options import Saving
 from pipelines.errors import ModelUnavailable
-from pipelines.families.base import evaluate
 from pipelines.model_manager.component_loader import measure
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering.batch_evaluator import Computer, Computing
 from pipelines.rendering.batch_timings import Paces
 from pipelines.request.control import Control
 from tests.helpers import ldm, tiny_families
+from tests.helpers.evaluation import evaluate
 from tests.helpers.gguf_files import NAME, large, original, pack, random_blocks, shop, write
 from tests.helpers.lora_makers import save_lora
 from tests.parity import test_families
@@ -158,14 +158,14 @@ def test_it_is_cached_and_as_large_as_was_said(tmp_path: Path) -> None:
     shop(tmp_path, "flux-dev", "Q8_0")
     manager = PipelineManager([tmp_path], device="cpu")
     info = manager.locate(NAME)
-    parts = {part.name: part for part in manager._parts(info, manager.family(NAME))}
+    parts = {part.name: part for part in manager._parts(info, manager.spec(NAME))}
     with manager.use(NAME) as model:
         transformer = model.components["transformer"]
         assert measure(transformer) == parts["transformer"].bytes
         assert manager.history[-1].loaded["transformer"] == parts["transformer"].bytes
         layers = packed_layers(transformer)
         assert layers and all(layer.weight.dtype == torch.uint8 for layer in layers)
-    plain = manager._parts(manager.locate("plain"), manager.family("plain"))
+    plain = manager._parts(manager.locate("plain"), manager.spec("plain"))
     plain = {part.name: part for part in plain}["transformer"]
     assert parts["transformer"].bytes < plain.bytes / 2
     assert parts["transformer"].largest == plain.largest, "whole, one is there while it computes"
@@ -189,7 +189,7 @@ def test_it_waits_beside_the_device(flux: Path, offload: Any) -> None:
 
 def test_it_comes_by_layers_where_it_is_too_large(flux: Path) -> None:
     plain = studio_of(flux, "none")
-    parts = plain.manager._parts(locate(NAME, [flux]), plain.manager.family(NAME))
+    parts = plain.manager._parts(locate(NAME, [flux]), plain.manager.spec(NAME))
     (transformer,) = [part for part in parts if part.name == "transformer"]
     studio = studio_of(flux, "auto", transformer.bytes - 1)
     with studio.manager.use(NAME) as model:

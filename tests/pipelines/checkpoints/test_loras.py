@@ -26,6 +26,7 @@ from pipelines.checkpoints.identification.lora_names import LORA_ENDINGS
 from pipelines.checkpoints.lora_state_dict import deltas
 from pipelines.checkpoints.loras import WEIGHTS, find
 from pipelines.checkpoints.single_file_catalog import recognise_file
+from pipelines.families import FAMILIES
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.runs.png_metadata import read_request, settings_text
 from tests.helpers.lora_makers import save_with_loras
@@ -169,7 +170,7 @@ def test_the_list_identification_and_the_reader_know_the_same_endings(
     (info,) = find([tmp_path])
     assert (info.id, info.source, info.problem) == ("style", "lora", None)
     family, configs = ("flux", {}) if "lora1" in ending or "lora2" in ending else ("sd", UNET)
-    (delta,) = deltas(file, tensors, family, configs).values()
+    (delta,) = deltas(file, tensors, FAMILIES[family], configs).values()
     assert delta.down.shape == (2, 8) and delta.up.shape == (8, 2)
 
 

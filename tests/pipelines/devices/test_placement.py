@@ -23,6 +23,7 @@ from pipelines.devices.placement import Placement, Weights, default_budget, leav
 from pipelines.devices.precision import T5, VAE, numbers
 from pipelines.devices.vae_memory import VaePlan, decode_bytes, vae_plan
 from pipelines.errors import OutOfMemory
+from pipelines.families import FAMILIES
 
 ROOT = Path(__file__).parents[3]
 GB = 10**9
@@ -74,7 +75,15 @@ def test_torch_is_not_needed_to_decide() -> None:
 def test_numbers(
     hardware: Hardware, family: str, cls: str, force_upcast: bool, expected: str
 ) -> None:
-    assert numbers(hardware, family, cls, force_upcast) == expected
+    spec = FAMILIES[family]
+    found = numbers(
+        hardware,
+        cls,
+        trained_in=spec.trained_in,
+        vae_fits_float16=spec.vae_fits_float16,
+        force_upcast=force_upcast,
+    )
+    assert found == expected
 
 
 def test_the_budget_leaves_a_reserve_and_what_others_have() -> None:

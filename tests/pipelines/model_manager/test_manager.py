@@ -91,7 +91,7 @@ def test_weights_are_the_files(models):
     stored = load_file(models / "tinyv" / "unet" / UNET)
     assert state.keys() == stored.keys()
     assert all(torch.equal(state[name], stored[name]) for name in stored)
-    assert model.scheduler_config["prediction_type"] == "v_prediction"
+    assert model.configs["scheduler"]["prediction_type"] == "v_prediction"
     assert not any(p.requires_grad for p in model.components["unet"].parameters())
 
 
@@ -257,7 +257,7 @@ def test_swapping_a_scheduler_loads_nothing_and_takes_no_time(models):
         for schedule in row.schedules:
             with manager.use("tiny") as model:
                 # A flow sampler needs nothing of a config to be built.
-                config = {} if row.kind == "flow" else model.scheduler_config
+                config = {} if row.kind == "flow" else model.configs["scheduler"]
                 first, again = [], []
                 for _ in range(5):
                     prototype.cache_clear()
