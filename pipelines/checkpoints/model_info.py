@@ -51,5 +51,10 @@ def index_of(info: ModelInfo) -> dict[str, Any]:
 def scheduler_of(info: ModelInfo) -> dict[str, Any]:
     """A model's own scheduler config. Raises: ModelUnavailable."""
     if info.single is None:
-        return read_json(info.path / "scheduler" / "scheduler_config.json")
+        return read_json(scheduler_file(info.path))
     return dict(info.single.configs["scheduler"])
+
+
+def scheduler_file(folder: Path) -> Path:
+    """Where a model's folder has its scheduler config."""
+    return folder / "scheduler" / "scheduler_config.json"

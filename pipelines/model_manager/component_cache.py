@@ -1,7 +1,7 @@
-"""Components in memory under a byte budget: who stays and who goes.
+"""Component cache with a byte budget.
 
-The budget is kept by evicting what will not be needed for longest, as far as that is known, and
-of the rest what was used longest ago. What is in use is never evicted.
+Evicts what will not be needed for longest, as far as that is known, and of the rest what was used
+longest ago. What is in use is never evicted.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def eviction_order(
 
 
 class Residents:
-    """The components in memory. All methods may be called from any thread.
+    """Component cache of one memory. All methods may be called from any thread.
 
     Args:
         budget: bytes they may take together.

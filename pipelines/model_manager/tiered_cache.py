@@ -1,4 +1,4 @@
-"""Where components are kept: on the device, and in main memory those that come only when called.
+"""Tiered cache: keeps components on the device, and offloaded ones in main memory.
 
 On a device that computes in main memory both are one store under one budget.
 """
@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 
+from pipelines.devices.hardware import hardware
 from pipelines.devices.offload import WAITING, Shuttle
 from pipelines.devices.placement import default_budget
 from pipelines.model_manager.component import ComponentKey, Part
@@ -114,8 +115,6 @@ class Stores:
         if not self._apart():
             return self._here
         if self._waiting is None:
-            from pipelines.devices.hardware import hardware
-
             budget = default_budget(hardware(WAITING))
             self._waiting = Residents(lambda: budget, lambda: None, _WHERE_IT_WAITS)
             self._waiting.coming = self._here.coming

@@ -90,9 +90,10 @@ def _render_model(
         return
     loaded = False
     try:
-        with manager.use(model_id, *together(by_addons), job.stop) as model:
+        entry = manager.library.open(model_id)
+        with manager.use(entry, *together(by_addons), job.stop) as model:
             loaded = True
-            family = manager.family(model_id)
+            family = entry.family
             for state, sizes in states.items():
                 if not job.stop():
                     _render_state(job, state, sizes, family, model, manager, tally)

@@ -77,7 +77,7 @@ class Maker:
         from pipelines.denoising.guidance import Guidance
 
         context = cache(self._context)
-        supports = cache(self.manager.supports)
+        opened = cache(self.manager.library.open)
         new = [
             cell
             for cell in cells
@@ -89,7 +89,7 @@ class Maker:
         seconds: float | None = 0.0
         for cell in new:
             evaluations = SAMPLERS[cell.sampler].evaluations(cell.steps)
-            cost = Guidance.of(cell, supports(cell.model)).rows(evaluations)
+            cost = Guidance.of(cell, opened(cell.model).capabilities).rows(evaluations)
             kind = _kind(cell)
             pace = _nearest(self._pace.get(kind, {}), together[kind])
             rows += cost

@@ -53,7 +53,7 @@ def together(models: Path, requests: list[Request]) -> list[torch.Tensor]:
     """Our latents of every request, all denoised in one engine loop."""
     manager = PipelineManager([models], device="cpu")
     with manager.use(requests[0].model) as model:
-        family = manager.family(model.id)
+        family = manager.library.open(model.id).family
         texts = sorted({t for r in requests for t in (r.prompt, r.negative_prompt)})
         conditions = dict(zip(texts, family.encode(model, texts), strict=True))
         cells = [

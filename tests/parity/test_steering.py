@@ -62,7 +62,7 @@ class Made:
         self.tally = engine.Tally()
         nets = list(dict.fromkeys(net for r in requests for net in control_models(r)))
         first = requests[0]
-        family = manager.family(first.model)
+        family = manager.library.open(first.model).family
         with (
             manager.use(first.model, nets, lora_names(first)) as plain,
             applied(plain, family, lora_state(first)) as model,

@@ -52,7 +52,7 @@ def latents(how: Computing, folder: Path, requests: list[Request]) -> list[torch
     """As the renderer makes them."""
     manager = PipelineManager([folder], device="cpu")
     with manager.use(requests[0].model) as model:
-        family = manager.family(model.id)
+        family = manager.library.open(model.id).family
         texts = sorted({t for r in requests for t in (r.prompt, r.negative_prompt)})
         conditions = dict(zip(texts, family.encode(model, texts), strict=True))
         shape = family.latent_shape(model, requests[0].width, requests[0].height)
@@ -71,7 +71,7 @@ def latents(how: Computing, folder: Path, requests: list[Request]) -> list[torch
 def test_rows_are_what_torch_says(models: Path, tmp_path: Path, name: str) -> None:
     manager = PipelineManager([models], device="cpu")
     with manager.use("tiny") as model, torch.inference_mode():
-        family = manager.family("tiny")
+        family = manager.library.open("tiny").family
         sizes = (2,) if name == "compile" else (2, 4)  # half a minute each on a slow machine
         place = Place("tiny", tmp_path)
         denoiser = backends.denoiser_class(name)(family.network(model), place, sizes)
@@ -125,7 +125,7 @@ def test_what_was_converted_is_read_and_what_is_damaged_made_anew(
     monkeypatch.setattr(openvino, "_convert", lambda *given: made.append(1) or convert(*given))
     manager = PipelineManager([models], device="cpu")
     with manager.use("tiny") as model, torch.inference_mode():
-        family = manager.family("tiny")
+        family = manager.library.open("tiny").family
 
         def run(fingerprint: str, size: int = 8) -> int:
             rows = rows_of(model, family, 2, size)
@@ -178,7 +178,7 @@ def test_compiled_blocks_give_the_same_numbers_and_leave_the_network_as_it_was(
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
     manager = PipelineManager([models], device="cpu")
     with manager.use("tiny") as model, torch.inference_mode():
-        family = manager.family("tiny")
+        family = manager.library.open("tiny").family
         rows = rows_of(model, family, 2, 8)
         plain = evaluate(family, model, rows)
         network = family.network(model)

@@ -135,8 +135,11 @@ def test_a_published_size_needs_only_the_tokenizer(tmp_path):
     info = info_of(tmp_path, "real.safetensors")
     assert (info.problem, info.family) == (None, "sd")
     manager = PipelineManager([tmp_path], device="cpu")
-    assert manager.sizes("real.safetensors").native == (512, 512)
-    assert manager.scheduler_config("real.safetensors")["prediction_type"] == "epsilon"
+    assert manager.library.open("real.safetensors").capabilities.sizes.native == (512, 512)
+    assert (
+        manager.library.open("real.safetensors").configs["scheduler"]["prediction_type"]
+        == "epsilon"
+    )
 
 
 def test_another_vocabulary_is_no_donor(shop, models):
@@ -157,7 +160,7 @@ def test_sd2_says_in_its_name_what_it_predicts(tmp_path, name, kind):
         ldm.write_header(tmp_path / file, shapes)
         tiny.tokenizer().save_pretrained(tmp_path / file.removesuffix(".safetensors") / "tokenizer")
     manager = PipelineManager([tmp_path], device="cpu")
-    assert manager.scheduler_config(name)["prediction_type"] == kind
+    assert manager.library.open(name).configs["scheduler"]["prediction_type"] == kind
     assert (
         "put 512 (noise, the base model) or 768 (v)" in info_of(tmp_path, "x.safetensors").problem
     )
