@@ -1,4 +1,4 @@
-"""ControlNet adapter protocol: what a family's ControlNets see, fit and add."""
+"""ControlNet adapter protocol: says which ControlNets fit a family's models, and runs them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class Controls(Protocol):
-    """ControlNets of one family. Implementations hold no state but the family."""
+    """ControlNet adapter: checks, embeds maps for and runs the ControlNets of one family.
+
+    Implementations hold no state but the family that they are built with.
+    """
 
     classes: tuple[str, ...]
     """diffusers classes of its ControlNets, as their config.json names them."""
@@ -29,7 +32,7 @@ class Controls(Protocol):
     """Whether a row without the prompt gets what they add to the one with it."""
 
     def misfit(self, configs: Configs, config: Mapping[str, Any]) -> str | None:
-        """Why a ControlNet cannot steer a model, as the end of a sentence; None if it can.
+        """Say why a ControlNet cannot steer a model, as the end of a sentence; None if it can.
 
         Args:
             configs: the model's components', by name.
@@ -43,13 +46,15 @@ class Controls(Protocol):
         """Whether a ControlNet takes the distilled guidance as an input."""
 
     def hint(self, model: Model, net: Any, image: Image) -> Tensor:
-        """What a ControlNet makes of a map, (1, …): all that does not depend on x, t or text."""
+        """Embed a map, (1, …): all a ControlNet does that does not depend on x, t or text."""
 
     def residuals(
         self, model: Model, net: Any, rows: Sequence[Row], hints: Tensor
     ) -> tuple[Tensor, ...]:
-        """A ControlNet's outputs at strength 1, one tensor a depth of the denoiser, in the order
-        its network takes them; a U-Net's innermost last. At depths behind the last it adds nothing.
+        """Compute a ControlNet's outputs at strength 1, one tensor a depth of the denoiser.
+
+        They come in the order in which the network takes them, a U-Net's innermost last. At
+        depths behind the last it adds nothing.
 
         Args:
             hints: (rows, …), one a row.
@@ -58,7 +63,7 @@ class Controls(Protocol):
 
 @cache
 def controls_of(spec: FamilySpec) -> Controls | None:
-    """What runs a family's ControlNets, imported at the first call; None if nothing does."""
+    """The adapter of a family's ControlNets, imported at the first call; None if it has none."""
     if spec.control_adapter is None:
         return None
     controls: Controls = resolve_name(spec.control_adapter)(load_family(spec))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Steering:
-    """Steers of the cells of one model; what a ControlNet makes of a map is made once.
+    """Control conditioner: embeds the maps of one model's cells, each once.
 
     Args:
         maps: a control's map at a picture's (width, height).
@@ -40,7 +40,7 @@ class Steering:
         self._sources: dict[Control, Source] = {}
 
     def steers(self, request: Request) -> list[Steer]:
-        """Raises: ContactSheetError: if a map cannot be made."""
+        """Make a Request's controls ready to act. Raises: ContactSheetError: if a map cannot be."""
         return [Steer.of(control, self._source(control, request)) for control in request.controls]
 
     def _source(self, control: Control, request: Request) -> Source:

@@ -1,10 +1,9 @@
 """Transformer ControlNet adapters: run those of SD 3 and FLUX, which add to blocks' hidden states.
 
-They see a map through the model's own VAE.
-
-diffusers' pipelines draw the map's latents from the VAE's distribution, FLUX' with the generator
-that makes the picture's noise next, SD 3's with nobody's. Here they are its mean: the map of a
-picture is the same for every seed, and a cell's noise the same with a control as without.
+They see a map through the model's own VAE. diffusers' pipelines draw the map's latents from the
+VAE's distribution, FLUX' with the generator that makes the picture's noise next, SD 3's with
+nobody's. Here they are its mean: the map of a picture is the same for every seed, and a cell's
+noise the same with a control as without.
 """
 
 from __future__ import annotations
@@ -13,11 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipelines.controlnet.unet import with_parts
+from pipelines.controlnet.embedded_maps import map_pixels, with_parts
 from pipelines.denoising.row import Row
 from pipelines.errors import InvalidRequest
 from pipelines.families.base import Family, Model
@@ -75,7 +73,7 @@ class SD3Controls(_FlowControls):
         return False
 
     def hint(self, model: Model, net: Any, image: Image) -> Tensor:
-        """A map's latents as the ControlNet's patches, (1, tokens, D)."""
+        """Embed a map's latents as the ControlNet's patches, (1, tokens, D)."""
         config = net.config
         with torch.inference_mode():
             shift = 0.0 if config.force_zeros_for_pooled_projection else None
@@ -113,8 +111,9 @@ class SD3Controls(_FlowControls):
 
 
 class FluxControls(_FlowControls):
-    """ControlNets of FLUX.1, as in diffusers' FluxControlNetPipeline: InstantX' and Shakker's,
-    which see the map's latents, and XLabs', which see its pixels. No union ControlNets.
+    """ControlNets of FLUX.1, as in diffusers' FluxControlNetPipeline.
+
+    InstantX' and Shakker's see the map's latents, XLabs' its pixels. No union ControlNets.
 
     Under true guidance the row without the prompt gets what was computed with it.
     """
@@ -154,7 +153,7 @@ class FluxControls(_FlowControls):
         return bool(net.config.guidance_embeds)
 
     def hint(self, model: Model, net: Any, image: Image) -> Tensor:
-        """A map as the ControlNet's tokens, (1, tokens, D)."""
+        """Embed a map as the ControlNet's tokens, (1, tokens, D)."""
         pixels = _pixels(model, image)
         with torch.inference_mode():
             if net.input_hint_block is None:
@@ -217,10 +216,8 @@ def _text_width(config: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _pixels(model: Model, image: Image) -> Tensor:
-    """A map's pixels, −1..1, (1, 3, H, W)."""
-    values = torch.from_numpy(np.array(image.convert("RGB"), np.float32) / 255.0)
-    pixels = values.permute(2, 0, 1)[None].to(model.device, model.dtype)
-    return 2.0 * pixels - 1.0
+    """A map's pixels as a VAE takes them, −1..1, (1, 3, H, W)."""
+    return 2.0 * map_pixels(model, image) - 1.0
 
 
 def _latents(model: Model, pixels: Tensor, shift: float | None) -> Tensor:

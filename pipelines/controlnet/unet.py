@@ -1,8 +1,7 @@
-"""U-Net ControlNet adapters: run copies of the encoder, whose outputs are added to the U-Net's."""
+"""U-Net ControlNet adapters: run copies of its encoder, whose outputs are added to its own."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from pipelines.controlnet.embedded_maps import map_pixels, with_parts
 from pipelines.denoising.row import Row
 from pipelines.families.base import Family, Model
 from pipelines.families.capabilities import Configs
@@ -58,13 +58,10 @@ class UNetControls:
         return False
 
     def hint(self, model: Model, net: Any, image: Image) -> Tensor:
-        """The condition embedding of a map, (1, C, h, w)."""
-        import numpy as np
-
-        pixels = torch.from_numpy(np.array(image.convert("RGB"), np.float32) / 255.0)
-        values = pixels.permute(2, 0, 1)[None].to(model.device, model.dtype)
+        """Embed a map as the ControlNet's first layers do, (1, C, h, w)."""
+        pixels = map_pixels(model, image)
         with torch.inference_mode():
-            embedding: Tensor = net.controlnet_cond_embedding(_ordered(net, values))
+            embedding: Tensor = net.controlnet_cond_embedding(_ordered(net, pixels))
         return embedding
 
     def residuals(
@@ -84,15 +81,6 @@ class UNetControls:
         # A ControlNet is not told the guidance, also where its model is.
         x, t, text = self.family.inputs(model, rows)[:3]
         return x, t, text, {}
-
-
-def with_parts(net: nn.Module, **parts: nn.Module | None) -> nn.Module:
-    """A view on a ControlNet with other parts, such as one that leaves a map's embedding as it is
-    in place of what embeds maps."""
-    view = copy.copy(net)
-    # The copy's own table of modules: the ControlNet keeps its parts.
-    view._modules = {**net._modules, **parts}
-    return view
 
 
 def _ordered(net: Any, channels: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ as a pooled embedding, (1, P), or the states' mask."""
 
 
 def states_of(condition: Condition) -> Tensor:
-    """A condition's states, (1, tokens, D)."""
+    """Take a condition's states, (1, tokens, D)."""
     return condition[0] if isinstance(condition, tuple) else condition
 
 

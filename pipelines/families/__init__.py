@@ -1,4 +1,4 @@
-"""Model families: what each is, as a row of data, and what its pipeline does around the network."""
+"""Model families: a registry that says what each is, and one file each that runs its network."""
 
 from pipelines.families.registry import FAMILIES, load_family, register, spec_of
 from pipelines.families.spec import FamilySpec, TextEncoder

@@ -30,7 +30,7 @@ class Model:
         fingerprint: hash of all weights and configs.
         configs: as in the folder, by component, with `scheduler` (pristine) and `model_index`.
         controlnets: loaded ones, by the names they were asked for.
-        loras: loaded ones, by the names they were asked for; `lora_weights` applies them.
+        loras: loaded ones, by the names they were asked for; `lora_patcher` applies them.
         base: the fingerprint without the LoRAs that are in the weights; "" where none are.
         prepared: what backends made of the denoiser, by their own keys; goes when it goes.
     """
@@ -71,13 +71,13 @@ class Family(Protocol):
         """Its row of the registry."""
 
     def spacing(self, configs: Configs, request: Request) -> Mapping[str, Any]:
-        """Options for the scheduler's `set_timesteps`, beside the number of steps."""
+        """Choose options for the scheduler's `set_timesteps`, beside the number of steps."""
 
     def latent_shape(self, model: Model, width: int, height: int) -> tuple[int, int, int]:
         """(C, h, w) of the latents of a picture."""
 
     def encode(self, model: Model, texts: Sequence[str]) -> list[Condition]:
-        """One condition a text, to stand in rows."""
+        """Encode texts: one condition each, to stand in rows."""
 
     def without_negative(self, model: Model, empty: Condition) -> Condition:
         """The condition of a cell that has no negative prompt.
@@ -87,24 +87,24 @@ class Family(Protocol):
         """
 
     def network(self, model: Model, skip: Sequence[int] = ()) -> nn.Module:
-        """The denoiser as a function of what `inputs` gives, which backends can trace.
+        """Wrap the denoiser as a function of what `inputs` gives, which backends can trace.
 
         Args:
             skip: layers to leave out; none where `FamilySpec.capabilities` has none to skip.
         """
 
     def inputs(self, model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:
-        """Rows as tensors, the first dimension of each being the row."""
+        """Stack rows into tensors, the first dimension of each being the row."""
 
     def denoised(self, model: Model, x: Tensor, t: Tensor, model_output: Tensor) -> Tensor:
-        """The predicted clean latents, (1, C, h, w), from network input and output."""
+        """Predict the clean latents, (1, C, h, w), from network input and output."""
 
     def decode(self, model: Model, latents: Tensor) -> Tensor:
-        """Pictures, (B, 3, H, W) uint8 on the CPU, from latents (B, C, h, w)."""
+        """Decode latents, (B, C, h, w), into pictures, (B, 3, H, W) uint8 on the CPU."""
 
 
 def build_scheduler(family: Family, configs: Configs, request: Request) -> Scheduler:
-    """A fresh scheduler for one trajectory of a complete Request, its timesteps set.
+    """Build a fresh scheduler for one trajectory of a complete Request, its timesteps set.
 
     Raises: InvalidRequest: if the scheduler cannot do what is asked.
     """
@@ -119,7 +119,7 @@ def build_scheduler(family: Family, configs: Configs, request: Request) -> Sched
 
 
 def to_pixels(image: Tensor) -> Tensor:
-    """A VAE's output, −1..1, as uint8 on the CPU."""
+    """Turn a VAE's output, −1..1, into uint8 on the CPU."""
     import torch
 
     image = (image * 0.5 + 0.5).clamp(0.0, 1.0).float()

@@ -1,7 +1,5 @@
 """Flow matching: shifts noise levels by picture size, predicts clean latents, decodes them.
 
-What families of flow-matching transformers share.
-
 Math: x_σ = (1 − σ)·x_0 + σ·noise; the network predicts v = noise − x_0; its timestep is 1000·σ.
 Source: Esser et al. 2024, arXiv:2403.03206.
 """
@@ -21,7 +19,7 @@ from pipelines.families.spec import FamilySpec
 
 
 def shift_of_size(tokens: int, scheduler: Mapping[str, Any], most: float) -> float:
-    """μ, by which schedules of larger pictures are moved towards noise.
+    """Compute μ, by which schedules of larger pictures are moved towards noise.
 
     Math: linear in the number of tokens, from `base_shift` to `max_shift`.
     Args:
@@ -35,7 +33,7 @@ def shift_of_size(tokens: int, scheduler: Mapping[str, Any], most: float) -> flo
 
 @dataclass(frozen=True, slots=True)
 class FlowMatched:
-    """Flow-matching family: the methods of `Family` that all of them have alike."""
+    """Flow-matching family: implements what all of them do alike, for others to build on."""
 
     spec: FamilySpec
 

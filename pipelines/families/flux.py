@@ -27,22 +27,24 @@ from pipelines.request.request import Request
 
 
 def pack(x: Tensor, side: int = 2) -> Tensor:
-    """Latents (B, C, h, w) as tokens of side × side, (B, h·w/side², C·side²)."""
+    """Pack latents, (B, C, h, w), into tokens of side × side, (B, h·w/side², C·side²)."""
     b, c, h, w = x.shape
     parts = x.view(b, c, h // side, side, w // side, side).permute(0, 2, 4, 1, 3, 5)
     return parts.reshape(b, -1, c * side**2)
 
 
 def unpack(tokens: Tensor, height: int, width: int) -> Tensor:
-    """What `pack` was given, from its result."""
+    """Unpack tokens of 2 × 2 into latents, (B, C, h, w): the inverse of `pack`."""
     b, _, c = tokens.shape
     parts = tokens.view(b, height // 2, width // 2, c // 4, 2, 2).permute(0, 3, 1, 4, 2, 5)
     return parts.reshape(b, c // 4, height, width)
 
 
 class _Network(nn.Module):
-    """The transformer as a function of tensors: four, the guidance where it is told that, then
-    what ControlNets add, one a block, those of single blocks last or left out."""
+    """The transformer as a function of tensors: four, then the guidance where it is told that.
+
+    Behind them comes what ControlNets add, one a block, those of single blocks last or left out.
+    """
 
     def __init__(self, transformer: Any) -> None:
         super().__init__()
@@ -66,7 +68,7 @@ class _Network(nn.Module):
 
 
 def named_inputs(x: Tensor, t: Tensor, states: Tensor, pooled: Tensor) -> dict[str, Tensor]:
-    """What FLUX' transformer and its ControlNets are told alike, by name."""
+    """Name the inputs that FLUX' transformer and its ControlNets have in common."""
     rows, columns = x.shape[2] // 2, x.shape[3] // 2
     places = torch.zeros(rows, columns, 3, dtype=x.dtype, device=x.device)
     places[..., 1] += torch.arange(rows, dtype=x.dtype, device=x.device)[:, None]
@@ -82,7 +84,7 @@ def named_inputs(x: Tensor, t: Tensor, states: Tensor, pooled: Tensor) -> dict[s
 
 
 def told_guidance(model: Model, rows: Sequence[Row]) -> Tensor:
-    """The distilled guidance of every row, (rows,) float32."""
+    """Stack the distilled guidance of every row, (rows,) float32."""
     told = [DISTILLED if row.guidance is None else row.guidance for row in rows]
     return torch.tensor(told, dtype=torch.float32, device=model.device)
 
@@ -110,7 +112,7 @@ class Flux(FlowMatched):
         return channels, height // factor, width // factor
 
     def encode(self, model: Model, texts: Sequence[str]) -> list[Condition]:
-        """T5's states, (1, tokens, D), and CLIP's pooled embedding, (1, P)."""
+        """Encode texts as T5's states, (1, tokens, D), and CLIP's pooled embedding, (1, P)."""
         clip, t5 = self.spec.text_encoders
         pooled = text_encoders.clip_pooled(model, clip, texts)
         return text_encoders.pairs(text_encoders.t5(model, t5, texts), pooled)

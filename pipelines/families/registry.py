@@ -1,4 +1,4 @@
-"""The registry of model families: one row each, read by validation, menus, loaders and tests.
+"""Registry of model families: lists one row each for validation, menus, loaders and tests.
 
 To add one, add a row and the file that it names. Listing loads no torch: a family's torch half
 is imported by `load_family`, for those who render.
@@ -101,7 +101,7 @@ FAMILIES: Mapping[str, FamilySpec] = MappingProxyType(_BY_ID)
 
 
 def spec_of(pipeline: str) -> FamilySpec:
-    """The family of a diffusers pipeline class. Raises: ModelUnavailable: if none serves it."""
+    """Look up the family of a diffusers pipeline class. Raises: ModelUnavailable: if none is."""
     served = {name: spec for spec in list(FAMILIES.values()) for name in spec.pipelines}
     if pipeline not in served:
         raise ModelUnavailable(
@@ -112,7 +112,7 @@ def spec_of(pipeline: str) -> FamilySpec:
 
 @cache
 def load_family(spec: FamilySpec) -> Family:
-    """A family's torch half, imported at the first call. Each is one object."""
+    """Import a family's torch half, at the first call. Each is one object."""
     family: Family = resolve_name(spec.implementation)(spec)
     return family
 

@@ -23,8 +23,11 @@ from pipelines.request.request import Request
 
 
 def added_inputs(unet: Any, more: Sequence[Tensor]) -> dict[str, Any]:
-    """A UNet's further inputs by name: the guidance where it is told that, then what ControlNets
-    add."""
+    """Name a U-Net's further inputs: the guidance where it is told that, and residuals.
+
+    Args:
+        more: the guidance's embedding, if any, then what ControlNets add, innermost last.
+    """
     told = int(unet.config.time_cond_proj_dim is not None)
     guidance, residuals = more[:told], more[told:]
     added: dict[str, Any] = {"timestep_cond": guidance[0]} if guidance else {}
@@ -35,8 +38,7 @@ def added_inputs(unet: Any, more: Sequence[Tensor]) -> dict[str, Any]:
 
 
 class _Network(nn.Module):
-    """The UNet as a function of tensors: three, the guidance where it is told that, then what
-    ControlNets add, innermost last."""
+    """The U-Net as a function of tensors: three, then what `added_inputs` names."""
 
     def __init__(self, unet: nn.Module) -> None:
         super().__init__()
@@ -68,7 +70,7 @@ class StableDiffusion:
         return model.components["unet"].config.in_channels, height // factor, width // factor
 
     def encode(self, model: Model, texts: Sequence[str]) -> list[Condition]:
-        """Text embeddings, (1, tokens, D) each, as diffusers computes them."""
+        """Encode texts as CLIP's states, (1, tokens, D) each, as diffusers computes them."""
         tokenizer, encoder = model.components["tokenizer"], model.components["text_encoder"]
         tokens = tokenizer(
             list(texts),
@@ -99,7 +101,7 @@ class StableDiffusion:
         return (*stacked_inputs(model, rows), condition, *told_guidance(model, rows))
 
     def denoised(self, model: Model, x: Tensor, t: Tensor, model_output: Tensor) -> Tensor:
-        """The clean latents the network sees behind its input.
+        """Predict the clean latents that the network sees behind its input.
 
         Math: epsilon: (x − √(1−ᾱ)·ε)/√ᾱ;  v: √ᾱ·x − √(1−ᾱ)·v;  sample: the output itself.
             The network's input is x_t = √ᾱ·x_0 + √(1−ᾱ)·ε under every sampler, because
@@ -134,13 +136,13 @@ class StableDiffusion:
 
 
 def stacked_inputs(model: Model, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
-    """x (rows, C, h, w) and t (rows,) float32."""
+    """Stack the latents and timesteps of rows: x (rows, C, h, w) and t (rows,) float32."""
     x = torch.cat([row.x for row in rows])
     return x, torch.stack([row.t.to(torch.float32) for row in rows]).to(model.device)
 
 
 def told_guidance(model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:
-    """The guidance embedding of every row, (rows, D), where the UNet takes one; else nothing."""
+    """Embed the guidance of every row, (rows, D), where the U-Net takes it; else nothing."""
     size = model.components["unet"].config.time_cond_proj_dim
     if size is None:
         return ()
@@ -149,7 +151,7 @@ def told_guidance(model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:
 
 
 def guidance_embedding(w: Tensor, size: int) -> Tensor:
-    """Sines and cosines of a guidance weight, (rows, size).
+    """Embed guidance weights as sines and cosines, (rows, size).
 
     Math: [sin(1000·w·f), cos(1000·w·f)], f_i = 10000^(−i/(size/2 − 1)); w = guidance_scale − 1.
     Source: Luo et al. 2023, arXiv:2310.04378; as diffusers' `get_guidance_scale_embedding`.

@@ -60,7 +60,7 @@ class StableDiffusion3(FlowMatched):
         return model.components["transformer"].config.in_channels, height // factor, width // factor
 
     def encode(self, model: Model, texts: Sequence[str]) -> list[Condition]:
-        """States of all encoders, (1, tokens, D), and both CLIP projections, (1, P₁ + P₂).
+        """Encode texts as all encoders' states, (1, tokens, D), and both projections, (1, P₁ + P₂).
 
         The CLIP states stand side by side and are padded to T5's width; T5's follow. Without T5
         there are zeros in their place.

@@ -16,7 +16,7 @@ from pipelines.families.traits import EMPTY_IS_ZEROS, vae_factor
 
 
 class _Network(nn.Module):
-    """The UNet as a function of tensors: five, then what `added_inputs` makes of the rest."""
+    """The U-Net as a function of tensors: five, then what `added_inputs` names."""
 
     def __init__(self, unet: nn.Module) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class StableDiffusionXL(StableDiffusion):
     """SDXL (Podell et al. 2023, arXiv:2307.01952)."""
 
     def encode(self, model: Model, texts: Sequence[str]) -> list[Condition]:
-        """States of both encoders, (1, tokens, D₁ + D₂), and the second's projection, (1, P)."""
+        """Encode texts as both encoders' states, (1, tokens, D₁ + D₂), and a projection, (1, P)."""
         clip, clip_2 = self.spec.text_encoders
         first, _ = text_encoders.clip(model, clip, texts)
         second, pooled = text_encoders.clip(model, clip_2, texts)

@@ -38,7 +38,7 @@ def _as_the_row_says(supports: Supports, configs: Configs) -> Supports:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FamilySpec:
-    """Model family: one row of the registry. Each is one object, equal to itself alone.
+    """Model family: says in one row in what it differs. Each is one object, equal to itself alone.
 
     Attributes:
         id: short and lasting; `python app.py models` shows it.
@@ -99,7 +99,7 @@ class FamilySpec:
         return frozenset(name for one in left_out for name in (one.tokenizer, one.encoder))
 
     def capabilities(self, configs: Configs) -> Supports:
-        """What a model can do, from its configs alone. Raises: KeyError: if one lacks an entry."""
+        """Say what a model can do, from its configs alone. Raises: KeyError: if an entry lacks."""
         of_the_row = Supports(
             self.kind,
             fitting(self.kind, configs["scheduler"]),

@@ -16,7 +16,7 @@ from pipelines.families.spec import TextEncoder
 def clip(
     model: Model, row: TextEncoder, texts: Sequence[str], max_length: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """States before a CLIP encoder's last layer, (texts, tokens, D), and its first output.
+    """Encode texts by CLIP: states before its last layer, (texts, tokens, D), and first output.
 
     The first output is the projected embedding, (texts, P), where the encoder has a projection;
     else the last layer's states.
@@ -32,7 +32,7 @@ def clip(
 
 
 def clip_pooled(model: Model, row: TextEncoder, texts: Sequence[str]) -> Tensor:
-    """A CLIP encoder's pooled output without projection, (texts, D)."""
+    """Encode texts by CLIP: its pooled output without projection, (texts, D)."""
     encoder = model.components[row.encoder]
     with torch.inference_mode():
         pooled: Tensor = encoder(_tokens(model, row, texts)).pooler_output
@@ -40,7 +40,10 @@ def clip_pooled(model: Model, row: TextEncoder, texts: Sequence[str]) -> Tensor:
 
 
 def t5(model: Model, row: TextEncoder, texts: Sequence[str]) -> Tensor:
-    """A T5 encoder's states, (texts, tokens, D). Padding is not masked, as in diffusers."""
+    """Encode texts by T5: its states, (texts, tokens, D).
+
+    Padding is not masked, as in diffusers.
+    """
     encoder = model.components[row.encoder]
     with torch.inference_mode():
         states: Tensor = encoder(_tokens(model, row, texts))[0]
@@ -63,11 +66,11 @@ def _tokens(
 
 
 def pairs(states: Tensor, pooled: Tensor) -> list[Condition]:
-    """One condition a text: its states, (1, tokens, D), and its pooled embedding, (1, P)."""
+    """Split a batch into conditions: states, (1, tokens, D), and pooled embedding, (1, P), each."""
     return list(zip(torch.split(states, 1), torch.split(pooled, 1), strict=True))
 
 
 def stacked(conditions: Sequence[Condition]) -> tuple[Tensor, Tensor]:
-    """States and pooled embeddings of a batch of conditions, which are pairs."""
+    """Stack conditions, which are pairs, into states and pooled embeddings of a batch."""
     states, pooled = zip(*conditions, strict=True)
     return torch.cat(states), torch.cat(pooled)

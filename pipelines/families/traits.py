@@ -1,4 +1,4 @@
-"""Model traits: derives from configs what sizes a model takes and what sets it apart in its family.
+"""Model traits: derives a model's picture sizes, and what sets it apart in its family.
 
 Functions for the rows of the registry. They load no torch, so that menus and checks need none.
 """
@@ -21,7 +21,7 @@ DISTILLED = 3.5
 
 
 def vae_factor(vae: Mapping[str, Any]) -> int:
-    """Pixels along a side that one latent stands for.
+    """Latent-to-pixel factor: pixels along a side that one latent stands for.
 
     Args:
         vae: its config.
@@ -30,7 +30,7 @@ def vae_factor(vae: Mapping[str, Any]) -> int:
 
 
 def unet_sizes(configs: Configs) -> Sizes:
-    """Sizes of a U-Net, which must have latents left at its innermost level."""
+    """Derive the sizes of a U-Net, which must have latents left at its innermost level."""
     factor = vae_factor(configs["vae"])
     size = configs["unet"]["sample_size"]
     h, w = (size, size) if isinstance(size, int) else size
@@ -40,7 +40,7 @@ def unet_sizes(configs: Configs) -> Sizes:
 
 
 def embedded_sizes(configs: Configs) -> Sizes:
-    """Sizes of a transformer that embeds positions, of which there are so many."""
+    """Derive the sizes of a transformer that has so many embeddings of positions."""
     factor, transformer = vae_factor(configs["vae"]), configs["transformer"]
     native = transformer["sample_size"] * factor
     multiple = transformer["patch_size"] * factor
@@ -49,18 +49,18 @@ def embedded_sizes(configs: Configs) -> Sizes:
 
 
 def packed_sizes(configs: Configs) -> Sizes:
-    """Sizes of a transformer that turns positions and reads tokens of 2 × 2 latents."""
+    """Derive the sizes of a transformer with rotary positions and tokens of 2 × 2 latents."""
     factor = vae_factor(configs["vae"])
     side = NATIVE * factor
     return Sizes((side, side), multiple=2 * factor, least=2 * factor, most=2 * side)
 
 
 def refine_unet(supports: Supports, configs: Configs) -> Supports:
-    """v-prediction has a name of its own; a U-Net that is told the guidance needs no second row."""
+    """Tell v-prediction and latent consistency, whose U-Net is told the guidance, from the rest."""
     scheduler = configs["scheduler"]
     if configs["unet"].get("time_cond_proj_dim") is None:
         v_prediction = scheduler.get("prediction_type") == "v_prediction"
-        return replace(supports, kind="v-prediction" if v_prediction else "diffusion")
+        return replace(supports, kind="v-prediction") if v_prediction else supports
     samplers, most = supports.samplers, 1000
     if configs["model_index"].get("_class_name") == LCM_PIPELINE:
         # The one sampler that diffusers' pipeline of this name runs.
@@ -77,12 +77,12 @@ def refine_unet(supports: Supports, configs: Configs) -> Supports:
 
 
 def refine_sd3(supports: Supports, configs: Configs) -> Supports:
-    """Guidance may skip any block of its transformer."""
+    """Count the blocks of the transformer, any of which guidance may skip."""
     return replace(supports, skip_layers=configs["transformer"]["num_layers"])
 
 
 def refine_flux(supports: Supports, configs: Configs) -> Supports:
-    """dev is told a guidance; schnell is not, and was distilled to few steps."""
+    """Tell dev, which is told a guidance, from schnell, which was distilled to few steps."""
     told = configs["transformer"].get("guidance_embeds", False)
     return replace(
         supports,

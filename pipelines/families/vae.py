@@ -25,7 +25,7 @@ Made = TypeVar("Made")
 
 
 def decode(family: Family, model: Model, latents: Tensor, free_idle: Callable[[], bool]) -> Tensor:
-    """Pictures of latents. Args, Raises: as `in_memory`."""
+    """Decode latents into pictures. Args, Raises: as `in_memory`."""
     vae = model.components["vae"]
     channels = vae.config.block_out_channels
     factor = vae_factor(vae.config)
@@ -43,12 +43,13 @@ def in_memory(
     pictures: int = 1,
     plan: VaePlan = AT_ONCE,
 ) -> Made:
-    """What `make` returns, which calls the VAE for some pictures. Out of memory: `memory.rungs`
-    are gone down one by one.
+    """Call a function that uses the VAE; out of memory, go down `rungs` one by one.
 
     Args:
+        make: calls the VAE for some pictures.
         free_idle: frees what is not in use; whether that was anything.
         plan: how the VAE works at first.
+    Returns: what `make` returns.
     Raises: OutOfMemory: if nothing that is left to do helps.
     """
     left = list(rungs("pictures", pictures))
@@ -69,7 +70,7 @@ def in_memory(
 
 @contextmanager
 def _so(vae: Any, plan: VaePlan) -> Iterator[None]:
-    """The VAE as planned, then as it was: other pictures must not have seams for it."""
+    """Slice or tile inside the block only: another picture must not have seams for this one."""
     if plan.slicing:
         vae.enable_slicing()
     if plan.tiling:
