@@ -26,6 +26,7 @@ from pipelines.families.base import Family, Model
 from pipelines.families.vae import decode
 from pipelines.model_manager.lora_patcher import applied
 from pipelines.model_manager.manager import PipelineManager
+from pipelines.model_manager.model_entry import ModelEntry
 from pipelines.rendering.batch_evaluator import Computer, Computing
 from pipelines.rendering.batch_timings import Paces
 from pipelines.rendering.grouping import Addons, States, group, numbers, only, together
@@ -49,6 +50,7 @@ class Job:
 
     Attributes:
         cells: complete Requests; those in `skip` are there already.
+        models: opens a model by its name, once for the whole run.
         save: keeps a finished picture; returns its file, or None if nothing is kept.
         how: by which backend, in which batches.
         paces: what is known of batch sizes; grows.
@@ -58,6 +60,7 @@ class Job:
 
     run: str
     cells: Sequence[Request]
+    models: Callable[[str], ModelEntry]
     skip: frozenset[int]
     previews: bool
     stop: Callable[[], bool]
@@ -90,7 +93,7 @@ def _render_model(
         return
     loaded = False
     try:
-        entry = manager.library.open(model_id)
+        entry = job.models(model_id)
         with manager.use(entry, *together(by_addons), job.stop) as model:
             loaded = True
             family = entry.family

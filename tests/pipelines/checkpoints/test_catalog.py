@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -16,7 +15,6 @@ from pipelines.checkpoints.formats import tensor_files
 from pipelines.checkpoints.formats.tensor_files import read_header
 from pipelines.errors import ContactSheetError, ModelUnavailable, UnknownName
 from pipelines.model_manager.component import sizes
-from pipelines.utils.digests import digest_of_file, digest_of_files
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
@@ -256,17 +254,3 @@ def test_headers_and_variants(models, shelf):
         sizes(tensor_files.shapes_of([half]), "float16")[0] * 2
         == sizes(tensor_files.shapes_of([half]), "float32")[0]
     )
-
-
-def test_digests_follow_content_and_names(tmp_path):
-    one, two = tmp_path / "one", tmp_path / "two"
-    one.write_bytes(b"aaaa")
-    two.write_bytes(b"aaaa")
-    assert digest_of_file(one) == digest_of_file(two)
-    assert digest_of_files([one]) != digest_of_files([two]), "names count"
-    assert digest_of_files([one, two]) == digest_of_files([two, one]), "order does not"
-    before = digest_of_files([one, two])
-    two.write_bytes(b"aaab")
-    os.utime(two, ns=(1, 1))
-    assert digest_of_files([one, two]) != before
-    assert digest_of_file(one) == hashlib.sha256(b"aaaa").hexdigest()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import Request, Studio
+from pipelines.checkpoints import catalog
 from pipelines.model_manager.model_library import ModelLibrary
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -26,7 +27,8 @@ def test_a_picture_reads_each_json_file_of_its_model_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: Counter[str] = Counter()
-    read_text = Path.read_text
+    located: list[str] = []
+    read_text, locate = Path.read_text, catalog.locate
 
     def counted(path: Path, *args: str, **options: str) -> str:
         if path.is_relative_to(folder):
@@ -34,12 +36,14 @@ def test_a_picture_reads_each_json_file_of_its_model_once(
         return read_text(path, *args, **options)
 
     monkeypatch.setattr(Path, "read_text", counted)
+    monkeypatch.setattr(catalog, "locate", lambda *args: located.append(args[0]) or locate(*args))
     studio = Studio(folder, folder / "outputs", device="cpu")
     assert studio.image(BASE).size == (32, 32)
     studio.close()
     configs = ["model_index.json", "scheduler/scheduler_config.json"]
     configs += [f"{part}/config.json" for part in ("text_encoder", "unet", "vae")]
     assert reads == Counter(f"tiny/{one}" for one in configs)
+    assert located == ["tiny", "tiny"], "to check the Request, and when its turn has come"
 
 
 def test_the_next_run_sees_what_changed_on_disk(folder: Path) -> None:
