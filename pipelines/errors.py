@@ -60,7 +60,7 @@ class Cancelled(ContactSheetError):
 
 
 def first_line(error: BaseException, title_lines: int = 0) -> str:
-    """First line of an error's text; the name of its type where it has none.
+    """Take the first line of an error's text; the name of its type where it has none.
 
     Args:
         title_lines: lines before it that say less, such as torch's "Error(s) in loading …"; where

@@ -17,7 +17,7 @@ _INDEX = "model_index.json"
 
 
 def find(folders: Sequence[Path]) -> list[ModelInfo]:
-    """Every diffusers folder and single file directly below `folders`, by id.
+    """Find every diffusers folder and single file directly below `folders`, by id.
 
     Of equal ids the first wins.
     """
@@ -25,7 +25,7 @@ def find(folders: Sequence[Path]) -> list[ModelInfo]:
 
 
 def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
-    """The model of this id, or at this path.
+    """Locate the model of this id, or at this path.
 
     Raises:
         UnknownName: if there is none, with the closest id.

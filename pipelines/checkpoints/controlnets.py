@@ -19,7 +19,7 @@ _SUFFIX = "ControlNetModel"
 
 
 def find(folders: Sequence[Path]) -> list[ModelInfo]:
-    """Every ControlNet directly below `folders`, by id; the first of equal ids wins.
+    """Find every ControlNet directly below `folders`, by id; the first of equal ids wins.
 
     A folder is one if its config.json names a class that ends in ControlNetModel.
     """
@@ -27,7 +27,7 @@ def find(folders: Sequence[Path]) -> list[ModelInfo]:
 
 
 def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
-    """The ControlNet of this id, or at this path.
+    """Locate the ControlNet of this id, or at this path.
 
     Raises:
         UnknownName: if there is none, with the closest id.
@@ -57,12 +57,12 @@ _CONTROLNETS = Lookup("ControlNet", _inside, _at)
 
 
 def fitting(infos: Sequence[ModelInfo], family: FamilySpec, configs: Configs) -> list[ModelInfo]:
-    """Those that can steer a model of this family with these component configs."""
+    """Select the ControlNets that can steer a model of this family with these configs."""
     return [info for info in infos if not info.problem and misfit(info, family, configs) is None]
 
 
 def misfit(info: ModelInfo, family: FamilySpec, configs: Configs) -> str | None:
-    """Why a ControlNet cannot steer a model, as the end of a sentence; None if it can.
+    """Explain why a ControlNet cannot steer a model, as a sentence's end; None if it can.
 
     Raises: ModelUnavailable: if a config is broken.
     """
@@ -84,7 +84,10 @@ def check_fits(
     configs: Configs,
     folders: Sequence[Path],
 ) -> None:
-    """Raises: InvalidRequest: if a ControlNet cannot steer a model, with those that can."""
+    """Refuse a ControlNet that cannot steer a model.
+
+    Raises: InvalidRequest: with those that can.
+    """
     why = misfit(info, family, configs)
     if why is not None:
         fit = ", ".join(other.id for other in fitting(find(folders), family, configs))
@@ -94,13 +97,13 @@ def check_fits(
 
 
 def modes(family: FamilySpec) -> tuple[str, ...]:
-    """The modes of a control that ControlNets of a family know; () where none can steer it."""
+    """List the control modes that ControlNets of a family know; () where none can steer it."""
     controls = controls_of(family)
     return () if controls is None else controls.modes
 
 
 def check_mode(info: ModelInfo, mode: str, family: FamilySpec) -> None:
-    """Raises: InvalidRequest: if ControlNets of a family do not know a control's mode."""
+    """Refuse a control's mode that ControlNets of a family do not know. Raises: InvalidRequest."""
     known = modes(family)
     if mode not in known:
         raise InvalidRequest(
@@ -110,14 +113,13 @@ def check_mode(info: ModelInfo, mode: str, family: FamilySpec) -> None:
 
 
 def named(preprocessor: str, fit: Sequence[ModelInfo]) -> list[str]:
-    """Ids of the ControlNets for a preprocessor's maps, as their ids say: by its name, or another
-    that such ControlNets have."""
+    """List the ids of ControlNets that are named after a preprocessor or its other names."""
     words = (preprocessor, *describe(preprocessor).nets)
     return [info.id for info in fit if any(word in info.id for word in words)]
 
 
 def choose(preprocessor: str, model: str, fit: Sequence[ModelInfo]) -> str:
-    """The ControlNet for a preprocessor's maps: the one that is `named`, or the only one there is.
+    """Choose the ControlNet for a preprocessor's maps: the one that is `named`, or the only one.
 
     Raises: InvalidRequest: if that does not leave one.
     """

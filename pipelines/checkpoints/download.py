@@ -28,7 +28,7 @@ LEFT = ("*.fp16.*", "*.fp16-*", "*.non_ema.*")
 
 
 def fetch(id: str, repository: str, revision: str, gigabytes: float, folder: Path) -> Path:
-    """The model's folder, fetched into `folder` under its id.
+    """Fetch a model's folder into `folder`, under the model's id, and return it.
 
     Args:
         revision: the commit, in full.
@@ -68,7 +68,7 @@ def fetch(id: str, repository: str, revision: str, gigabytes: float, folder: Pat
 
 
 def check_target(target: Path, gigabytes: float) -> None:
-    """Raises: InvalidRequest: if there is something already, or no room for it."""
+    """Refuse a target that is there already, or has no room. Raises: InvalidRequest."""
     if target.exists():
         raise InvalidRequest(f"{target} is there already; move it away to fetch it again")
     free = shutil.disk_usage(target.parent).free / 1e9
@@ -80,7 +80,7 @@ def check_target(target: Path, gigabytes: float) -> None:
 
 
 def access(repository: str) -> str:
-    """How to get access to a gated model."""
+    """Explain how to get access to a gated model."""
     return (
         f"accept its licence at https://huggingface.co/{repository} while logged in, then run "
         "`hf auth login` or set HF_TOKEN"

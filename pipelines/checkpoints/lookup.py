@@ -15,7 +15,7 @@ _WHERE = "python app.py models lists them"
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """How things of one kind are found: models, ControlNets, or LoRAs.
+    """Lookup of one kind of thing: finds models, or ControlNets, or LoRAs.
 
     Attributes:
         what: the kind, for messages.
@@ -29,7 +29,7 @@ class Lookup:
     at: Callable[[Path, Sequence[Path]], ModelInfo | None]
 
     def find(self, folders: Sequence[Path]) -> list[ModelInfo]:
-        """All of them in some folders, by id; of equal ids the first wins."""
+        """Find all of them in some folders, by id; of equal ids the first wins."""
         found: dict[str, ModelInfo] = {}
         for info in self.inside(folders):
             if info is not None:
@@ -37,7 +37,7 @@ class Lookup:
         return [found[id] for id in sorted(found)]
 
     def locate(self, name: str, folders: Sequence[Path]) -> ModelInfo:
-        """The one of this id, or at this path.
+        """Locate the one of this id, or at this path.
 
         Raises:
             UnknownName: if there is none, with the closest id.
@@ -53,7 +53,7 @@ class Lookup:
 
 
 def usable(info: ModelInfo) -> ModelInfo:
-    """What was found, if it is whole. Raises: ModelUnavailable: if it has a problem."""
+    """Pass on what was found, if it is whole. Raises: ModelUnavailable: if it has a problem."""
     if info.problem:
         raise ModelUnavailable(info.problem)
     return info

@@ -44,7 +44,9 @@ Shapes = Mapping[str, Mapping[str, tuple[int, ...]]]
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """What a LoRA adds to one weight at scale 1: factor · up·down.
+    """Low-rank delta: holds what a LoRA adds to one weight at scale 1.
+
+    Math: ΔW = factor · up·down
 
     Attributes:
         down: (r, in, …); up: (out, r) or (out, r, 1, 1).
@@ -62,7 +64,7 @@ Deltas = Mapping[tuple[str, str], Delta]
 def deltas(
     file: Path, tensors: Mapping[str, Tensor], family: FamilySpec, configs: Configs
 ) -> Deltas:
-    """What a LoRA's file adds, by the names of diffusers' modules.
+    """Read what a LoRA's file adds, by the names of diffusers' modules.
 
     Args:
         tensors: the file's.
@@ -141,7 +143,7 @@ def _factor(metadata: Mapping[str, Any], part: str, module: str, rank: int) -> f
 
 
 def weight_name(module: str, shapes: Mapping[str, Any]) -> str | None:
-    """What a module's weight is called in a component; None if it is not there.
+    """Find the name of a module's weight in a component; None if it is not there.
 
     CLIP's encoders have `text_model.` before their names in some versions and files.
     """
@@ -153,7 +155,7 @@ def weight_name(module: str, shapes: Mapping[str, Any]) -> str | None:
 
 
 def misfit(found: Deltas, shapes: Shapes) -> str | None:
-    """Why a LoRA does not fit a model's weights, as the end of a sentence; None if it does."""
+    """Explain why a LoRA does not fit a model's weights, as a sentence's end; None if it does."""
     for (part, module), delta in found.items():
         if part not in shapes:
             return f"it changes {part}, which that model does not have"
@@ -176,7 +178,7 @@ def misfit(found: Deltas, shapes: Shapes) -> str | None:
 
 
 def file_misfit(file: Path, family: FamilySpec, configs: Configs, shapes: Shapes) -> str | None:
-    """As `misfit`, from headers alone. Raises: ModelUnavailable: if it cannot be read."""
+    """Explain a misfit as `misfit` does, from headers alone. Raises: ModelUnavailable."""
     layers = (configs.get("unet") or {}).get("layers_per_block")
     return misfit(_outlined(file, family, layers), shapes)
 

@@ -19,7 +19,7 @@ WEIGHTS = "pytorch_lora_weights.safetensors"
 
 
 def find(folders: Sequence[Path]) -> list[ModelInfo]:
-    """Every LoRA directly below `folders`, by id; the first of equal ids wins.
+    """Find every LoRA directly below `folders`, by id; the first of equal ids wins.
 
     One is a folder with `pytorch_lora_weights.safetensors`, or a single file; the id is the
     folder's name, or the file's without its ending.
@@ -28,7 +28,7 @@ def find(folders: Sequence[Path]) -> list[ModelInfo]:
 
 
 def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
-    """The LoRA of this id, or at this path; `path` is the safetensors file itself.
+    """Locate the LoRA of this id, or at this path; `path` is the safetensors file itself.
 
     Raises:
         UnknownName: if there is none, with the closest id.
@@ -52,7 +52,7 @@ _LORAS = Lookup("LoRA", _inside, _at)
 
 
 def misfit(lora: ModelInfo, model: ModelInfo, family: FamilySpec, configs: Configs) -> str | None:
-    """Why a LoRA cannot change a model, as the end of a sentence; None if it can.
+    """Explain why a LoRA cannot change a model, as a sentence's end; None if it can.
 
     Names and shapes are compared, from the files' headers; a model's single file was recognised
     by its own, and has those of its configs.

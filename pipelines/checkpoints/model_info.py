@@ -1,4 +1,4 @@
-"""ModelInfo: describes a model, a ControlNet or a LoRA found on disk."""
+"""Model info: describes a model, a ControlNet or a LoRA found on disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipelines.checkpoints.single_file import SingleFile
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A model, a ControlNet or a LoRA found on disk.
+    """Model info: describes a model, a ControlNet or a LoRA found on disk.
 
     Attributes:
         pipeline: its diffusers class.
@@ -32,29 +32,29 @@ class ModelInfo:
     single: SingleFile | None = field(default=None, repr=False)
 
     def reference(self, asked: str) -> str:
-        """How a complete Request names it: as it was asked for, or by its path if that was one."""
+        """Name it for a complete Request: as it was asked for, or by its path if that was one."""
         return self.path.as_posix() if "/" in asked else asked
 
 
 def config_of(info: ModelInfo, name: str) -> dict[str, Any]:
-    """The config of a model's component; {} for those that have none (tokenizers)."""
+    """Read the config of a model's component; {} for those that have none (tokenizers)."""
     if info.single is None:
         return component_config(info.path, name)
     return dict(info.single.configs.get(name, {}))
 
 
 def index_of(info: ModelInfo) -> dict[str, Any]:
-    """What `model_index.json` says, or would say for a single file. Raises: ModelUnavailable."""
+    """Read `model_index.json`, or what a single file has for one. Raises: ModelUnavailable."""
     return read_index(info.path) if info.single is None else dict(info.single.index)
 
 
 def scheduler_of(info: ModelInfo) -> dict[str, Any]:
-    """A model's own scheduler config. Raises: ModelUnavailable."""
+    """Read a model's own scheduler config. Raises: ModelUnavailable."""
     if info.single is None:
         return read_json(scheduler_file(info.path))
     return dict(info.single.configs["scheduler"])
 
 
 def scheduler_file(folder: Path) -> Path:
-    """Where a model's folder has its scheduler config."""
+    """Name the file of a folder's scheduler config."""
     return folder / "scheduler" / "scheduler_config.json"

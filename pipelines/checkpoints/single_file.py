@@ -42,7 +42,7 @@ _TEXT = ("txt_in.weight", "context_embedder.weight", "attn2.to_k.weight")
 
 @dataclass(frozen=True, slots=True)
 class SingleFile:
-    """What `model_index.json` and the config files are to a folder.
+    """Single-file model: holds what a folder has in `model_index.json` and its config files.
 
     Attributes:
         index: component to library and class, as in `model_index.json`.
@@ -62,7 +62,7 @@ class SingleFile:
         return self.path.suffix.lower() == GGUF
 
     def prefixes(self, part: str) -> tuple[str, ...]:
-        """How the names of a component's tensors may begin."""
+        """List how the names of a component's tensors may begin."""
         if part in _DENOISERS:
             return (self.found.prefix,)
         if self.found.layout == "diffusers":
@@ -70,14 +70,14 @@ class SingleFile:
         return PUBLISHED[self.found.family].parts[part]
 
     def names(self, part: str, names: Iterable[str]) -> list[str]:
-        """Those of the file's names of tensors that are of a component."""
+        """Select those of the file's tensors that are of a component."""
         prefixes = self.prefixes(part)
         return [name for name in names if name.startswith(prefixes)]
 
 
 @dataclass(frozen=True, slots=True)
 class Donor:
-    """A folder that may give what a single file lacks.
+    """Donor folder: may give what a single file lacks.
 
     Attributes:
         pipeline: its class; empty for parts that name none.
@@ -95,7 +95,7 @@ class Donor:
 
 
 def plan(path: Path, found: Recognised, shapes: Shapes, donors: Sequence[Donor]) -> SingleFile:
-    """How a recognised file becomes a model.
+    """Plan how an identified file becomes a model.
 
     Args:
         donors: the first that fits gives what the file lacks.
@@ -138,7 +138,7 @@ def _giver(donors: Sequence[Donor], lacking: Sequence[str]) -> Donor | None:
 
 
 def token_shape(shapes: Shapes, prefixes: tuple[str, ...] = ("",)) -> tuple[int, ...]:
-    """Shape of a text encoder's token embedding, (words, width); () if it has none."""
+    """Find the shape of a text encoder's token embedding, (words, width); () if it has none."""
     for name, shape in shapes.items():
         if name.startswith(prefixes) and name.endswith(("token_embedding.weight", "shared.weight")):
             return shape
@@ -268,7 +268,7 @@ def _wanted(path: Path, found: Recognised, absent: Sequence[str], pipeline: str)
 
 @cache
 def published_configs(family: str) -> Mapping[str, Mapping[str, Any]]:
-    """Configs of a published model, by component, with `model_index` and `scheduler`.
+    """Read the configs of a published model, by component, with `model_index` and `scheduler`.
 
     Args:
         family: a key of `identify.PUBLISHED`.

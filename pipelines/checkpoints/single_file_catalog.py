@@ -21,7 +21,7 @@ from pipelines.utils.file_cache import cached_by_file
 
 
 def find_files(folders: Sequence[Path], models: Sequence[ModelInfo]) -> list[ModelInfo]:
-    """Every single file directly below `folders`; its id is its name with its ending.
+    """Find every single file directly below `folders`; its id is its name with its ending.
 
     Args:
         models: the diffusers folders there, which may give what a file lacks.
@@ -36,12 +36,12 @@ def find_files(folders: Sequence[Path], models: Sequence[ModelInfo]) -> list[Mod
 
 
 def locate_file(path: Path, folders: Sequence[Path], models: Sequence[ModelInfo]) -> ModelInfo:
-    """The model in a file that was named by its path. Raises: ModelUnavailable."""
+    """Describe the model in a file that was named by its path. Raises: ModelUnavailable."""
     return describe(path, list(_donors(models)), [*folders, path.parent])
 
 
 def describe(path: Path, donors: Sequence[Donor], folders: Sequence[Path]) -> ModelInfo:
-    """A file as the listing shows it.
+    """Describe a file as the listing shows it.
 
     Args:
         folders: where it may lie; a link that leads elsewhere is refused.
@@ -68,7 +68,7 @@ def describe(path: Path, donors: Sequence[Donor], folders: Sequence[Path]) -> Mo
 
 
 def recognise_file(path: Path) -> Recognised:
-    """What a single file is, from its header alone.
+    """Identify a single file, from its header alone.
 
     Raises: ModelUnavailable: if it is a pickle, damaged, or of no kind that is known.
     """

@@ -23,7 +23,7 @@ _OPEN_CLIP = {
 
 
 def load(source: SingleFile, part: str, kind: Any, dtype: Any) -> Any:
-    """The component, complete, on the CPU.
+    """Load a component of a single file, complete, onto the CPU.
 
     Raises: ModelUnavailable: if tensors are missing, left over or of other shapes.
     """
@@ -59,7 +59,7 @@ def load(source: SingleFile, part: str, kind: Any, dtype: Any) -> Any:
 
 
 def shapes(source: SingleFile, part: str) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a component's weights, once it is loaded; {} for a tokenizer.
+    """Read names and shapes that a component's weights have once it is loaded.
 
     Raises: ModelUnavailable: if it comes from a folder and that is broken.
     """
@@ -78,7 +78,7 @@ def _shapes(library: str, kind: str, config: str) -> dict[str, tuple[int, ...]]:
 
 
 def empty_module(kind: Any, config: Mapping[str, Any]) -> Any:
-    """A module of a class of diffusers or transformers, its parameters without numbers.
+    """Build a module of diffusers or transformers whose parameters have no numbers.
 
     They stay on the device `meta` until they are assigned: no time goes into random numbers.
     """

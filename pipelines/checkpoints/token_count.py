@@ -1,4 +1,4 @@
-"""Token count: how many tokens a prompt has, and what of it is cut off. Needs no torch."""
+"""Token count: counts a prompt's tokens, and tells what of it is cut off. Needs no torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipelines.utils.file_cache import cached_by_file
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What one tokenizer makes of a prompt.
+    """Token count of a prompt by one tokenizer.
 
     Attributes:
         count: of the prompt, without the marks of its start and end.
@@ -33,7 +33,7 @@ class Tokens:
 
 
 def count_tokens(model: ModelInfo, text: str) -> Tokens:
-    """Tokens of a prompt, by that of a model's tokenizers that reads the least of it.
+    """Count the tokens of a prompt, by the tokenizer of a model that reads the least of it.
 
     Raises: ModelUnavailable: if the model's index cannot be read.
     """

@@ -17,7 +17,7 @@ Home = Literal["device", "model", "group"]
 
 
 def reserve(hardware: Hardware) -> int:
-    """Bytes that components leave to their work: activations, kernels, the desktop.
+    """Compute the bytes that components leave to their work: activations, kernels, the desktop.
 
     A fifth of a GPU, half of the memory that the rest of the machine needs as well.
     """
@@ -25,13 +25,13 @@ def reserve(hardware: Hardware) -> int:
 
 
 def default_budget(hardware: Hardware) -> int:
-    """Bytes that components may take together."""
+    """Compute the bytes that components may take together."""
     return max(0, hardware.total - hardware.taken - reserve(hardware))
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What a component takes.
+    """Weights of a component, as far as their place goes.
 
     Attributes:
         bytes: of all its tensors.
@@ -50,7 +50,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a model's components live.
+    """Placement: says where each of a model's components lives.
 
     Attributes:
         homes: component to `device` (it stays there), `model` (it waits in main memory and comes
@@ -64,7 +64,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The device's memory for components that move.
+    """Room: counts the device's memory for components that move.
 
     Attributes:
         left: bytes beside those components that stay.
@@ -75,15 +75,17 @@ class Room:
     layers: int = 0
 
     def with_layers_of(self, weights: Iterable[Weights]) -> Room:
-        """Room in which the layers of these come one by one.
+        """Set room aside in which the layers of these come one by one.
 
         A layer is fetched while the one before it computes, so two are there at once.
         """
         return Room(self.left, max((2 * one.largest for one in weights), default=0))
 
     def for_whole(self, weights: Iterable[Weights]) -> int:
-        """Bytes for these, which come as a whole: all if they fit side by side, at least the
-        largest; none goes before it must."""
+        """Compute the bytes for these, which come as a whole.
+
+        All of them if they fit side by side, at least the largest: none goes before it must.
+        """
         sizes = [one.bytes for one in weights]
         return min(sum(sizes), max(max(sizes, default=0), self.left - self.layers))
 
@@ -91,7 +93,7 @@ class Room:
 def place(
     weights: Mapping[str, Weights], budget: int, hardware: Hardware, asked: Offload = "auto"
 ) -> Placement:
-    """Where components live so that a device of this budget can compute with all of them.
+    """Place components so that a device of this budget can compute with all of them.
 
     The fastest way that fits: all on the device; else each there while it is called; else, for
     those that are too large by themselves, layer by layer. Only a GPU's memory is worth moving
@@ -156,7 +158,7 @@ def _fitting(
 
 
 def leaving(present: Mapping[str, int], needed: int, room: int) -> list[str]:
-    """Names of what must leave, the longest unused first, so that `needed` bytes come in.
+    """List what must leave, the longest unused first, so that `needed` bytes come in.
 
     Args:
         present: name to bytes of what is in the room, the longest unused first.

@@ -1,4 +1,4 @@
-"""Dtype policy: in which numbers each component is kept, as pure arithmetic on names.
+"""Dtype policy: chooses the numbers of each component, as pure arithmetic on names.
 
 Nothing is probed here, so that all of it is tested without a GPU.
 """
@@ -25,7 +25,7 @@ def numbers(
     vae_fits_float16: bool = False,
     force_upcast: bool = True,
 ) -> Numbers:
-    """The numbers a component computes with.
+    """Choose the numbers a component computes with.
 
     On the CPU float32: parity is exact, and bfloat16 is slower there. On a GPU 16 bits, with the
     exponents of float32 where a model was trained with them and the card has them; without them
@@ -49,7 +49,7 @@ def numbers(
 
 
 def channels_last(device: str, library: str, widths: Sequence[int]) -> bool:
-    """Whether a component's convolutions run on channels-last tensors: where that is faster.
+    """Tell whether a component's convolutions run faster on channels-last tensors.
 
     On GPUs it always is, on the CPU where layers are wide (a batch of 16 rows of the shipped
     U-Net takes a fifth less time); narrow ones do not fill its vectors.

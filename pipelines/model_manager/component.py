@@ -23,7 +23,7 @@ LORA = "LoRA"
 
 @dataclass(frozen=True, slots=True)
 class ComponentKey:
-    """What makes two components the same.
+    """Component key: equal keys mean the same component in memory.
 
     Attributes:
         source: digest of class, config and weight files.
@@ -42,7 +42,7 @@ class ComponentKey:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One component a model needs: where it lies and what it will take.
+    """Part of a model: says where a component lies and what it takes in memory.
 
     Attributes:
         bytes: of all its tensors in memory; `largest`: of one of them.
@@ -64,7 +64,7 @@ class Part:
 def sizes(
     shapes: Mapping[str, tuple[int, ...]], dtype: Numbers, quantized: str = ""
 ) -> tuple[int, int]:
-    """Bytes of these tensors in memory, and of the largest of them."""
+    """Count the bytes of tensors in memory, and those of the largest."""
     item = BYTES[dtype]
     largest = max((math.prod(shape) for shape in shapes.values()), default=0) * item
     if quantized:
@@ -75,7 +75,7 @@ def sizes(
 def part_of_file(
     single: SingleFile, name: str, library: str, cls: str, dtype: Numbers, quantized: str = ""
 ) -> Part:
-    """A component of a single file. Raises: ModelUnavailable: if its header cannot be read."""
+    """Describe a component of a single file. Raises: ModelUnavailable: if it cannot be read."""
     config = json.dumps(single.configs[name], sort_keys=True)
     source = digest_of_lines([library, cls, name, config, digest_of_file(single.path)])
     all_rows = tensor_files.read_header(single.path).rows
@@ -94,7 +94,7 @@ def part_of_file(
 def part_of_folder(
     folder: Path, name: str, library: str, cls: str, dtype: Numbers, quantized: str = ""
 ) -> Part:
-    """A component in a folder. Raises: ModelUnavailable: if its weights cannot be used."""
+    """Describe a component in a folder. Raises: ModelUnavailable: if it cannot be used."""
     files = diffusers_folder.weight_files(folder.parent, folder.name)
     rest = [file for file in folder.iterdir() if file.suffix in (".json", ".txt", ".model")]
     source = digest_of_lines([library, cls, digest_of_files([*files, *rest])])
@@ -105,12 +105,12 @@ def part_of_folder(
 
 
 def part_of_controlnet(info: ModelInfo, dtype: Numbers) -> Part:
-    """A ControlNet, in the numbers of the denoiser that it steers. Raises: ModelUnavailable."""
+    """Describe a ControlNet, in its denoiser's numbers. Raises: ModelUnavailable."""
     return part_of_folder(info.path, f"controlnet {info.id}", "diffusers", info.pipeline, dtype)
 
 
 def part_of_lora(info: ModelInfo) -> Part:
-    """A LoRA, in the numbers that its file has. Raises: ModelUnavailable."""
+    """Describe a LoRA, in its file's numbers. Raises: ModelUnavailable."""
     key = ComponentKey(digest_of_file(info.path), None, LORA)
     size = tensor_files.stored_bytes(info.path)
     return Part(f"LoRA {info.id}", "", LORA, info.path, key, size)

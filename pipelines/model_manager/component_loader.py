@@ -14,7 +14,7 @@ from pipelines.model_manager.component import LORA, Part
 
 
 def load(part: Part, device: str) -> Any:
-    """The component, ready for inference on the device, at home where its key says.
+    """Load a component, ready for inference, at home where its key says.
 
     Raises: ModelUnavailable: if its class, its files or some of its tensors are missing or wrong.
     """
@@ -79,7 +79,7 @@ def _laid_out(component: Any, part: Part, device: str) -> Any:
 
 
 def load_tensors(file: Path, device: str) -> Mapping[str, Any]:
-    """A LoRA's tensors, as its file has them. Raises: ModelUnavailable: if it is damaged."""
+    """Load a LoRA's tensors, as its file has them. Raises: ModelUnavailable: if it is damaged."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -99,7 +99,7 @@ def _check_complete(part: Part, missing: Collection[str]) -> None:
 
 
 def measure(component: Any) -> int:
-    """Bytes of a component's parameters and buffers, or of a LoRA's; 0 for a tokenizer."""
+    """Measure a component: bytes of its parameters and buffers, or of a LoRA; 0 for a tokenizer."""
     if type(component) is dict:
         return sum(tensor.numel() * tensor.element_size() for tensor in component.values())
     if not hasattr(component, "parameters"):

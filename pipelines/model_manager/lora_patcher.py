@@ -33,7 +33,7 @@ def applied(
     state: State,
     aside: Callable[[str, int], AbstractContextManager[None]] = lambda name, size: nullcontext(),
 ) -> Iterator[Model]:
-    """The model with LoRAs in its weights; they are as before, to the bit, when the block ends.
+    """Apply LoRAs to a model; its weights are as before, to the bit, when the block ends.
 
     Nothing else may use the model's components meanwhile. What backends prepared of it is put
     aside, because it may hold copies of the weights.
@@ -62,7 +62,10 @@ def applied(
 
 
 def changes_of(model: Model, family: Family, state: State) -> Changes:
-    """What LoRAs add to which weights. Raises: InvalidRequest, ModelUnavailable: if one misfits."""
+    """Read what LoRAs add to which weights.
+
+    Raises: InvalidRequest, ModelUnavailable: if one of them does not fit.
+    """
     shapes: dict[str, dict[str, tuple[int, ...]]] = {name: {} for name in _modules(model)}
     for (part, name), weight in _weights(model).items():
         shapes[part][name] = tuple(weight.shape)
@@ -82,7 +85,7 @@ def changes_of(model: Model, family: Family, state: State) -> Changes:
 
 @contextmanager
 def patched(weights: Mapping[Key, Tensor], changes: Changes) -> Iterator[None]:
-    """Weights with changes added in place; restored to the bit when the block ends.
+    """Patch weights in place; they are restored to the bit when the block ends.
 
     The originals wait on the CPU, whatever the device: its memory is the one there is most of.
     """

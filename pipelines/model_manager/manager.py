@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """What one `use` did; its text is the manager's log line."""
+    """Report of one `use`; its text is the manager's log line."""
 
     model: str
     loaded: Mapping[str, int]
@@ -60,7 +60,7 @@ class Loading:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Parts of one `use`, by their role.
+    """Parts of one `use`, grouped by their role.
 
     Attributes:
         own: the model's, each with its home.
@@ -79,7 +79,7 @@ class Wanted:
         return [*self.own, *self.controlnets.values(), *self.loras.values()]
 
     def keys(self, model: str) -> dict[Use, frozenset[ComponentKey]]:
-        """What a model, each ControlNet and each LoRA is made of."""
+        """List the components of the model, of each ControlNet and of each LoRA, as uses alone."""
         return {
             Use(model): frozenset(part.key for part in self.own),
             **{Use("", (name,)): frozenset({one.key}) for name, one in self.controlnets.items()},
@@ -88,7 +88,7 @@ class Wanted:
 
 
 class PipelineManager:
-    """The one owner of loaded components.
+    """Pipeline manager: owns all loaded components.
 
     Args:
         folders: where models lie.
@@ -152,7 +152,7 @@ class PipelineManager:
         loras: Sequence[str] = (),
         stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[Model]:
-        """A loaded model; its components stay until the block ends.
+        """Load a model; its components stay until the block ends.
 
         Args:
             model: an entry, or the name of one to open.
@@ -176,7 +176,7 @@ class PipelineManager:
     def fingerprint(
         self, model: str | ModelEntry, controls: Sequence[str] = (), loras: Sequence[str] = ()
     ) -> str:
-        """Hash of all that decides a model's pixels; no weights are loaded.
+        """Hash all that decides a model's pixels; no weights are loaded.
 
         Args:
             model: an entry, or the name of one to open.
@@ -249,7 +249,7 @@ class PipelineManager:
         log.log(logging.INFO if changed else logging.DEBUG, "%s", loading)
 
     def expect(self, coming: Sequence[Use]) -> None:
-        """Be told what will be used next, so that it is not evicted just before."""
+        """Take note of what will be used next, so that it is not evicted just before."""
         self._stores.expect(
             [
                 frozenset().union(*(self._keys.get(one, ()) for one in _singly(use)))
@@ -258,14 +258,14 @@ class PipelineManager:
         )
 
     def is_loaded(self, use: Use) -> bool:
-        """Whether all of it is in memory already. Looks at no file."""
+        """Tell whether all of a use is in memory already. Looks at no file."""
         return all(
             one in self._keys and all(key in self._stores for key in self._keys[one])
             for one in _singly(use)
         )
 
     def aside(self, name: str, size: int) -> AbstractContextManager[None]:
-        """Room in the budget for bytes in main memory that are no component.
+        """Reserve room in the budget for bytes in main memory that are no component.
 
         On a device with memory of its own they cost nothing of what the budget counts.
         Raises: OutOfMemory: if there is none.
@@ -273,7 +273,7 @@ class PipelineManager:
         return self._stores.aside(name, size)
 
     def free_idle(self, waiting: bool = False) -> bool:
-        """Evict from the device what is not in use. True if anything was freed.
+        """Evict from the device what is not in use. Returns: whether anything was freed.
 
         Args:
             waiting: also what waits in main memory, which a device gains nothing by.

@@ -25,7 +25,7 @@ from pipelines.utils.digests import digest_of_files, digest_of_lines
 
 @dataclass(frozen=True, eq=False)
 class ModelEntry:
-    """One model: its family, its configs, what it can do, what fits it, and its components.
+    """Model entry: tells a model's family, configs, capabilities, parts, and what fits it.
 
     Each is read from configs and headers when it is first asked for; no weights are loaded. An
     entry is opened for one run and does not see what changes on disk after that.
@@ -97,7 +97,7 @@ class ModelEntry:
         return cache(self._lora)
 
     def parts(self, hardware: Hardware) -> list[Part]:
-        """Its components: where each lies, and what it takes in memory on a device.
+        """List its components: where each lies, and what it takes in memory on a device.
 
         Raises: ModelUnavailable: if one is missing or broken.
         """
@@ -112,11 +112,11 @@ class ModelEntry:
         return parts
 
     def dtype(self, hardware: Hardware) -> Numbers:
-        """The numbers in which its denoiser computes on a device."""
+        """Choose the numbers in which its denoiser computes on a device."""
         return self._dtype(self.spec.denoiser, "", hardware)
 
     def fingerprint(self, parts: Iterable[Part], addons: Iterable[Part] = ()) -> str:
-        """Hash of all that decides the model's pixels: classes, configs, weights, scheduler.
+        """Hash all that decides its pixels: classes, configs, weights, scheduler.
 
         Args:
             parts: its own.

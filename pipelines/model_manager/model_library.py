@@ -12,7 +12,7 @@ from pipelines.model_manager.model_entry import ModelEntry
 
 
 class ModelLibrary:
-    """The models, ControlNets and LoRAs in some folders. Nothing is loaded, and nothing kept.
+    """Model library: lists and opens what lies in some folders. Loads nothing, keeps nothing.
 
     Args:
         folders: where they lie.
@@ -24,25 +24,25 @@ class ModelLibrary:
         self.saving = saving
 
     def models(self) -> list[ModelInfo]:
-        """All models found, also those that cannot be used."""
+        """List all models found, also those that cannot be used."""
         return catalog.find(self.folders)
 
     def controlnets(self) -> list[ModelInfo]:
-        """All ControlNets found, also those that cannot be used."""
+        """List all ControlNets found, also those that cannot be used."""
         return controlnets.find(self.folders)
 
     def loras(self) -> list[ModelInfo]:
-        """All LoRAs found, also those that cannot be used."""
+        """List all LoRAs found, also those that cannot be used."""
         return loras.find(self.folders)
 
     def open(self, name: str) -> ModelEntry:
-        """The model of this id, or at this path. Raises: UnknownName, ModelUnavailable."""
+        """Open the model of this id or path. Raises: UnknownName, ModelUnavailable."""
         return ModelEntry(name, catalog.locate(name, self.folders), self.folders, self.saving)
 
     def controlnet(self, name: str) -> ModelInfo:
-        """The ControlNet of this id, or at this path. Raises: UnknownName, ModelUnavailable."""
+        """Locate the ControlNet of this id or path. Raises: UnknownName, ModelUnavailable."""
         return controlnets.locate(name, self.folders)
 
     def lora(self, name: str) -> ModelInfo:
-        """The LoRA of this id, or at this path. Raises: UnknownName, ModelUnavailable."""
+        """Locate the LoRA of this id or path. Raises: UnknownName, ModelUnavailable."""
         return loras.locate(name, self.folders)

@@ -19,7 +19,7 @@ _WHERE_IT_WAITS = "that is half of main memory, where it waits for its turn; try
 
 
 class Stores:
-    """The components in memory, wherever it is. All methods may be called from any thread.
+    """Two component caches, device and main memory. All methods may be called from any thread.
 
     Args:
         device: where they compute.
@@ -54,7 +54,7 @@ class Stores:
     def hold(
         self, until: ExitStack, parts: Sequence[Part], room: int, stop: Callable[[], bool]
     ) -> Held:
-        """Entries of all parts, which stay until the stack closes; loads what is missing.
+        """Lease all parts, which then stay until the stack closes; loads what is missing.
 
         Args:
             room: bytes of the device for parts that come and go.
@@ -91,19 +91,19 @@ class Stores:
         )
 
     def aside(self, name: str, size: int) -> AbstractContextManager[None]:
-        """Room for bytes in main memory that are no component, in the budget that is of it.
+        """Reserve room for bytes in main memory that are no component, in the budget that is of it.
 
         Raises: OutOfMemory: if there is none.
         """
         return self._here.aside(name, 0 if self._apart() else size)
 
     def expect(self, coming: Sequence[Collection[ComponentKey]]) -> None:
-        """Be told what the next uses need."""
+        """Take note of what the next uses need."""
         for store in self._all():
             store.coming = coming
 
     def free_idle(self, waiting: bool) -> list[str]:
-        """Evict what is not in use, on the device or also beside it; the names of it."""
+        """Evict what is not in use, on the device or also beside it, and return its names."""
         stores = self._all() if waiting else [self._here]
         return [name for store in stores for name in store.free_idle()]
 

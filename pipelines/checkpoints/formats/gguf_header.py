@@ -51,7 +51,7 @@ class _Bad(Exception):
 
 
 def parse(path: Path, size: int) -> Header:
-    """Header of a GGUF file; no tensor is read.
+    """Parse the header of a GGUF file; no tensor is read.
 
     Its metadata are the architecture, "" where the file says none.
 
@@ -68,17 +68,17 @@ def parse(path: Path, size: int) -> Header:
 
 
 def type_name(kind: int) -> str:
-    """Name of a type of GGML by its number in a file; "" for one that is not read."""
+    """Name a type of GGML by its number in a file; "" for one that is not read."""
     return _TYPES.get(kind, "")
 
 
 def is_packed(name: str, row: TensorRow) -> bool:
-    """Whether a tensor stays in blocks in memory: those of linear layers do."""
+    """Tell whether a tensor stays in blocks in memory: those of linear layers do."""
     return row.dtype in BLOCKS and len(row.shape) == 2 and name.endswith(".weight")
 
 
 def bytes_in_memory(rows: Mapping[str, TensorRow], item: int) -> int:
-    """Bytes of these tensors once they are loaded, where other numbers take `item` bytes."""
+    """Count the bytes of loaded tensors, where numbers outside of blocks take `item` bytes."""
     return sum(
         row.data_offsets[1] - row.data_offsets[0]
         if is_packed(name, row)

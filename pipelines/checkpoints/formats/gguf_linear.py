@@ -23,7 +23,9 @@ _PLAIN = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
 class PackedLinear(nn.Linear):
-    """y = x·Wᵀ + b, with W made whole from its blocks for each call.
+    """GGUF linear layer: unpacks its weight from blocks for each call.
+
+    Math: y = x·Wᵀ + b
 
     Args:
         plain: the layer whose place it takes.
@@ -46,7 +48,7 @@ class PackedLinear(nn.Linear):
 
 
 def whole(packed: Tensor, kind: Any, dtype: torch.dtype) -> Tensor:
-    """The numbers that blocks stand for.
+    """Unpack blocks: compute the numbers that they stand for.
 
     Args:
         packed: rows of whole blocks, uint8.
@@ -62,7 +64,7 @@ def whole(packed: Tensor, kind: Any, dtype: torch.dtype) -> Tensor:
 
 
 def read(path: Path, rows: Mapping[str, TensorRow], names: Iterable[str]) -> dict[str, Tensor]:
-    """Tensors of a GGUF file; those in blocks as diffusers' `GGUFParameter`.
+    """Read tensors of a GGUF file; those in blocks as diffusers' `GGUFParameter`.
 
     That keeps the kind of its blocks while diffusers' conversions cut rows and put them together.
 
@@ -89,7 +91,7 @@ def read(path: Path, rows: Mapping[str, TensorRow], names: Iterable[str]) -> dic
 
 
 def fit(model: nn.Module, state: dict[str, Tensor], dtype: torch.dtype, place: str) -> None:
-    """Gives the model layers for the weights that stay in blocks, and makes the others whole.
+    """Swap GGUF layers into a model for weights that stay in blocks, and unpack the others.
 
     Args:
         state: the model's tensors, changed in place.

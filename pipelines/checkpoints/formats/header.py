@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class TensorRow:
-    """One tensor of a file.
+    """Tensor row: tells a tensor's type, its shape, and where it lies in a file.
 
     Attributes:
         dtype: as the format names it, such as `F16` or `Q4_K`.
@@ -24,7 +24,7 @@ class TensorRow:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file says before its tensors.
+    """Header of a file: holds a row for each tensor, and the metadata.
 
     Attributes:
         rows: name of each tensor to its row, in the file's order.
@@ -36,5 +36,5 @@ class Header:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Names and shapes of the tensors."""
+        """Shapes of the tensors, by name."""
         return {name: row.shape for name, row in self.rows.items()}

@@ -17,7 +17,7 @@ _METADATA = "__metadata__"
 
 
 def parse(path: Path, size: int) -> Header:
-    """Header of a safetensors file; no tensor is read.
+    """Parse the header of a safetensors file; no tensor is read.
 
     Args:
         size: of the file, in bytes.

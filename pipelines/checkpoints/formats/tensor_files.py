@@ -20,7 +20,7 @@ ENDINGS = frozenset({".safetensors", GGUF})
 
 
 def refuse_pickle(path: Path) -> None:
-    """Refuses a path that ends as pickles do. Raises: ModelUnavailable."""
+    """Refuse a path that ends as pickles do. Raises: ModelUnavailable."""
     if path.suffix.lower() in PICKLES:
         raise ModelUnavailable(
             f"{path} is a pickle checkpoint, which can run any code when it is opened; "
@@ -29,7 +29,7 @@ def refuse_pickle(path: Path) -> None:
 
 
 def read_header(path: Path) -> Header:
-    """Header of a safetensors or GGUF file, without its tensors.
+    """Read the header of a safetensors or GGUF file, without its tensors.
 
     Raises: ModelUnavailable: if the file is not what its name says, or is cut short.
     """
@@ -46,18 +46,18 @@ def _parsed(path: Path) -> Header:
 
 
 def stored_bytes(file: Path) -> int:
-    """Bytes of a file's tensors as they are in it."""
+    """Count the bytes of a file's tensors as they are in it."""
     rows = read_header(file).rows.values()
     return max((row.data_offsets[1] for row in rows), default=0)
 
 
 def shapes_of(files: Sequence[Path]) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors of these files, from headers."""
+    """Read names and shapes of the tensors of these files, from headers."""
     return {name: shape for file in files for name, shape in read_header(file).shapes.items()}
 
 
 def is_file(path: Path) -> bool:
-    """Whether a file is there; also false for a name that no file can have."""
+    """Tell whether a file is there; also false for a name that no file can have."""
     try:
         return path.is_file()
     except OSError:

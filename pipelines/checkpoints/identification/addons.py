@@ -12,7 +12,7 @@ _TRANSFORMERS = {1536: SD3[:2], 2432: SD3[2:], 3072: FLUX}
 
 
 def lora(shapes: Shapes) -> Found | None:
-    """A LoRA and what it is for; families are empty where nothing in it tells."""
+    """Identify a LoRA and its families; these are empty where nothing in it tells."""
     halves = {n: s for n, s in shapes.items() if n.endswith(LORA_ENDINGS) and s}
     other = [n for n in shapes if n.endswith(LYCORIS_ENDINGS)]
     if not halves and not other:
@@ -57,7 +57,7 @@ def _lora_families(halves: Shapes, names: set[str]) -> tuple[str, ...]:
 
 
 def controlnet(shapes: Shapes) -> Found | None:
-    """A ControlNet and what it is for."""
+    """Identify a ControlNet and its families."""
     if "controlnet_cond_embedding.conv_in.weight" in shapes:
         return unet_family(shapes, "")
     for prefix in ("control_model.", ""):
@@ -74,7 +74,7 @@ def controlnet(shapes: Shapes) -> Found | None:
 
 
 def embedding(shapes: Shapes) -> Found | None:
-    """A textual inversion: nothing but one word, in one text encoder or in SDXL's two."""
+    """Identify a textual inversion: one word alone, in one text encoder or in SDXL's two."""
     if set(shapes) == {"clip_l", "clip_g"}:
         return ("sdxl",), "original", ""
     if len(shapes) != 1:

@@ -92,7 +92,7 @@ _DTYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """What a single file is.
+    """Identification: says what a single file is.
 
     Attributes:
         kind: a checkpoint has more than its denoiser.
@@ -142,7 +142,7 @@ class Recognised:
 
 
 def recognise(header: Header, name: str) -> Recognised:
-    """What the file with this header is.
+    """Identify the file that has this header.
 
     Args:
         name: the file's, for the error.
