@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from torch import Tensor
 
-from pipelines.denoising.row import Row, Steer, inside
+from pipelines.denoising.row import Condition, Row, Steer, inside
 from pipelines.denoising.trajectory import Eval
 from pipelines.families.capabilities import Supports
 from pipelines.request.request import Request
@@ -147,8 +146,8 @@ class GuidedTrajectory:
         self,
         walk: Generator[Eval, Tensor, Tensor],
         guidance: Guidance,
-        cond: Any,
-        uncond: Any,
+        cond: Condition,
+        uncond: Condition | None,
         steers: Sequence[Steer] = (),
     ) -> None:
         self._walk = walk
@@ -200,11 +199,13 @@ class GuidedTrajectory:
     def _row(self, asked: Eval, cond: bool, told: float | None) -> Row:
         found = [steer.at(asked.index, asked.total, cond) for steer in self._steers]
         pulls = tuple(pull for pull in found if pull is not None)
+        condition = self._cond if cond else self._uncond
+        assert condition is not None, "`needs_negative` asked for it"
         prompted = not cond and any(pull.source.prompted for pull in pulls)
         return Row(
             asked.x,
             asked.t,
-            self._cond if cond else self._uncond,
+            condition,
             pulls=pulls,
             guidance=told,
             prompt=self._cond if prompted else None,

@@ -9,10 +9,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
+
+from pipelines.samplers import Scheduler
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def initial_noise(shape: tuple[int, int, int], seed: int) -> tuple[Tensor, torch
 
 
 def trajectory(
-    scheduler: Any, noise: Tensor, generator: torch.Generator
+    scheduler: Scheduler, noise: Tensor, generator: torch.Generator
 ) -> Generator[Eval, Tensor, Tensor]:
     """Denoise with one diffusers scheduler, which must belong to this trajectory alone.
 
@@ -64,8 +65,10 @@ def trajectory(
     return x
 
 
-def _step_arguments(scheduler: Any, generator: torch.Generator) -> dict[str, Any]:
+def _step_arguments(
+    scheduler: Scheduler, generator: torch.Generator
+) -> dict[str, float | torch.Generator]:
     """What diffusers' pipelines pass to `step`: eta = 0 and the generator, where it takes them."""
     accepted = inspect.signature(scheduler.step).parameters
-    available: dict[str, Any] = {"eta": 0.0, "generator": generator}
+    available: dict[str, float | torch.Generator] = {"eta": 0.0, "generator": generator}
     return {name: value for name, value in available.items() if name in accepted}

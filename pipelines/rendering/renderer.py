@@ -26,6 +26,7 @@ from pipelines.families.base import Family, Model
 from pipelines.families.vae import decode
 from pipelines.model_manager.lora_patcher import applied
 from pipelines.model_manager.manager import PipelineManager
+from pipelines.model_manager.model_entry import ModelEntry
 from pipelines.rendering.batch_evaluator import Computer, Computing
 from pipelines.rendering.batch_timings import Paces
 from pipelines.rendering.grouping import Addons, States, group, numbers, only, together
@@ -49,6 +50,7 @@ class Job:
 
     Attributes:
         cells: complete Requests; those in `skip` are there already.
+        models: opens a model by its name, once for the whole run.
         save: keeps a finished picture; returns its file, or None if nothing is kept.
         how: by which backend, in which batches.
         paces: what is known of batch sizes; grows.
@@ -58,6 +60,7 @@ class Job:
 
     run: str
     cells: Sequence[Request]
+    models: Callable[[str], ModelEntry]
     skip: frozenset[int]
     previews: bool
     stop: Callable[[], bool]
@@ -90,9 +93,10 @@ def _render_model(
         return
     loaded = False
     try:
-        with manager.use(model_id, *together(by_addons), job.stop) as model:
+        entry = job.models(model_id)
+        with manager.use(entry, *together(by_addons), job.stop) as model:
             loaded = True
-            family = manager.family(model_id)
+            family = entry.family
             for state, sizes in states.items():
                 if not job.stop():
                     _render_state(job, state, sizes, family, model, manager, tally)
@@ -179,7 +183,7 @@ def _computer(
     first = requests[0]
     assert first.width and first.height, "a cell's size is resolved before it is made"
     latent = family.latent_shape(model, first.width, first.height)
-    controls = controls_of(family.id) if any(one.controls for one in requests) else None
+    controls = controls_of(family.spec) if any(one.controls for one in requests) else None
     fill = (job.how.batch or USUAL) if job.how.exact else None
     residuals = None if controls is None else Residuals(controls, model, tally, fill)
     memory = device_memory(model.device)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from pipelines.controlnet.control_maps import Maps
 from pipelines.denoising.batch_sizes import USUAL
 from pipelines.errors import ContactSheetError
 from pipelines.model_manager.manager import PipelineManager
+from pipelines.model_manager.model_entry import ModelEntry
 from pipelines.rendering.batch_evaluator import Computing
 from pipelines.rendering.batch_timings import Paces
 from pipelines.request.control import control_models
@@ -76,8 +77,8 @@ class Maker:
         """What these complete Requests would cost."""
         from pipelines.denoising.guidance import Guidance
 
-        context = cache(self._context)
-        supports = cache(self.manager.supports)
+        opened = cache(self.manager.library.open)
+        context = cache(partial(self._context, opened))
         new = [
             cell
             for cell in cells
@@ -89,7 +90,7 @@ class Maker:
         seconds: float | None = 0.0
         for cell in new:
             evaluations = SAMPLERS[cell.sampler].evaluations(cell.steps)
-            cost = Guidance.of(cell, supports(cell.model)).rows(evaluations)
+            cost = Guidance.of(cell, opened(cell.model).capabilities).rows(evaluations)
             kind = _kind(cell)
             pace = _nearest(self._pace.get(kind, {}), together[kind])
             rows += cost
@@ -107,7 +108,8 @@ class Maker:
 
         started = time.perf_counter()
         run.publish(RunStarted(run.id, run.requests))
-        addresses = self._addresses(run)
+        opened = cache(self.manager.library.open)
+        addresses = self._addresses(run, opened)
         cached = self._publish_cached(run, addresses)
         tally = engine.Tally()
         failed: list[str] = []
@@ -132,6 +134,7 @@ class Maker:
             Job(
                 run.id,
                 run.requests,
+                opened,
                 cached,
                 previews,
                 lambda: run.stop_asked,
@@ -168,10 +171,10 @@ class Maker:
         else:
             self.end(run, RunFinished(run.id, "done", stats))
 
-    def _addresses(self, run: Run) -> dict[int, str]:
+    def _addresses(self, run: Run, opened: Callable[[str], ModelEntry]) -> dict[int, str]:
         """Where each cell's picture belongs in the store; without one, nowhere."""
         addresses: dict[int, str] = {}
-        context = cache(self._context)
+        context = cache(partial(self._context, opened))
         for cell, request in enumerate(run.requests if self.store is not None else ()):
             # A model may have gone since `submit`; `render` tells its cells why they fail.
             with suppress(ContactSheetError):
@@ -197,15 +200,21 @@ class Maker:
 
     def address(self, request: Request) -> str:
         """Where the picture of a complete Request lies in the store."""
-        return request.address(self._context(*_models(request)))
+        return request.address(self._context(self.manager.library.open, *_models(request)))
 
-    def _context(self, model: str, controls: tuple[str, ...], loras: tuple[str, ...]) -> str:
+    def _context(
+        self,
+        opened: Callable[[str], ModelEntry],
+        model: str,
+        controls: tuple[str, ...],
+        loras: tuple[str, ...],
+    ) -> str:
         """What decides a picture beside its Request. Looks at every file of the models."""
         from pipelines.denoising.engine import VERSION
 
         manager = self.manager
         device = "" if manager.device == "cpu" else manager.device
-        fingerprint = manager.fingerprint(model, controls, loras)
+        fingerprint = manager.fingerprint(opened(model), controls, loras)
         return f"{fingerprint} {VERSION} {device}{self.how.mark}{manager.saving.mark}"
 
     def _record(

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 from pipelines.denoising.guidance import Guidance, GuidedTrajectory
-from pipelines.denoising.row import Steer
+from pipelines.denoising.row import Condition, Steer
 from pipelines.denoising.trajectory import initial_noise, trajectory
 from pipelines.families import weighted_prompts
 from pipelines.families.base import Family, Model, build_scheduler
 from pipelines.request.request import Request
-
-if TYPE_CHECKING:
-    pass
 
 
 def start(
     family: Family,
     model: Model,
     request: Request,
-    conditions: Mapping[str | None, Any],
+    conditions: Mapping[str | None, Condition],
     steers: Sequence[Steer] = (),
 ) -> GuidedTrajectory:
     """The guided trajectory of one cell, with its own scheduler and generator.
@@ -35,7 +31,7 @@ def start(
     shape = family.latent_shape(model, request.width, request.height)
     noise, generator = initial_noise(shape, request.seed)
     walk = trajectory(scheduler, noise.to(model.device, model.dtype), generator)
-    guidance = Guidance.of(request, family.supports(model.configs))
+    guidance = Guidance.of(request, family.spec.capabilities(model.configs))
     negative = request.negative_prompt or (None if None in conditions else "")
     return GuidedTrajectory(
         walk,
@@ -48,9 +44,9 @@ def start(
 
 def encode(
     family: Family, model: Model, requests: Sequence[Request], alone: bool = False
-) -> dict[str | None, Any]:
+) -> dict[str | None, Condition]:
     """The condition of every text in use, each encoded once; one by one if `alone`."""
-    supports = family.supports(model.configs)
+    supports = family.spec.capabilities(model.configs)
     negatives = {r.negative_prompt for r in requests if Guidance.of(r, supports).needs_negative}
     texts = sorted({r.prompt for r in requests} | negatives)
     conditions = weighted_prompts.conditions(family, model, texts, alone)
