@@ -1,4 +1,4 @@
-"""What ControlNets add to rows: computed once at strength 1, then multiplied for each row.
+"""ControlNet residuals: computes what ControlNets add to rows, once, then weighs it for each row.
 
 A ControlNet's outputs depend on x, t, text and map (FLUX: and on the distilled guidance), not on
 strength or mode: rows that differ only in those share its call.
