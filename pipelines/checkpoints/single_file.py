@@ -29,8 +29,6 @@ from pipelines.errors import ModelUnavailable
 
 _CONFIGS = Path(__file__).parent / "configs"
 _DENOISERS = ("unet", "transformer")
-_OPTIONAL = ("text_encoder_3", "tokenizer_3")
-"""SD 3's T5 and its tokenizer, without which it runs as well."""
 _FIRST = (
     "input_blocks.0.0.weight", "conv_in.weight", "img_in.weight", "x_embedder.weight",
     "x_embedder.proj.weight", "pos_embed.proj.weight",
@@ -112,9 +110,10 @@ def plan(path: Path, found: Recognised, shapes: Shapes, donors: Sequence[Donor])
     ]
     configs = _configs(path, found, shapes, fitting)
     donor = _giver(fitting, lacking)
-    if donor is None and "text_encoder_3" in found.missing:
-        lacking = [name for name in lacking if name not in _OPTIONAL]
-        index = {**index, **{name: [None, None] for name in _OPTIONAL}}
+    optional = found.spec.optional
+    if donor is None and not optional.isdisjoint(found.missing):
+        lacking = [name for name in lacking if name not in optional]
+        index = {**index, **{name: [None, None] for name in optional}}
         donor = _giver(fitting, lacking)
     if donor is None:
         absent = [name for name in lacking if not any(d.has(name) for d in fitting)]
@@ -185,7 +184,7 @@ def _configs(
     if _widths(shipped[denoiser]) == measured:
         return shipped
     for donor in donors:
-        whole = shipped.keys() - {"model_index", *_OPTIONAL} <= donor.configs.keys()
+        whole = shipped.keys() - {"model_index", *found.spec.optional} <= donor.configs.keys()
         if whole and _widths(donor.configs[denoiser]) == measured:
             return donor.configs
     raise ModelUnavailable(

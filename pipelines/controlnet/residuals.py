@@ -1,4 +1,4 @@
-"""What ControlNets add to rows: computed once at strength 1, then multiplied for each row.
+"""ControlNet residuals: computes what ControlNets add to rows, once, then weighs it for each row.
 
 A ControlNet's outputs depend on x, t, text and map (FLUX: and on the distilled guidance), not on
 strength or mode: rows that differ only in those share its call.
@@ -23,7 +23,7 @@ _Batch = tuple[Tensor, ...]
 
 
 class Residuals:
-    """Makes residuals of rows and keeps each until the last row of the round that needs it.
+    """ControlNet residuals: makes them, and keeps each until the last row of the round needs it.
 
     Args:
         controls: what the model's family knows of ControlNets.
@@ -41,6 +41,11 @@ class Residuals:
         self._fill = fill
         self._uses: Counter[_Key] = Counter()
         self._made: dict[_Key, tuple[_Batch, int]] = {}
+
+    @property
+    def kept(self) -> int:
+        """How many rows' outputs are kept for rows still to come; 0 at the end of a round."""
+        return len(self._made)
 
     def begin(self, rows: Sequence[Row]) -> None:
         """A round begins: these rows will be asked for, each once, in any batches."""

@@ -66,7 +66,7 @@ class Toy(FlowMatched):
 
     def encode(self, model: Model, texts: Sequence[str]) -> list[Condition]:
         (t5,) = self.spec.text_encoders
-        return list(text_encoders.t5(model, t5, texts).split(1))
+        return list(torch.split(text_encoders.t5(model, t5, texts), 1))
 
     def network(self, model: Model, skip: Sequence[int] = ()) -> nn.Module:
         return _Network(model.components["transformer"])

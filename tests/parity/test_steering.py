@@ -94,7 +94,7 @@ class Made:
                 assert not isinstance(event, engine.Failed), event
                 if isinstance(event, engine.Finished):
                     made[event.cell] = event.latents
-            assert not residuals._made, "what no row needs any more is kept"
+            assert residuals.kept == 0, "what no row needs any more is kept"
         self.latents = [made[i] for i in range(len(requests))]
 
 

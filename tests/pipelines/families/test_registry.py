@@ -119,15 +119,18 @@ class TestRow:
             wanted = list(signature(vars(Family)[name]).parameters)[1:]
             assert list(given) == wanted, name
 
-    def test_its_controlnets_have_an_adapter_on_it(self, spec: FamilySpec) -> None:
+    def test_its_controlnets_have_an_adapter(self, spec: FamilySpec) -> None:
         controls = controls_of(spec)
-        assert controls is not None and controls is controls_of(spec)
-        assert all(hasattr(diffusers, name) for name in controls.classes)
+        assert (controls is None) == (spec.control_adapter is None)
+        if controls is not None:
+            assert controls is controls_of(spec) and controls.modes
+            assert all(hasattr(diffusers, name) for name in controls.classes)
 
     def test_diffusers_reads_its_loras_and_files(self, spec: FamilySpec) -> None:
-        assert spec.lora_loader is not None
-        assert hasattr(getattr(diffusers.loaders, spec.lora_loader), "lora_state_dict")
-        assert (spec.denoiser == "transformer") == (spec.converter is not None)
+        if spec.lora_loader is not None:
+            assert hasattr(getattr(diffusers.loaders, spec.lora_loader), "lora_state_dict")
+        published = spec.id in {one.family for one in PUBLISHED.values()}
+        assert spec.converter is not None or spec.denoiser == "unet" or not published
         if spec.converter is not None:
             assert callable(getattr(single_file_utils, spec.converter))
 
@@ -138,7 +141,7 @@ class TestRow:
 
 def test_ids_are_the_keys_and_every_published_model_has_a_family() -> None:
     assert [spec.id for spec in ROWS] == list(FAMILIES)
-    assert {one.family for one in PUBLISHED.values()} == set(FAMILIES)
+    assert {one.family for one in PUBLISHED.values()} <= set(FAMILIES)
 
 
 # ---- another row
