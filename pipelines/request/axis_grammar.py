@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import get_args
 
 from pipelines.errors import InvalidRequest
-from pipelines.request import control, lora, prompt_templates, skip_layers
+from pipelines.request import prompt_templates, skip_layers
+from pipelines.request.item_axes import item_field
 from pipelines.request.request import Request
 from pipelines.request.sheet import EVALUATIONS, PROMPT_REPLACE, Axis, check_field
 
@@ -117,9 +118,9 @@ def value_type(field: str) -> type[int] | type[float] | type[str]:
     if field == EVALUATIONS:
         return int
     check_field(field)
-    of_part = control.value_type(field) or lora.value_type(field)
-    if of_part is not None:
-        return of_part
+    of_item = item_field(field)
+    if of_item is not None:
+        return of_item.kind
     annotation = Request.model_fields[field].annotation
     for kind in (str, int, float):
         if annotation is kind or kind in get_args(annotation):

@@ -6,8 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines.request.control import control_field
-from pipelines.request.lora import NONE, lora_field
+from pipelines.request.item_axes import item_field
 from pipelines.request.sheet import EVALUATIONS, PROMPT_REPLACE, Axis, Sheet
 from pipelines.request.skip_layers import layers_text
 from pipelines.samplers import SAMPLERS, SCHEDULES, parse
@@ -36,31 +35,13 @@ NAMES = {
 }
 """Field to the short name that stands before its values."""
 
-_CONTROL_NAMES = {
-    "image": "picture",
-    "preprocessor": "map",
-    "model": "control",
-    "start": "control from",
-    "stop": "control until",
-}
-
 _SPEAK_FOR_THEMSELVES = ("prompt", PROMPT_REPLACE, "sampler", "schedule", "model")
 
 
 def name_of(field: str) -> str:
-    """The short name of a field, of a control's or of a LoRA's; those of a second one say so."""
-    lora = lora_field(field)
-    if lora is not None:
-        named = f"LoRA {lora[0] + 1}" if lora[0] else "LoRA"
-        return f"{named} scale" if lora[1] == "scale" else named
-    found = control_field(field)
-    if found is None:
-        return NAMES.get(field, field)
-    number, part = found
-    named = _CONTROL_NAMES.get(part, part)
-    # As "control 2 from 0.5": a number behind the name would read as a value.
-    rest = named.removeprefix("control")
-    return f"control {number + 1} {rest.strip()}".strip() if number else named
+    """The short name of a field of a Request or of an item of its lists."""
+    found = item_field(field)
+    return NAMES.get(field, field) if found is None else found.label
 
 
 def value_text(field: str, value: Any) -> str:
@@ -70,11 +51,10 @@ def value_text(field: str, value: Any) -> str:
         return SAMPLERS[id].label + (f" {schedule.capitalize()}" if schedule else "")
     if field == "schedule" and value in SCHEDULES:
         return "default schedule" if value == "default" else str(value).replace("_", " ")
-    control = control_field(field)
-    if control is not None and control[1] == "image":
-        return str(value)[:8]
-    if value == NONE and lora_field(field) is not None:
-        return "without"
+    of_item = item_field(field)
+    shown = None if of_item is None else of_item.text(value)
+    if shown is not None:
+        return shown
     if isinstance(value, tuple):
         return layers_text(value)
     if isinstance(value, float):
@@ -92,7 +72,7 @@ def place_text(axis: Axis, position: int) -> str:
         text = value_text(part.field, value)
         if part.field in _SPEAK_FOR_THEMSELVES:
             parts.append(text)
-        elif value == NONE and lora_field(part.field) is not None:
+        elif (found := item_field(part.field)) is not None and found.takes_away(value):
             parts.append(f"no {name_of(part.field)}")
         else:
             parts.append(f"{name_of(part.field)} {text}")

@@ -12,10 +12,8 @@ from pydantic import (
 
 from pipelines import samplers
 from pipelines.errors import InvalidRequest, UnknownName
-from pipelines.request import lora
+from pipelines.request import item_axes
 from pipelines.request.base import Frozen
-from pipelines.request.control import CONTROL_FIELDS, changed, control_field
-from pipelines.request.lora import LORA_FIELDS, lora_field
 from pipelines.request.request import Request
 
 PROMPT_REPLACE = "prompt_replace"
@@ -27,11 +25,17 @@ so that samplers are compared at equal cost."""
 PSEUDO_FIELDS = (PROMPT_REPLACE, EVALUATIONS)
 
 
+def axis_fields() -> list[str]:
+    """What can be an axis; of list fields, the axes of the first item only."""
+    of_items = {row.of for row in item_axes.ITEM_AXES}
+    own = (name for name in Request.model_fields if name not in of_items)
+    return [*own, *PSEUDO_FIELDS, *item_axes.first_axes()]
+
+
 def check_field(field: str) -> None:
-    """Raises: UnknownName: if that cannot be an axis."""
-    known = [name for name in Request.model_fields if name not in ("controls", "loras")]
-    known += [*PSEUDO_FIELDS, *CONTROL_FIELDS, *LORA_FIELDS]
-    if field not in known and control_field(field) is None and lora_field(field) is None:
+    """Check that a field can be an axis. Raises: UnknownName: if it cannot."""
+    known = axis_fields()
+    if field not in known and item_axes.item_field(field) is None:
         raise UnknownName.of("axis", field, known, f"known: {', '.join(known)}")
 
 
@@ -119,8 +123,7 @@ class Sheet(Frozen):
             if EVALUATIONS in changes:
                 sampler, _ = samplers.parse(str(changes.get("sampler", self.base.sampler)))
                 changes["steps"] = samplers.steps_within(sampler, changes.pop(EVALUATIONS))
-            changes = lora.changed(self.base.loras, changed(self.base.controls, changes))
-            cells.append(self.base.replace(**changes))
+            cells.append(self.base.replace(**item_axes.changed(self.base, changes)))
         return cells
 
     def _schedule_of(self, sampler: str) -> str:

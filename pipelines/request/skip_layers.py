@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
-
-if TYPE_CHECKING:
-    pass
-
 
 FIELD = "skip_layers"
 NONE = "none"

@@ -12,7 +12,8 @@ import typer
 
 from pipelines import Axis, Control, InvalidRequest, Request, Studio
 from pipelines.request.axis_grammar import split
-from pipelines.request.control import NONE, control_field
+from pipelines.request.control import NONE
+from pipelines.request.item_axes import item_field
 from pipelines.utils.images import content_hash, open_picture
 
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ def read_controls(texts: Sequence[str] | None, axes: Sequence[Axis] = ()) -> Con
         return name
 
     def with_pictures(axis: Axis) -> Axis:
-        found = control_field(axis.field)
-        of_pictures = found is not None and found[1] == "image"
+        found = item_field(axis.field)
+        of_pictures = found is not None and (found.row.item, found.name) == (Control, "image")
         return Axis(
             field=axis.field,
             values=tuple(picture(str(value)) for value in axis.values)
