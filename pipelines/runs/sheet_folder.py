@@ -14,6 +14,7 @@ from pipelines.request.sheet import Sheet
 from pipelines.runs.contact_sheet import draw_grid
 from pipelines.runs.events import CellDone, CellFailed, Stats
 from pipelines.runs.png_metadata import write_png
+from pipelines.utils.files import drafts
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -84,11 +85,9 @@ class SheetFolder:
     def finish(self, stats: Stats, winner: int | None = None) -> None:
         """Write the labelled grid and the JSON. Raises: InvalidRequest: if that cannot be."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            draw_grid(self._record.sheet, self._pictures).save(self.folder / "sheet.png")
-            draft = self.folder / ".sheet.json.part"
-            draft.write_text(self._record.text(stats, winner), "utf-8")
-            draft.replace(self.folder / "sheet.json")
+            with drafts(self.folder / "sheet.png", self.folder / "sheet.json") as (grid, record):
+                draw_grid(self._record.sheet, self._pictures).save(grid, "PNG")
+                record.write_text(self._record.text(stats, winner), "utf-8")
         except OSError as error:
             raise InvalidRequest(f"{self.folder} cannot be written: {error.strerror}") from None
 
