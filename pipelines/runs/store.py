@@ -6,6 +6,7 @@ A picture's address is a hash of its Request and of the model, so the same cell 
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import threading
 import time
@@ -32,6 +33,7 @@ from pipelines.runs.run import Run
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+log = logging.getLogger(__name__)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -114,16 +116,22 @@ class Store:
         return self.folder / "pictures" / address[:2] / f"{address}.png"
 
     def picture(self, address: str) -> Image | None:
-        """A finished picture, or None if it was not made yet or its file is damaged."""
+        """Read a finished picture; None if it was not made yet, or its file is damaged."""
         from PIL import Image
 
         path = self.path(address)
         try:
             with Image.open(path) as image:
                 image.load()
-                return image.copy() if read_request(image) else None
-        except (OSError, SyntaxError, ValueError, InvalidRequest):
+                if read_request(image) is not None:
+                    return image.copy()
+            damage: object = "it carries no settings"
+        except FileNotFoundError:
             return None
+        except (OSError, SyntaxError, ValueError, InvalidRequest) as error:
+            damage = error
+        log.warning("%s is damaged and counts as not made: %s", path, damage)
+        return None
 
     def save_picture(self, address: str, image: Image, request: Request) -> Path:
         """Write a picture with its settings; whole or not at all."""
@@ -196,6 +204,26 @@ class Store:
             winner=None if winner is None else winner[0],
         )
 
+    def restore(self, id: str) -> Run | None:
+        """Rebuild a recorded run with its pictures; it is over, whatever it was before."""
+        stored = self.run(id)
+        if stored is None:
+            return None
+        run = Run(stored.sheet, [cell.request for cell in stored.cells], stored.id)
+        run.winner = stored.winner
+        run.publish(RunStarted(run.id, run.requests))
+        for number, cell in enumerate(stored.cells):
+            image = self.picture(cell.address) if cell.address else None
+            if cell.address and image is not None:
+                file = self.path(cell.address)
+                run.publish(
+                    CellDone(run.id, number, cell.request, image, file, cell.seconds, cell.cached)
+                )
+            elif cell.error:
+                run.publish(CellFailed(run.id, number, cell.request, cell.error))
+        run.publish(RunFinished(run.id, stored.status, stored.stats, stored.error))
+        return run
+
     def recent(self, limit: int) -> list[RunSummary]:
         """The newest runs, newest first."""
         with self._lock:
@@ -222,21 +250,3 @@ class Store:
 def _ended(status: str) -> RunStatus:
     """How a recorded run ended; one without an end was cut off."""
     return "done" if status == "done" else "failed" if status == "failed" else "stopped"
-
-
-def restored(stored: StoredRun, store: Store) -> Run:
-    """A run as the store kept it, with its pictures; over, whatever it was before."""
-    run = Run(stored.sheet, [cell.request for cell in stored.cells], stored.id)
-    run.winner = stored.winner
-    run.publish(RunStarted(run.id, run.requests))
-    for number, cell in enumerate(stored.cells):
-        image = store.picture(cell.address) if cell.address else None
-        if cell.address and image is not None:
-            file = store.path(cell.address)
-            run.publish(
-                CellDone(run.id, number, cell.request, image, file, cell.seconds, cell.cached)
-            )
-        elif cell.error:
-            run.publish(CellFailed(run.id, number, cell.request, cell.error))
-    run.publish(RunFinished(run.id, stored.status, stored.stats, stored.error))
-    return run
