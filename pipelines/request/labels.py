@@ -1,4 +1,4 @@
-"""What the places of a sheet are called: the same words in the page, the PNG and the files."""
+"""Labels of a sheet's axes and cells: the same words on the page, in the PNG and in file names."""
 
 from __future__ import annotations
 
@@ -6,34 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from pipelines.request.field_labels import FIELD_LABELS, PSEUDO_FIELD_LABELS
 from pipelines.request.item_axes import item_field
-from pipelines.request.sheet import EVALUATIONS, PROMPT_REPLACE, Axis, Sheet
+from pipelines.request.sheet import PROMPT_REPLACE, Axis, Sheet
 from pipelines.request.skip_layers import layers_text
 from pipelines.samplers import SAMPLERS, SCHEDULES, parse
-
-NAMES = {
-    "model": "model",
-    "prompt": "prompt",
-    PROMPT_REPLACE: "prompt",
-    "negative_prompt": "without",
-    "sampler": "sampler",
-    "schedule": "schedule",
-    "steps": "steps",
-    EVALUATIONS: "evaluations",
-    "guidance_scale": "guidance",
-    "guidance_rescale": "rescale",
-    "guidance_start": "guidance from",
-    "guidance_stop": "guidance until",
-    "distilled_guidance": "distilled guidance",
-    "skip_layers": "skipping layers",
-    "skip_layer_scale": "skip scale",
-    "skip_layer_start": "skip from",
-    "skip_layer_stop": "skip until",
-    "seed": "seed",
-    "width": "width",
-    "height": "height",
-}
-"""Field to the short name that stands before its values."""
 
 _SPEAK_FOR_THEMSELVES = ("prompt", PROMPT_REPLACE, "sampler", "schedule", "model")
 
@@ -41,7 +18,10 @@ _SPEAK_FOR_THEMSELVES = ("prompt", PROMPT_REPLACE, "sampler", "schedule", "model
 def name_of(field: str) -> str:
     """The short name of a field of a Request or of an item of its lists."""
     found = item_field(field)
-    return NAMES.get(field, field) if found is None else found.label
+    if found is not None:
+        return found.label
+    row = FIELD_LABELS.get(field) or PSEUDO_FIELD_LABELS.get(field)
+    return field if row is None else row.short
 
 
 def value_text(field: str, value: Any) -> str:
