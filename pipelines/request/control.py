@@ -103,10 +103,10 @@ class Control(Frozen):
         return self
 
     def replace(self, **changes: Any) -> Control:
-        """A copy with some fields changed, validated again. Raises: InvalidRequest."""
+        """Copy with some fields changed, validated again. Raises: InvalidRequest."""
         return Control(**{**self.model_dump(), **changes})
 
 
 def put_control(before: Control | None, changes: Mapping[str, Any]) -> Control | None:
-    """The control with some fields changed. Raises: InvalidRequest."""
+    """Change fields of a control, as axes do; None stays None. Raises: InvalidRequest."""
     return None if before is None else before.replace(**changes)

@@ -10,7 +10,7 @@ from pipelines.request.sheet import EVALUATIONS, PROMPT_REPLACE
 
 @dataclass(frozen=True, slots=True)
 class FieldLabel:
-    """What one field is called, and what is said of it.
+    """Label of one field, with what the page and the command line say of it.
 
     Attributes:
         short: stands before its values in headers, such as `guidance 3.5`.

@@ -59,7 +59,7 @@ class ItemAxes(Generic[Item]):
         return tuple(f"{self.prefix}{ending}" for ending in self.fields)
 
     def find(self, axis: str) -> ItemField | None:
-        """The field that an axis changes; None for an axis of something else."""
+        """Find the field that an axis changes; None for an axis of something else."""
         endings = "|".join(map(re.escape, self.fields))
         match = re.fullmatch(rf"{self.prefix}([2-{self.most}]?)({endings})", axis)
         return (
@@ -71,7 +71,7 @@ class ItemAxes(Generic[Item]):
     def changed(
         self, items: tuple[Item, ...], slots: Mapping[int, Mapping[str, tuple[str, Any]]]
     ) -> tuple[Item, ...]:
-        """The items after the changes of some.
+        """Apply the changes of some items.
 
         Args:
             slots: number of an item → its field → the axis that changes it, and the new value.
@@ -117,7 +117,7 @@ class ItemField(NamedTuple):
 
     @property
     def label(self) -> str:
-        """What stands before the values; a second item's says so, as in `control 2 from`."""
+        """Label before the values; a second item's says so, as in `control 2 from`."""
         label = self.row.labels.get(self.name, self.name)
         if not self.number:
             return label
@@ -127,11 +127,11 @@ class ItemField(NamedTuple):
         )
 
     def takes_away(self, value: Any) -> bool:
-        """Whether a value means the picture without this item."""
+        """Tell whether a value means the picture without this item."""
         return self.row.none is not None and value == self.row.none
 
     def text(self, value: Any) -> str | None:
-        """The value as people read it; None where it reads as any value does."""
+        """Write a value as people read it; None where it reads as any value does."""
         if self.takes_away(value):
             return "without"
         return str(value)[:8] if self.name in self.row.shortened else None
@@ -172,18 +172,18 @@ ITEM_AXES: tuple[ItemAxes[Any], ...] = (
 
 
 def item_field(axis: str) -> ItemField | None:
-    """The item's field that an axis changes; None for an axis over a field of Request itself."""
+    """Find the item's field that an axis changes; None for a field of Request itself."""
     return next((found for row in ITEM_AXES if (found := row.find(axis)) is not None), None)
 
 
 def first_axes() -> Iterator[str]:
-    """The axes of the first item of every list field."""
+    """List the axes of the first item of every list field."""
     for row in ITEM_AXES:
         yield from row.axes
 
 
 def changed(base: BaseModel, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Changes of a Request's own fields, from changes that may name its items' fields.
+    """Turn changes that name items' fields into changes of a Request's own fields.
 
     Raises: InvalidRequest: if an item that is to change is not there, or a value is not allowed.
     """

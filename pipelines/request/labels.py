@@ -16,7 +16,7 @@ _SPEAK_FOR_THEMSELVES = ("prompt", PROMPT_REPLACE, "sampler", "schedule", "model
 
 
 def name_of(field: str) -> str:
-    """The short name of a field of a Request or of an item of its lists."""
+    """Look up the short label of a field of a Request or of an item of its lists."""
     found = item_field(field)
     if found is not None:
         return found.label
@@ -25,7 +25,7 @@ def name_of(field: str) -> str:
 
 
 def value_text(field: str, value: Any) -> str:
-    """A value as people read it: a sampler by its label, a number without needless zeros."""
+    """Format a value for people: a sampler by its label, a number without needless zeros."""
     if field == "sampler":
         id, schedule = parse(str(value))
         return SAMPLERS[id].label + (f" {schedule.capitalize()}" if schedule else "")
@@ -43,7 +43,7 @@ def value_text(field: str, value: Any) -> str:
 
 
 def place_text(axis: Axis, position: int) -> str:
-    """The header of one row or column, such as `guidance 3.5` or `DPM++ 2M, steps 20`."""
+    """Write the header of one row or column, such as `guidance 3.5` or `DPM++ 2M, steps 20`."""
     parts = []
     for part in axis.parts:
         if part is not axis and (part.field, part.values[position]) == ("schedule", "default"):
@@ -60,24 +60,24 @@ def place_text(axis: Axis, position: int) -> str:
 
 
 def axis_title(axis: Axis) -> str:
-    """What varies along an axis, such as `sampler and steps`."""
+    """Write what varies along an axis, such as `sampler and steps`."""
     names = dict.fromkeys(name_of(part.field) for part in axis.parts)
     return " and ".join(names)
 
 
 def index_text(sheet: Sheet, index: Sequence[int], between: str = ", ") -> str:
-    """What sets the cell at `index` apart: the place along every axis, joined by `between`."""
+    """Write the label of a cell: its place along every axis, joined by `between`."""
     return between.join(place_text(axis, i) for axis, i in zip(sheet.axes, index, strict=True))
 
 
 def row_texts(sheet: Sheet) -> list[str]:
-    """The header of every row: all axes but the last, which runs along the columns."""
+    """List the header of every row: all axes but the last, which runs along the columns."""
     above = Sheet(base=sheet.base, axes=sheet.axes[:-1])
     return [index_text(above, index, " · ") for index in above.indices()]
 
 
 def column_texts(sheet: Sheet) -> list[str]:
-    """The header of every column; one empty header for a single picture."""
+    """List the header of every column; one empty header for a single picture."""
     if not sheet.axes:
         return [""]
     last = sheet.axes[-1]
@@ -85,7 +85,7 @@ def column_texts(sheet: Sheet) -> list[str]:
 
 
 def file_stem(sheet: Sheet, index: Sequence[int], number: int) -> str:
-    """A cell's file name without its ending: its number, then what sets it apart."""
+    """Write a cell's file name without its ending: its number, then its label."""
     words = index_text(sheet, index, " ")
     slug = re.sub(r"[^A-Za-z0-9.+]+", "-", words).strip("-.")[:60].rstrip("-.")
     return f"{number:03d}-{slug}" if slug else f"{number:03d}"

@@ -48,7 +48,7 @@ class LoRA(Frozen):
 
     @property
     def text(self) -> str:
-        """As short as it is read again."""
+        """Shortest text that is read as this LoRA."""
         plain = self.scale == 1.0 and _SCALED.match(self.name) is None
         return self.name if plain else f"{self.name}:{self.scale!r}"
 
@@ -58,7 +58,7 @@ State = tuple[LoRA, ...]
 
 
 def put_lora(before: LoRA | None, changes: Mapping[str, Any]) -> LoRA | None:
-    """The LoRA with another name or scale; None if the name is "none", whatever the scale.
+    """Change name or scale of a LoRA, as axes do; None if the name is "none".
 
     A name keeps the scale of the LoRA whose place it takes, unless it says one.
     Raises: InvalidRequest: if a value is out of range.

@@ -148,7 +148,7 @@ class Request(Frozen):
 
     @property
     def active_loras(self) -> State:
-        """What changes the weights: the LoRAs without those of scale 0."""
+        """LoRAs that change the weights: those whose scale is not 0."""
         return tuple(one for one in self.loras if one.scale)
 
     @property
@@ -157,16 +157,19 @@ class Request(Frozen):
         return tuple(dict.fromkeys(one.name for one in self.active_loras))
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with some fields changed, validated again. Raises: InvalidRequest."""
+        """Copy with some fields changed, validated again. Raises: InvalidRequest."""
         return type(self)(**{**self.model_dump(), **changes})
 
     def to_json(self) -> str:
-        """Canonical JSON: equal Requests give equal text."""
+        """Write canonical JSON: equal Requests give equal text."""
         return json.dumps(self.model_dump(), sort_keys=True, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Request:
-        """The Request that `to_json` wrote. Raises: InvalidRequest: if the text is no Request."""
+        """Read the Request that `to_json` wrote.
+
+        Raises: InvalidRequest: if the text is no Request.
+        """
         try:
             data = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -176,7 +179,7 @@ class Request(Frozen):
         return cls(**data)
 
     def address(self, fingerprint: str) -> str:
-        """Where a finished cell lives: a hash of what decides its pixels.
+        """Compute the address of a finished cell: a hash of what decides its pixels.
 
         Args:
             fingerprint: hash of the model's weights and configs, and of the engine's version.

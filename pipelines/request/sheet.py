@@ -26,7 +26,7 @@ PSEUDO_FIELDS = (PROMPT_REPLACE, EVALUATIONS)
 
 
 def axis_fields() -> list[str]:
-    """What can be an axis; of list fields, the axes of the first item only."""
+    """List what can be an axis; of list fields, the axes of the first item only."""
     of_items = {row.of for row in item_axes.ITEM_AXES}
     own = (name for name in Request.model_fields if name not in of_items)
     return [*own, *PSEUDO_FIELDS, *item_axes.first_axes()]
@@ -40,7 +40,7 @@ def check_field(field: str) -> None:
 
 
 class Axis(Frozen):
-    """A Request field with the values it takes along one side of a sheet.
+    """Axis of a sheet: a Request field with the values it takes.
 
     Attributes:
         zipped: further fields that change in step with this one, with as many values each.
@@ -67,7 +67,7 @@ class Axis(Frozen):
         return (self, *self.zipped)
 
     def changes(self, position: int, base: Request) -> dict[str, Any]:
-        """Fields to replace in `base` at one place along the axis.
+        """List the fields to replace in `base` at one place along the axis.
 
         Raises: InvalidRequest: if the text to replace is not in the prompt.
         """
@@ -85,7 +85,7 @@ class Axis(Frozen):
 
 
 class Sheet(Frozen):
-    """A base Request and any number of axes; it expands to cells, the last axis fastest."""
+    """Sheet: a base Request and any number of axes; expands to cells, the last axis fastest."""
 
     base: Request = Field(default=Request(), description="it must be a Request")
     axes: tuple[Axis, ...] = ()
@@ -108,11 +108,14 @@ class Sheet(Frozen):
         return tuple(len(axis.values) for axis in self.axes)
 
     def indices(self) -> list[tuple[int, ...]]:
-        """The place of every cell, in axis order."""
+        """List the place of every cell, in axis order."""
         return list(itertools.product(*(range(n) for n in self.shape)))
 
     def expand(self) -> list[Request]:
-        """The Request of every cell, in axis order. Raises: InvalidRequest: for a bad value."""
+        """Expand to the Request of every cell, in axis order.
+
+        Raises: InvalidRequest: for a bad value.
+        """
         cells = []
         for index in self.indices():
             changes: dict[str, Any] = {}
@@ -137,7 +140,7 @@ class Sheet(Frozen):
 
     @classmethod
     def seeds(cls, base: Request, count: int) -> Sheet:
-        """`count` pictures of one Request, with seeds that follow each other.
+        """Build a sheet of `count` pictures of one Request, with seeds in a row.
 
         Raises: InvalidRequest: if count < 1 or the last seed would be out of range.
         """

@@ -1,4 +1,4 @@
-"""Skip-layer field: the layers of a transformer that skip-layer guidance leaves out."""
+"""Skip-layer field: reads the layers of a transformer that skip-layer guidance leaves out."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ Layers = Annotated[tuple[Annotated[int, Field(strict=True, ge=0)], ...], BeforeV
 
 
 def layers_text(layers: Sequence[int]) -> str:
-    """Layers as they are read again, such as `7+8+9`."""
+    """Write layers as they are read again, such as `7+8+9`."""
     return "+".join(map(str, layers)) or NONE

@@ -1,4 +1,4 @@
-"""A sheet as files: `sheet.png`, `cells/*.png` and `sheet.json`, written as its cells finish."""
+"""Sheet folder: writes `cells/*.png` as cells finish, then `sheet.png` and `sheet.json`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class SheetRecord:
-    """What `sheet.json` says, gathered cell by cell. Touches no disk."""
+    """Record for `sheet.json`, gathered cell by cell. Touches no disk."""
 
     def __init__(self, sheet: Sheet) -> None:
         self.sheet = sheet
@@ -29,11 +29,11 @@ class SheetRecord:
         self._cells: list[dict[str, Any] | None] = [None] * len(self.indices)
 
     def file(self, event: CellDone) -> str:
-        """Where the cell's picture belongs, below the sheet's folder."""
+        """Name the cell's file, below the sheet's folder."""
         return f"cells/{file_stem(self.sheet, self.indices[event.cell], event.cell)}.png"
 
     def add(self, event: CellDone | CellFailed) -> None:
-        """Note how a cell ended."""
+        """Record how a cell ended."""
         entry: dict[str, Any] = {
             "index": list(self.indices[event.cell]),
             "request": json.loads(event.request.to_json()),
@@ -53,7 +53,7 @@ class SheetRecord:
         self._cells[event.cell] = entry
 
     def text(self, stats: Stats, winner: int | None = None) -> str:
-        """The contents of `sheet.json`. `winner`: the number of the cell liked best."""
+        """Write the contents of `sheet.json`. `winner`: the number of the cell liked best."""
         contents = {
             "sheet": self.sheet.model_dump(mode="json"),
             "cells": [cell for cell in self._cells if cell is not None],
@@ -64,7 +64,7 @@ class SheetRecord:
 
 
 class SheetFolder:
-    """The folder a finished sheet is written to.
+    """Writer of a finished sheet's folder.
 
     Nothing is written before `add`; `finish` writes `sheet.json` last, so where that file is,
     the sheet is whole.
@@ -93,12 +93,12 @@ class SheetFolder:
 
 
 def nearest_existing(path: Path) -> Path | None:
-    """The path itself, or the first of its parents that is there."""
+    """Find the nearest path that exists: the path itself or the first of its parents."""
     return next((p for p in (path.absolute(), *path.absolute().parents) if p.exists()), None)
 
 
 def check_folder(folder: Path) -> None:
-    """Raises: InvalidRequest: before any work, if the folder could not be written after it."""
+    """Check that a folder can be written, before any work. Raises: InvalidRequest."""
     place = nearest_existing(folder)
     if place is not None and not place.is_dir():
         raise InvalidRequest(f"{place} is a file; name a folder with --out")

@@ -1,4 +1,4 @@
-"""Run store: finished pictures as PNG files named by content, runs in one SQLite file.
+"""Run store: keeps pictures as PNG files named by content, and runs in one SQLite file.
 
 A picture's address is a hash of its Request and of the model, so the same cell is never made twice.
 """
@@ -51,7 +51,7 @@ CREATE TABLE IF NOT EXISTS winners (
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """One line about a run.
+    """Summary of a run for a list.
 
     Attributes:
         created: Unix seconds.
@@ -70,6 +70,8 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True)
 class StoredCell:
+    """Record of one cell; `address` is None where it has no picture."""
+
     request: Request
     address: str | None
     seconds: float
@@ -79,6 +81,8 @@ class StoredCell:
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
+    """Record of one run with its cells; `winner` is the number of the cell liked best."""
+
     id: str
     status: RunStatus
     sheet: Sheet
@@ -89,7 +93,7 @@ class StoredRun:
 
 
 class Store:
-    """The folder of finished work. All methods may be called from any thread.
+    """Store of finished pictures and runs. All methods may be called from any thread.
 
     Raises: InvalidRequest: if the folder cannot be written.
     """
@@ -108,11 +112,12 @@ class Store:
             raise InvalidRequest(f"outputs folder {folder} cannot be written: {error}") from None
 
     def close(self) -> None:
+        """Close the database; pictures can still be read."""
         with self._lock:
             self._db.close()
 
     def path(self, address: str) -> Path:
-        """Where the picture of this address lies, or would lie."""
+        """Compute where the picture of this address lies, or would lie."""
         return self.folder / "pictures" / address[:2] / f"{address}.png"
 
     def picture(self, address: str) -> Image | None:
@@ -177,7 +182,7 @@ class Store:
                 db.execute("INSERT INTO winners VALUES (?, ?)", (run, cell))
 
     def run(self, id: str) -> StoredRun | None:
-        """A run as it was recorded; one that was cut off counts as stopped."""
+        """Read a run as it was recorded; one that was cut off counts as stopped."""
         with self._lock:
             row = self._db.execute(
                 "SELECT status, sheet, stats, error FROM runs WHERE id = ?", (id,)
@@ -225,7 +230,7 @@ class Store:
         return run
 
     def recent(self, limit: int) -> list[RunSummary]:
-        """The newest runs, newest first."""
+        """List the newest runs, newest first."""
         with self._lock:
             rows = self._db.execute(
                 "SELECT id, created, status, "
