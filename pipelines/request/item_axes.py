@@ -6,7 +6,6 @@ axis may be, what its values are, how it is labelled and how a sheet expands all
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -60,15 +59,15 @@ class ItemAxes(Generic[Item]):
 
     def find(self, axis: str) -> ItemField | None:
         """Find the field that an axis changes; None for an axis of something else."""
-        endings = "|".join(map(re.escape, self.fields))
-        match = re.fullmatch(rf"{self.prefix}([2-{self.most}]?)({endings})", axis)
-        return (
-            None
-            if match is None
-            else ItemField(self, int(match[1] or 1) - 1, self.fields[match[2]])
-        )
+        if not axis.startswith(self.prefix):
+            return None
+        number, ending = 1, axis.removeprefix(self.prefix)
+        if "2" <= ending[:1] <= str(self.most):
+            number, ending = int(ending[0]), ending[1:]
+        name = self.fields.get(ending)
+        return None if name is None else ItemField(self, number - 1, name)
 
-    def changed(
+    def apply(
         self, items: tuple[Item, ...], slots: Mapping[int, Mapping[str, tuple[str, Any]]]
     ) -> tuple[Item, ...]:
         """Apply the changes of some items.
@@ -83,9 +82,8 @@ class ItemAxes(Generic[Item]):
             if number == len(places) and self.added_by in changes:
                 places.append(None)
             if number >= len(places):
-                known = list(self.fields.values())
-                first = min(changes, key=known.index)
-                raise self._missing(changes[first][0], number, len(places))
+                axis, _ = changes.get(self.added_by or "", next(iter(changes.values())))
+                raise self._missing(axis, number, len(places))
             values = {name: value for name, (_, value) in changes.items()}
             places[number] = self.put(places[number], values)
         return tuple(one for one in places if one is not None)
@@ -122,9 +120,8 @@ class ItemField(NamedTuple):
         if not self.number:
             return label
         # As "control 2 from 0.5": a number behind the name would read as a value.
-        return (
-            f"{self.row.noun} {self.number + 1} {label.removeprefix(self.row.noun).strip()}".strip()
-        )
+        rest = label.removeprefix(self.row.noun).strip()
+        return f"{self.row.noun} {self.number + 1} {rest}".strip()
 
     def takes_away(self, value: Any) -> bool:
         """Tell whether a value means the picture without this item."""
@@ -182,7 +179,7 @@ def first_axes() -> Iterator[str]:
         yield from row.axes
 
 
-def changed(base: BaseModel, changes: Mapping[str, Any]) -> dict[str, Any]:
+def apply_item_axes(base: BaseModel, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Turn changes that name items' fields into changes of a Request's own fields.
 
     Raises: InvalidRequest: if an item that is to change is not there, or a value is not allowed.
@@ -195,5 +192,5 @@ def changed(base: BaseModel, changes: Mapping[str, Any]) -> dict[str, Any]:
             if found is not None:
                 slots.setdefault(found.number, {})[found.name] = axis, rest.pop(axis)
         if slots:
-            rest[row.of] = row.changed(getattr(base, row.of), slots)
+            rest[row.of] = row.apply(getattr(base, row.of), slots)
     return rest

@@ -126,7 +126,7 @@ class Sheet(Frozen):
             if EVALUATIONS in changes:
                 sampler, _ = samplers.parse(str(changes.get("sampler", self.base.sampler)))
                 changes["steps"] = samplers.steps_within(sampler, changes.pop(EVALUATIONS))
-            cells.append(self.base.replace(**item_axes.changed(self.base, changes)))
+            cells.append(self.base.replace(**item_axes.apply_item_axes(self.base, changes)))
         return cells
 
     def _schedule_of(self, sampler: str) -> str:
