@@ -99,7 +99,7 @@ FIELD_LABELS: Mapping[str, FieldLabel] = {
         "given several times.",
     ),
 }
-"""Every field of Request, in the order in which endpoints take them."""
+"""Every field of Request, in the order in which endpoints take them: a new one comes last."""
 
 PSEUDO_FIELD_LABELS: Mapping[str, FieldLabel] = {
     PROMPT_REPLACE: FieldLabel("prompt"),

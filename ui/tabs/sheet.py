@@ -37,9 +37,8 @@ stands for: `{a|b}` is a choice, `__look__` any line of `look.txt` in `presets/w
 own folder, `{2$$ and $$a|b|c}` two of three, `\\{` a brace. `[20]` behind it draws 20 of them,
 `[20 @7]` with seed 7. The form's own prompt is not used then.
 """
-
-
 _NOTES = {"skip_layers": "(`none, 7+8+9`)", "lora": "(names, `none` for without)"}
+"""What the help says behind a field."""
 
 
 def help_text() -> str:
