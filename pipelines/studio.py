@@ -38,7 +38,7 @@ from pipelines.runs.events import CellDone, CellFailed, Event, RunFinished, Stat
 from pipelines.runs.image_store import Shelf
 from pipelines.runs.queue import Line
 from pipelines.runs.run import Run
-from pipelines.runs.store import RunSummary, Store, restored
+from pipelines.runs.store import RunSummary, Store
 from pipelines.samplers.noise_levels import noise_levels
 from pipelines.utils.files import cache_folder
 from pipelines.utils.threads import in_passing
@@ -332,9 +332,8 @@ class Studio:
                 )
 
     def _restore(self, id: str) -> Run | None:
-        stored = self.store.run(id) if self.store is not None else None
-        if stored is None or self.store is None:
+        run = None if self.store is None else self.store.restore(id)
+        if run is None:
             return None
-        run = restored(stored, self.store)
         with self._lock:
             return self._runs.setdefault(id, run)

@@ -32,8 +32,8 @@ from pipelines.rendering.batch_timings import Paces
 from pipelines.rendering.grouping import Addons, States, group, numbers, only, together
 from pipelines.rendering.preview_clock import PreviewClock
 from pipelines.rendering.trajectories import encode, start
-from pipelines.request.control import Control, control_models
-from pipelines.request.lora import State, lora_names
+from pipelines.request.control import Control
+from pipelines.request.lora import State
 from pipelines.request.request import Request
 from pipelines.runs.events import CellDone, CellFailed, CellPreview, CellProgress, Event
 
@@ -88,7 +88,7 @@ def _render_model(
     by_addons: dict[Addons, list[int]] = {}
     for cell in cells:
         request = job.cells[cell]
-        by_addons.setdefault((control_models(request), lora_names(request)), []).append(cell)
+        by_addons.setdefault((request.controlnets, request.lora_names), []).append(cell)
     if job.stop():
         return
     loaded = False

@@ -19,8 +19,6 @@ from pipelines.model_manager.manager import PipelineManager
 from pipelines.model_manager.model_entry import ModelEntry
 from pipelines.rendering.batch_evaluator import Computing
 from pipelines.rendering.batch_timings import Paces
-from pipelines.request.control import control_models
-from pipelines.request.lora import lora_names
 from pipelines.request.request import Request
 from pipelines.runs.events import CellDone, CellFailed, Event, RunFinished, RunStarted, Stats
 from pipelines.runs.queue import Use
@@ -233,7 +231,7 @@ class Maker:
 
 def _models(request: Request) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """The model of a complete Request, its ControlNets and its LoRAs."""
-    return request.model, control_models(request), lora_names(request)
+    return request.model, request.controlnets, request.lora_names
 
 
 def _kind(request: Request) -> _Kind:
