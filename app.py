@@ -138,13 +138,12 @@ def make_sheet(
         # Checked without a store first: bad input must leave no folder behind.
         checker = settings.studio()
         steered.bring_to(checker)
-        for cell in sheet.expand():
-            checker.resolve(cell)
+        plan = checker.plan(sheet)
         typer.echo(shape_line(sheet), err=True)
         folder = SheetFolder(out, sheet)
         door = settings.studio(outputs)
         steered.bring_to(door)
-        run = door.submit(sheet, previews=False)
+        run = door.submit(plan, previews=False)
         outcomes = follow(run, folder.add)
         end = run.snapshot()
         folder.finish(end.stats)

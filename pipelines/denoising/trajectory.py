@@ -22,6 +22,7 @@ class Eval:
     Attributes:
         x: the network's input, (1, C, h, w), already scaled by the scheduler.
         t: the network's timestep, a 0-d tensor.
+        sigma: the noise level there, in the scheduler's terms (`noise_level`).
         index: position of this evaluation in the trajectory, from 0.
         total: evaluations in the whole trajectory.
     """
@@ -30,6 +31,7 @@ class Eval:
     t: Tensor
     index: int
     total: int
+    sigma: float
 
 
 def initial_noise(shape: tuple[int, int, int], seed: int) -> tuple[Tensor, torch.Generator]:
@@ -59,9 +61,23 @@ def trajectory(
     extra = _step_arguments(scheduler, generator)
     total = len(scheduler.timesteps)
     for index, t in enumerate(scheduler.timesteps):
-        model_output = yield Eval(x if scale is None else scale(x, t), t, index, total)
+        sigma = noise_level(scheduler, index, t)
+        model_output = yield Eval(x if scale is None else scale(x, t), t, index, total, sigma)
         x = scheduler.step(model_output, t, x, **extra, return_dict=False)[0]
     return x
+
+
+def noise_level(scheduler: Any, index: int, t: Tensor) -> float:
+    """Noise level at one evaluation.
+
+    Math: σ = √((1 − ᾱ_t)/ᾱ_t), in units of the clean latents; flow matching: the share of noise
+        in the mixture, 0..1.
+    """
+    sigmas = getattr(scheduler, "sigmas", None)
+    if sigmas is not None:
+        return float(sigmas[index])
+    alpha = float(scheduler.alphas_cumprod[int(t)])
+    return float(((1.0 - alpha) / alpha) ** 0.5)
 
 
 def _step_arguments(scheduler: Any, generator: torch.Generator) -> dict[str, Any]:

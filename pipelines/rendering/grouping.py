@@ -9,7 +9,9 @@ from pipelines.request.lora import State, lora_state
 from pipelines.request.request import Request
 
 Size = tuple[int, int]
-States = Mapping[State, Mapping[Size, Sequence[int]]]
+Sizes = Mapping[Size, Sequence[int]]
+"""Cells by size."""
+States = Mapping[State, Sizes]
 """Cells of one model by the LoRAs in its weights, then by size."""
 
 Addons = tuple[tuple[str, ...], tuple[str, ...]]

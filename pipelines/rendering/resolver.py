@@ -43,6 +43,7 @@ class Resolver:
         native = supports.sizes.native
         complete = request.replace(
             model=self._locate(model).path.as_posix() if "/" in model else model,
+            guider=supports.guider_text(request),
             width=request.width or native[0],
             height=request.height or native[1],
             controls=[self._control(one, model) for one in request.controls],

@@ -5,15 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipelines.denoising.guidance import Guidance, GuidedTrajectory
+from pipelines.denoising.guided_trajectory import GuidedTrajectory
+from pipelines.denoising.guiders.base import Guider, Text
+from pipelines.denoising.guiders.embedded import Distilled
 from pipelines.denoising.row import Steer
-from pipelines.denoising.trajectory import initial_noise, trajectory
+from pipelines.denoising.trajectory import Eval, initial_noise, trajectory
 from pipelines.families import weighted_prompts
 from pipelines.families.base import Family, Model, build_scheduler
+from pipelines.families.capabilities import Supports
 from pipelines.request.request import Request
 
 if TYPE_CHECKING:
-    pass
+    from torch import Tensor
+
+
+def guidance_for(request: Request, supports: Supports) -> Guider:
+    """The guider of one trajectory, from what its Request asks for and its model takes.
+
+    Raises: UnknownName, InvalidRequest: if the Request names a guider that is not here.
+    """
+    off = supports.guidance == "negative_prompt" and not request.negative_prompt
+    choice = supports.guider(request)
+    guider = choice.guider(request, 1.0 if off else request.guidance_scale)
+    given = request.distilled_guidance
+    told = supports.distilled_guidance if given is None else given
+    return guider if told is None else Distilled(guider, told)
 
 
 def start(
@@ -35,15 +51,18 @@ def start(
     shape = family.latent_shape(model, request.width, request.height)
     noise, generator = initial_noise(shape, request.seed)
     walk = trajectory(scheduler, noise.to(model.device, model.dtype), generator)
-    guidance = Guidance.of(request, family.supports(model.configs))
-    negative = request.negative_prompt or (None if None in conditions else "")
-    return GuidedTrajectory(
-        walk,
-        guidance,
-        conditions[request.prompt],
-        conditions[negative] if guidance.needs_negative else None,
-        steers,
-    )
+    guider = guidance_for(request, family.supports(model.configs))
+    texts: dict[Text, str | None] = {
+        "prompt": request.prompt,
+        "negative": request.negative_prompt or (None if None in conditions else ""),
+        "empty": "",
+    }
+
+    def denoised(asked: Eval, output: Tensor) -> Tensor:
+        return family.denoised(model, asked.x, asked.t, output)
+
+    seen = {text: conditions[texts[text]] for text in guider.texts}
+    return GuidedTrajectory(walk, guider, seen, steers, denoised)
 
 
 def encode(
@@ -51,9 +70,13 @@ def encode(
 ) -> dict[str | None, Any]:
     """The condition of every text in use, each encoded once; one by one if `alone`."""
     supports = family.supports(model.configs)
-    negatives = {r.negative_prompt for r in requests if Guidance.of(r, supports).needs_negative}
-    texts = sorted({r.prompt for r in requests} | negatives)
-    conditions = weighted_prompts.conditions(family, model, texts, alone)
+    prompts: set[str] = set()
+    negatives: set[str] = set()
+    for request in requests:
+        texts = guidance_for(request, supports).texts
+        prompts |= {request.prompt} | ({""} if "empty" in texts else set())
+        negatives |= {request.negative_prompt} if "negative" in texts else set()
+    conditions = weighted_prompts.conditions(family, model, sorted(prompts | negatives), alone)
     if "" in negatives:
         conditions[None] = family.without_negative(model, conditions[""])
     return conditions

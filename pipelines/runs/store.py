@@ -92,6 +92,9 @@ class Store:
     Raises: InvalidRequest: if the folder cannot be written.
     """
 
+    keeps = True
+    """Whether anything stays; a `NullStore` keeps nothing."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self._lock = threading.Lock()
@@ -112,6 +115,10 @@ class Store:
     def path(self, address: str) -> Path:
         """Where the picture of this address lies, or would lie."""
         return self.folder / "pictures" / address[:2] / f"{address}.png"
+
+    def has(self, address: str) -> bool:
+        """Whether there is a picture of this address."""
+        return self.path(address).is_file()
 
     def picture(self, address: str) -> Image | None:
         """A finished picture, or None if it was not made yet or its file is damaged."""
@@ -195,6 +202,11 @@ class Store:
             ],
             winner=None if winner is None else winner[0],
         )
+
+    def restore(self, id: str) -> Run | None:
+        """A run as it was recorded, with its pictures; None if there is none."""
+        stored = self.run(id)
+        return None if stored is None else restored(stored, self)
 
     def recent(self, limit: int) -> list[RunSummary]:
         """The newest runs, newest first."""
