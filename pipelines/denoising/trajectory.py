@@ -7,6 +7,7 @@ drives it evaluates what it yields and sends the network's answer back.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
@@ -22,16 +23,21 @@ class Eval:
     Attributes:
         x: the network's input, (1, C, h, w), already scaled by the scheduler.
         t: the network's timestep, a 0-d tensor.
-        sigma: the noise level there, in the scheduler's terms (`noise_level`).
         index: position of this evaluation in the trajectory, from 0.
         total: evaluations in the whole trajectory.
+        scheduler: the trajectory's own.
     """
 
     x: Tensor
     t: Tensor
     index: int
     total: int
-    sigma: float
+    scheduler: Any
+
+    @property
+    def sigma(self) -> float:
+        """The noise level at t; see `noise_level`."""
+        return noise_level(self.scheduler, float(self.t))
 
 
 def initial_noise(shape: tuple[int, int, int], seed: int) -> tuple[Tensor, torch.Generator]:
@@ -61,23 +67,24 @@ def trajectory(
     extra = _step_arguments(scheduler, generator)
     total = len(scheduler.timesteps)
     for index, t in enumerate(scheduler.timesteps):
-        sigma = noise_level(scheduler, index, t)
-        model_output = yield Eval(x if scale is None else scale(x, t), t, index, total, sigma)
+        network_input = x if scale is None else scale(x, t)
+        model_output = yield Eval(network_input, t, index, total, scheduler)
         x = scheduler.step(model_output, t, x, **extra, return_dict=False)[0]
     return x
 
 
-def noise_level(scheduler: Any, index: int, t: Tensor) -> float:
-    """Noise level at one evaluation.
+def noise_level(scheduler: Any, t: float) -> float:
+    """Noise level that the network is told by a timestep, which may lie between two.
 
-    Math: σ = √((1 − ᾱ_t)/ᾱ_t), in units of the clean latents; flow matching: the share of noise
-        in the mixture, 0..1.
+    Math: σ = √((1 − ᾱ_t)/ᾱ_t), in units of the clean latents, interpolated in log σ; flow
+        matching: the share of noise in the mixture, 0..1.
     """
-    sigmas = getattr(scheduler, "sigmas", None)
-    if sigmas is not None:
-        return float(sigmas[index])
-    alpha = float(scheduler.alphas_cumprod[int(t)])
-    return float(((1.0 - alpha) / alpha) ** 0.5)
+    alphas = getattr(scheduler, "alphas_cumprod", None)
+    if alphas is None:
+        return t / int(scheduler.config.num_train_timesteps)
+    low = min(int(t), len(alphas) - 2)
+    below, above = (0.5 * math.log(1.0 / float(alphas[low + i]) - 1.0) for i in (0, 1))
+    return math.exp(below + (t - low) * (above - below))
 
 
 def _step_arguments(scheduler: Any, generator: torch.Generator) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.denoising.guided_trajectory import GuidedTrajectory
 from pipelines.denoising.guiders.base import Guider, Text
-from pipelines.denoising.guiders.embedded import Distilled
 from pipelines.denoising.row import Steer
 from pipelines.denoising.trajectory import Eval, initial_noise, trajectory
 from pipelines.families import weighted_prompts
@@ -24,12 +23,12 @@ def guidance_for(request: Request, supports: Supports) -> Guider:
 
     Raises: UnknownName, InvalidRequest: if the Request names a guider that is not here.
     """
-    off = supports.guidance == "negative_prompt" and not request.negative_prompt
-    choice = supports.guider(request)
-    guider = choice.guider(request, 1.0 if off else request.guidance_scale)
-    given = request.distilled_guidance
-    told = supports.distilled_guidance if given is None else given
-    return guider if told is None else Distilled(guider, told)
+    acting: dict[str, float] = {}
+    if supports.guidance == "negative_prompt" and not request.negative_prompt:
+        acting["guidance_scale"] = 1.0
+    if supports.distilled_guidance is not None and request.distilled_guidance is None:
+        acting["distilled_guidance"] = supports.distilled_guidance
+    return supports.guider(request).guider(request.model_copy(update=acting))
 
 
 def start(

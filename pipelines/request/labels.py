@@ -26,6 +26,7 @@ NAMES = {
     "guidance_start": "guidance from",
     "guidance_stop": "guidance until",
     "distilled_guidance": "distilled guidance",
+    "guider": "guider",
     "skip_layers": "skipping layers",
     "skip_layer_scale": "skip scale",
     "skip_layer_start": "skip from",

@@ -36,6 +36,7 @@ def _settings(
     width: int | None = None,
     height: int | None = None,
     loras: list[str] | None = None,
+    guider: str = "",
 ) -> None:
     """The parameters; `loras` is a list such as `["NAME", "NAME:0.8"]`, `skip_layers` a text
     such as `7+8+9`."""

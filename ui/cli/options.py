@@ -66,6 +66,9 @@ GuidanceRescale = Annotated[
 DistilledGuidance = Annotated[
     float | None, typer.Option(help="For FLUX.1 dev: what its network is told; default 3.5.")
 ]
+GuiderName = Annotated[
+    str, typer.Option(help="See: python app.py guiders; NAME or NAME:parameter=value.")
+]
 Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
 Side = Annotated[int | None, typer.Option(help="Pixels; default: the model's own.")]
 
@@ -118,6 +121,7 @@ class Settings(Machine):
     guidance_rescale: GuidanceRescale = 0.0
     distilled_guidance: DistilledGuidance = None
     skip_layers: SkipText = None
+    guider: GuiderName = ""
     seed: Seed = 0
     width: Side = None
     height: Side = None

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from pipelines import ContactSheetError, Studio
+from pipelines.denoising.guiders.registry import GUIDERS
 from pipelines.families.capabilities import Supports
 from pipelines.samplers import SAMPLERS
 from presets import ModelPreset, model_preset
@@ -43,6 +44,12 @@ def sampler_choices(supports: Supports | None) -> list[tuple[str, str]]:
     """Label and id of every sampler that fits a model; of all where it is not known."""
     ids = SAMPLERS if supports is None else supports.samplers
     return [(SAMPLERS[id].label, id) for id in ids]
+
+
+def guider_choices(supports: Supports | None) -> list[tuple[str, str]]:
+    """Label and value of every guider that fits a model; its own comes first and has no value."""
+    ids = () if supports is None else supports.guiders
+    return [(GUIDERS[id].label, id if number else "") for number, id in enumerate(ids)]
 
 
 def lora_choices(studio: Studio, model: str | None = None) -> list[str]:
@@ -82,6 +89,7 @@ def shown_parts(supports: Supports | None) -> dict[str, bool]:
     return {
         "negative_prompt": supports is None or supports.negative_prompt,
         "distilled_guidance": supports is not None and supports.distilled_guidance is not None,
+        "guider": len(guider_choices(supports)) > 1,
         **dict.fromkeys(SKIPPING, supports is not None and supports.skip_layers > 0),
     }
 

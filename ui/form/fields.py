@@ -12,6 +12,7 @@ from pipelines.request.skip_layers import layers_text
 from presets import ModelPreset
 from ui.form.choices import (
     guidance_info,
+    guider_choices,
     lora_choices,
     sampler_choices,
     schedule_choices,
@@ -103,7 +104,7 @@ def seed_parts() -> Parts:
     return parts
 
 
-def guidance_parts() -> Parts:
+def guidance_parts(supports: Supports | None) -> Parts:
     """What acts on guidance, folded away."""
     parts: Parts = {}
     with gr.Accordion("More about guidance", open=False), gr.Row():
@@ -114,6 +115,14 @@ def guidance_parts() -> Parts:
         ):
             default = Request.model_fields[name].default
             parts[name] = gr.Number(default, label=label, info=info, min_width=80, step=0.05)
+        parts["guider"] = gr.Dropdown(
+            guider_choices(supports),
+            value="",
+            allow_custom_value=True,
+            label="Guider",
+            info="How outputs are mixed; parameters follow as :name=value",
+            min_width=240,
+        )
         parts |= skip_parts()
     return parts
 

@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from pipelines import ContactSheetError, InvalidRequest, Request, Studio
+from pipelines.families.capabilities import Supports
 from pipelines.request.request import SEED_MAX
 from presets import ModelPreset
 from ui.events import Update
@@ -21,6 +22,7 @@ from ui.form.choices import (
     SKIPPING,
     fitting_schedule,
     guidance_info,
+    guider_choices,
     lora_choices,
     model_choices,
     preset_of,
@@ -108,7 +110,7 @@ class SettingsForm:
         self.reuse = gr.Button(
             "Reuse the seed shown", size="sm", elem_id=f"{self.elem_id}-reuse", min_width=80
         )
-        self.parts |= guidance_parts()
+        self.parts |= guidance_parts(supports)
         self.parts |= lora_parts(studio)
         for name, visible in shown_parts(supports).items():
             self.parts[name].visible = visible
@@ -178,6 +180,7 @@ class SettingsForm:
         updates: Update = {self[name]: values[name] for name in values if name in self.parts}
         for name, visible in shown_parts(supports).items():
             updates[self[name]] = type(self[name])(values[name], visible=visible)
+        updates[self["guider"]] = self._guider(supports, request.guider)
         updates[self["seed_mode"]] = FIXED
         updates[self["sampler"]] = gr.Dropdown(sampler_choices(supports), value=request.sampler)
         updates[self["schedule"]] = gr.Dropdown(
@@ -213,6 +216,7 @@ class SettingsForm:
                 start.distilled_guidance, visible=shown["distilled_guidance"]
             ),
             **{self[name]: type(self[name])(visible=shown[name]) for name in SKIPPING},
+            self["guider"]: self._guider(supports, start.guider),
             self["sampler"]: gr.Dropdown(sampler_choices(supports), value=start.sampler),
             self["schedule"]: gr.Dropdown(schedule_choices(start.sampler), value=start.schedule),
             self["steps"]: start.steps,
@@ -225,6 +229,11 @@ class SettingsForm:
             self["guidance_scale"]: gr.Number(start.guidance_scale, info=guidance_info(supports)),
             **self._sizes(preset, *(preset.sizes[0] if preset.sizes else (None, None))),
         }
+
+    def _guider(self, supports: Supports | None, value: str) -> gr.Dropdown:
+        """The menu of guiders, shown where there is a choice."""
+        choices = guider_choices(supports)
+        return gr.Dropdown(choices, value=value, visible=len(choices) > 1, allow_custom_value=True)
 
     def _sizes(self, preset: ModelPreset, width: int | None, height: int | None) -> Update:
         choices = size_choices(preset)

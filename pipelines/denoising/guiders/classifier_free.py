@@ -39,9 +39,9 @@ class ClassifierFree:
     stop: float = 1.0
 
     @classmethod
-    def of(cls, request: Request, scale: float) -> ClassifierFree:
-        """The guider that a Request asks for, at a scale that may differ from the Request's."""
-        return cls(scale, request.guidance_start, request.guidance_stop)
+    def of(cls, request: Request) -> ClassifierFree:
+        """The guider that a Request asks for."""
+        return cls(request.guidance_scale, request.guidance_start, request.guidance_stop)
 
     @property
     def texts(self) -> frozenset[Text]:
@@ -76,9 +76,10 @@ class Rescaled:
     factor: float
 
     @classmethod
-    def of(cls, request: Request, inner: Guider) -> Rescaled:
-        """A guider with the rescale that a Request asks for."""
-        return cls(inner, request.guidance_rescale)
+    def around(cls, inner: Guider, request: Request) -> Guider:
+        """A guider with the rescale that a Request asks for, if any."""
+        factor = request.guidance_rescale
+        return cls(inner, factor) if factor > 0.0 else inner
 
     @property
     def texts(self) -> frozenset[Text]:

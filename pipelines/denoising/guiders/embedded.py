@@ -29,9 +29,9 @@ class Embedded:
     stop: float = 1.0
 
     @classmethod
-    def of(cls, request: Request, scale: float) -> Embedded:
-        """The guider that a Request asks for, at a scale that may differ from the Request's."""
-        return cls(scale, request.guidance_start, request.guidance_stop)
+    def of(cls, request: Request) -> Embedded:
+        """The guider that a Request asks for."""
+        return cls(request.guidance_scale, request.guidance_start, request.guidance_stop)
 
     @property
     def texts(self) -> frozenset[Text]:
@@ -56,6 +56,12 @@ class Distilled:
 
     inner: Guider
     guidance: float
+
+    @classmethod
+    def around(cls, inner: Guider, request: Request) -> Guider:
+        """A guider whose network is told what a Request says, if that is told anything."""
+        told = request.distilled_guidance
+        return inner if told is None else cls(inner, told)
 
     @property
     def texts(self) -> frozenset[Text]:

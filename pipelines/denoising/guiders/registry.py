@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pipelines.denoising.guiders.base import Guider
 from pipelines.denoising.guiders.classifier_free import ClassifierFree, Rescaled
-from pipelines.denoising.guiders.embedded import Embedded
+from pipelines.denoising.guiders.embedded import Distilled, Embedded
 from pipelines.denoising.guiders.skip_layer import SkipLayer
 from pipelines.errors import InvalidRequest, UnknownName
 from pipelines.preprocessors.base import Parameter, Value
@@ -18,12 +18,10 @@ from pipelines.request.request import Request
 
 Values = Mapping[str, Value]
 """A guider's own parameters, by name, each with its value."""
-Build = Callable[[Request, float, Values], Guider]
-"""Makes a guider for one trajectory, from its Request, the guidance scale that acts (the
-Request's; 1 where the model's guidance needs a negative prompt and there is none) and its own
-parameters."""
-Wrap = Callable[[Request, Guider], Guider]
-"""Puts a modifier around a guider, for one trajectory of a Request."""
+Build = Callable[[Request, Values], Guider]
+"""Makes a guider for one trajectory, from its Request and its own parameters."""
+Wrap = Callable[[Guider, Request], Guider]
+"""Puts a modifier around a guider if a Request asks for it; else returns the guider."""
 
 _LISTED = "python app.py guiders lists them"
 _WINDOW = ("guidance_start", "guidance_stop")
@@ -69,12 +67,11 @@ class GuiderSpec:
 
 @dataclass(frozen=True, slots=True)
 class ModifierSpec:
-    """A guider around the chosen one, put there where its Request field asks for it.
+    """A guider around the chosen one, for Requests that ask for it.
 
     Attributes:
-        switch: the Request field; off where it is empty or 0.
         rows: denoiser rows that it adds to one evaluation, at most.
-        fields: Request fields that it reads.
+        fields: Request fields that it reads; the first switches it on.
     """
 
     id: str
@@ -82,7 +79,6 @@ class ModifierSpec:
     paper: str
     rows: int
     wrap: Wrap
-    switch: str
     fields: tuple[str, ...]
 
 
@@ -92,14 +88,14 @@ _GUIDERS = (
         "Classifier-free",
         "arXiv:2207.12598",
         2,
-        lambda request, scale, values: ClassifierFree.of(request, scale),
+        lambda request, values: ClassifierFree.of(request),
     ),
     GuiderSpec(
         "embedded",
         "Embedded",
         "arXiv:2210.03142",
         1,
-        lambda request, scale, values: Embedded.of(request, scale),
+        lambda request, values: Embedded.of(request),
         embedded=True,
     ),
 )
@@ -109,8 +105,7 @@ _MODIFIERS = (
         "Skip-layer",
         "github.com/Stability-AI/sd3.5",
         1,
-        SkipLayer.of,
-        "skip_layers",
+        SkipLayer.around,
         ("skip_layers", "skip_layer_scale", "skip_layer_start", "skip_layer_stop"),
     ),
     ModifierSpec(
@@ -118,9 +113,16 @@ _MODIFIERS = (
         "Rescale",
         "arXiv:2305.08891",
         0,
-        Rescaled.of,
-        "guidance_rescale",
+        Rescaled.around,
         ("guidance_rescale",),
+    ),
+    ModifierSpec(
+        "distilled",
+        "Distilled",
+        "github.com/black-forest-labs/flux",
+        0,
+        Distilled.around,
+        ("distilled_guidance",),
     ),
 )
 GUIDERS = {row.id: row for row in _GUIDERS}
@@ -186,14 +188,9 @@ class Choice:
         changed = (f":{k}={v}" for k, v in self.values.items() if v != default[k])
         return f"{self.row.id}{''.join(changed)}"
 
-    def guider(self, request: Request, scale: float) -> Guider:
-        """The guider for one trajectory, with the modifiers that the Request asks for.
-
-        Args:
-            scale: the guidance scale that acts.
-        """
-        found = self.row.build(request, scale, self.values)
+    def guider(self, request: Request) -> Guider:
+        """The guider for one trajectory, with the modifiers that its Request asks for."""
+        guider = self.row.build(request, self.values)
         for modifier in MODIFIERS.values():
-            if getattr(request, modifier.switch):
-                found = modifier.wrap(request, found)
-        return found
+            guider = modifier.wrap(guider, request)
+        return guider

@@ -36,12 +36,14 @@ class SkipLayer:
     last: float
 
     @classmethod
-    def of(cls, request: Request, inner: Guider) -> SkipLayer:
-        """A guider with the skip-layer guidance that a Request asks for.
+    def around(cls, inner: Guider, request: Request) -> Guider:
+        """A guider with the skip-layer guidance that a Request asks for, if any.
 
         The window is a share of the steps, in evaluations, as diffusers counts: a sampler that
         evaluates twice a step comes to its end after half as many steps.
         """
+        if not request.skip_layers:
+            return inner
         first, last = request.skip_layer_start, request.skip_layer_stop
         steps = request.steps
         scale = request.skip_layer_scale
