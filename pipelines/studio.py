@@ -1,4 +1,4 @@
-"""Studio: the one door to everything below. One worker thread owns the device.
+"""Studio: queues, renders and keeps sheets; the one door to everything below.
 
     studio = Studio(models="models", outputs="outputs")
     picture = studio.image(Request(prompt="a red apple"))
@@ -11,10 +11,7 @@ nobody watches, and anyone may come back to it by its id.
 from __future__ import annotations
 
 import logging
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -40,6 +37,7 @@ from pipelines.runs.events import CellDone, CellFailed, Event, RunFinished, Stat
 from pipelines.runs.image_store import Shelf
 from pipelines.runs.null_store import AnyStore, NullStore
 from pipelines.runs.run import Run
+from pipelines.runs.run_registry import RunRegistry
 from pipelines.runs.store import RunSummary, Store
 from pipelines.samplers.noise_levels import noise_levels
 from pipelines.utils.files import cache_folder
@@ -48,16 +46,13 @@ from pipelines.utils.threads import in_passing
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-KEPT_RUNS = 50
-"""Finished runs that stay in memory; older ones come back from the store."""
-
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 
 class Studio:
-    """Makes sheets. Cheap to build: nothing is loaded before the first run.
+    """Renders sheets. Cheap to build: nothing is loaded before the first run.
 
     Args:
         models: folder or folders with models.
@@ -94,8 +89,7 @@ class Studio:
             [Path(folder) for folder in folders], device=device, budget=budget, saving=saving
         )
         self.store: AnyStore = NullStore() if outputs is None else Store(Path(outputs))
-        self._runs: OrderedDict[str, Run] = OrderedDict()
-        self._lock = threading.Lock()
+        self._runs = RunRegistry(self.store)
         self._backend = backend
         self._shelf = Shelf(None if self.store.folder is None else self.store.folder / "sources")
         self._maps = Maps(self._shelf)
@@ -238,9 +232,7 @@ class Studio:
         run = Run(sheet, cells, filmed=frozenset(filmed))
         if listed:
             self.store.begin(run.id, sheet, cells)
-        with self._lock:
-            self._runs[run.id] = run
-            self._forget_old()
+        self._runs.add(run)
         self._worker.add(partial(self._make, run, previews), self._executor.uses(run))
         return run
 
@@ -265,37 +257,23 @@ class Studio:
 
     def find(self, id: str) -> Run | None:
         """A run by its id, live or from the store; None if there is none."""
-        with self._lock:
-            if id in self._runs:
-                return self._runs[id]
-        return self._restore(id)
+        return self._runs.find(id)
 
     def pick_winner(self, id: str, cell: int | None) -> bool:
         """Keep which finished cell of a run the user likes best; None takes it back.
 
         Returns: whether there is such a run and such a picture.
         """
-        run = self.find(id)
-        if run is None:
-            return False
-        cells = run.snapshot().cells
-        if cell is not None and not (0 <= cell < len(cells) and cells[cell].status == "done"):
-            return False
-        run.winner = cell
-        self.store.pick_winner(id, cell)
-        return True
+        return self._runs.pick_winner(id, cell)
 
     def recent(self, limit: int = 20) -> list[RunSummary]:
         """The newest runs in the store, newest first; [] without a store."""
-        live = {run.id: run.snapshot().status for run in self.runs}
-        found = self.store.recent(limit)
-        return [replace(one, status=live.get(one.id, one.status)) for one in found]
+        return self._runs.recent(limit)
 
     @property
     def runs(self) -> list[Run]:
         """Runs in memory, oldest first: those that wait or are made, and the last that ended."""
-        with self._lock:
-            return list(self._runs.values())
+        return self._runs.in_memory()
 
     @property
     def alive(self) -> bool:
@@ -303,7 +281,7 @@ class Studio:
         return self._worker.alive
 
     def call(self, function: Callable[[], T]) -> T:
-        """Run a function on the worker's thread, in its turn, and return what it returns."""
+        """Run a function on the worker's thread, between two runs, and return what it returns."""
         return self._worker.call(function)
 
     def warm_up(self, model: str) -> None:
@@ -323,11 +301,6 @@ class Studio:
         self._worker.close()
         self.store.close()
 
-    def _forget_old(self) -> None:
-        finished = [id for id, run in self._runs.items() if run.snapshot().finished]
-        for id in finished[: max(0, len(self._runs) - KEPT_RUNS)]:
-            del self._runs[id]
-
     def _make(self, run: Run, previews: bool) -> None:
         try:
             self._executor.make(run, previews)
@@ -335,10 +308,3 @@ class Studio:
             log.exception("run %s broke", run.id)
             failed = RunFinished(run.id, "failed", Stats(), f"internal error: {error}")
             self._executor.end(run, failed)
-
-    def _restore(self, id: str) -> Run | None:
-        run = self.store.restore(id)
-        if run is None:
-            return None
-        with self._lock:
-            return self._runs.setdefault(id, run)

@@ -1,4 +1,4 @@
-"""Denoises many cells together: collects rows, drops equal ones, packs batches, hands back.
+"""Denoising engine: collects the rows of many cells, drops equal ones, computes full batches.
 
 The engine knows trajectories and one evaluator of rows. It loads nothing, decodes
 nothing and stores nothing; it tells what happened as it happens, and its caller does the rest

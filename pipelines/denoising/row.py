@@ -37,20 +37,19 @@ class Row:
 
     @property
     def texts(self) -> tuple[int, int]:
-        """What tells its texts from those of other rows."""
+        """Identity of its texts: what tells them from those of other rows."""
         return id(self.condition), id(self.prompt)
 
     @property
     def kind(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """What rows of one batch have in common: the shape of their conditions, hence as many
-        tokens, and the layers they skip."""
+        """Key of a batch: the shape of the text embedding, and the layers that are skipped."""
         condition = self.condition
         states = condition[0] if isinstance(condition, tuple) else condition
         return tuple(states.shape), self.skip
 
 
 def alike(rows: Sequence[Row]) -> int:
-    """How many of the first rows may share a batch."""
+    """Count the first rows that may share a batch."""
     first = rows[0].kind
     return next((i for i, row in enumerate(rows) if row.kind != first), len(rows))
 

@@ -1,4 +1,4 @@
-"""One cell's walk from noise to picture, as a generator that asks for what it needs.
+"""Trajectory: denoises one cell as a generator, which yields what it needs evaluated.
 
 The walk knows its scheduler and nothing else: no network, no batch, no guidance. Whoever
 drives it evaluates what it yields and sends the network's answer back.
@@ -18,7 +18,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Eval:
-    """What a trajectory wants evaluated next.
+    """Evaluation that a trajectory asks for next.
 
     Attributes:
         x: the network's input, (1, C, h, w), already scaled by the scheduler.
@@ -41,7 +41,7 @@ class Eval:
 
 
 def initial_noise(shape: tuple[int, int, int], seed: int) -> tuple[Tensor, torch.Generator]:
-    """A cell's noise, (1, C, h, w) float32 on the CPU, and the generator to go on drawing from.
+    """Draw a cell's noise, (1, C, h, w) float32 on the CPU; also the generator to go on with.
 
     The same draw as diffusers makes when given this generator, whatever the device.
     """

@@ -202,14 +202,14 @@ class Renderer:
 
 
 def to_image(pixels: Tensor) -> Image:
-    """A picture from (1, 3, H, W) uint8."""
+    """Make a picture from (1, 3, H, W) uint8."""
     from PIL import Image
 
     return Image.fromarray(pixels[0].permute(1, 2, 0).numpy())
 
 
 def explain(error: Exception) -> str:
-    """What a failed cell shows: our own errors as they are, others with their type."""
+    """Describe an error as a failed cell shows it: our own as they are, others with their type."""
     if isinstance(error, ContactSheetError):
         return str(error)
     return f"{type(error).__name__}: {error}"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def guidance_for(request: Request, supports: Supports) -> Guider:
-    """The guider of one trajectory, from what its Request asks for and its model takes.
+    """Build the guider of one trajectory, from what its Request asks for and its model takes.
 
     Raises: UnknownName, InvalidRequest: if the Request names a guider that is not here.
     """
@@ -38,7 +38,7 @@ def start(
     conditions: Mapping[str | None, Any],
     steers: Sequence[Steer] = (),
 ) -> GuidedTrajectory:
-    """The guided trajectory of one cell, with its own scheduler and generator.
+    """Start the guided trajectory of one cell, with its own scheduler and generator.
 
     Args:
         conditions: by text; that of no negative prompt by None, where it differs from an empty
@@ -67,7 +67,7 @@ def start(
 def encode(
     family: Family, model: Model, requests: Sequence[Request], alone: bool = False
 ) -> dict[str | None, Any]:
-    """The condition of every text in use, each encoded once; one by one if `alone`."""
+    """Encode every text in use once; one by one if `alone`. Returns conditions by text."""
     supports = family.supports(model.configs)
     prompts: set[str] = set()
     negatives: set[str] = set()

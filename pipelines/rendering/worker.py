@@ -54,8 +54,9 @@ class Worker:
         self._line.join(task, uses)
 
     def call(self, function: Callable[[], T]) -> T:
-        """Run a function on the device's thread, in its turn, and return what it returns.
+        """Run a function on the device's thread, between two tasks, and return what it returns.
 
+        It may go ahead of tasks that wait for models to be loaded.
         Two threads that compute, if only in turns, slow each other (`utils.threads`).
         """
         result: Future[T] = Future()

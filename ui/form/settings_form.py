@@ -166,6 +166,7 @@ class SettingsForm:
         elif given["width"] is None or given["height"] is None:
             raise InvalidRequest("a custom size needs both a width and a height, in pixels")
         given["loras"] = given["loras"] or ()
+        given["guider"] = given["guider"] or ""
         if given["seed_mode"] == RANDOM:
             given["seed"] = random_seed(count)
         return Request(**{k: v for k, v in given.items() if k in Request.model_fields}), count

@@ -163,7 +163,7 @@ class Choice:
 
     @classmethod
     def read(cls, text: str) -> Choice:
-        """A choice from `Request.guider`, such as `cfg` or `apg:momentum=-0.5:eta=1`.
+        """A choice from `Request.guider`, such as `cfg`, or `name:parameter=0.5:other=1`.
 
         Raises: UnknownName: for a guider or parameter there is not.
             InvalidRequest: for what is no such text, or a value out of range.
