@@ -10,7 +10,6 @@ nobody watches, and anyone may come back to it by its id.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -33,7 +32,7 @@ from pipelines.rendering.worker import Worker
 from pipelines.request.control import Control
 from pipelines.request.request import Request
 from pipelines.request.sheet import Sheet
-from pipelines.runs.events import CellDone, CellFailed, Event, RunFinished, Stats
+from pipelines.runs.events import CellDone, CellFailed, Event, RunFinished
 from pipelines.runs.image_store import Shelf
 from pipelines.runs.null_store import AnyStore, NullStore
 from pipelines.runs.run import Run
@@ -47,8 +46,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 T = TypeVar("T")
-
-log = logging.getLogger(__name__)
 
 
 class Studio:
@@ -233,7 +230,7 @@ class Studio:
         if listed:
             self.store.begin(run.id, sheet, cells)
         self._runs.add(run)
-        self._worker.add(partial(self._make, run, previews), self._executor.uses(run))
+        self._worker.add(partial(self._executor.make, run, previews), self._executor.uses(run))
         return run
 
     def run(self, sheet: Sheet) -> Iterator[Event]:
@@ -300,11 +297,3 @@ class Studio:
             run.stop()
         self._worker.close()
         self.store.close()
-
-    def _make(self, run: Run, previews: bool) -> None:
-        try:
-            self._executor.make(run, previews)
-        except Exception as error:  # a bug, but the worker must outlive it
-            log.exception("run %s broke", run.id)
-            failed = RunFinished(run.id, "failed", Stats(), f"internal error: {error}")
-            self._executor.end(run, failed)

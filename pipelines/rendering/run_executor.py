@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,8 @@ from pipelines.runs.null_store import AnyStore
 from pipelines.runs.queue import Use
 from pipelines.runs.run import Run
 from pipelines.samplers import SAMPLERS
+
+log = logging.getLogger(__name__)
 
 
 class Maker:
@@ -77,6 +80,17 @@ class Maker:
 
     def make(self, run: Run, previews: bool) -> None:
         """Make a run to its end, and publish and record what happens."""
+        try:
+            self._make(run, previews)
+        except Exception as error:  # a bug, but the worker must outlive it
+            log.exception("run %s broke", run.id)
+            self._end(run, "failed", Stats(), f"internal error: {error}")
+
+    def address(self, request: Request) -> str:
+        """Where the picture of a complete Request lies in the store."""
+        return self._addresser()(request)
+
+    def _make(self, run: Run, previews: bool) -> None:
         from pipelines.rendering.renderer import Job, Renderer
 
         started = time.perf_counter()
@@ -105,16 +119,11 @@ class Maker:
         )
         done = sum(cell.status == "done" for cell in run.snapshot().cells)
         status, error = verdict(len(run.requests), done, sink.errors)
-        self.end(run, RunFinished(run.id, status, stats, error))
+        self._end(run, status, stats, error)
 
-    def address(self, request: Request) -> str:
-        """Where the picture of a complete Request lies in the store."""
-        return self._addresser()(request)
-
-    def end(self, run: Run, event: RunFinished) -> None:
-        """Record and publish how a run ended."""
-        self._store.end(run.id, event.status, event.stats, event.error)
-        run.publish(event)
+    def _end(self, run: Run, status: RunStatus, stats: Stats, error: str | None) -> None:
+        self._store.end(run.id, status, stats, error)
+        run.publish(RunFinished(run.id, status, stats, error))
 
     def _addresses(self, run: Run) -> dict[int, str]:
         """Where each cell's picture belongs in the store; none where it keeps nothing."""

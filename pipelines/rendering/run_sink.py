@@ -27,6 +27,7 @@ class RunSink:
 
     def __init__(self, run: Run, store: AnyStore, addresses: Mapping[int, str]) -> None:
         self._run = run
+        self._requests = run.requests
         self._store = store
         self._addresses = addresses
         self.spent: list[float] = []
@@ -45,7 +46,7 @@ class RunSink:
         address = self._addresses.get(cell)
         if address is None:
             return None
-        return self._store.save_picture(address, image, self._run.requests[cell])
+        return self._store.save_picture(address, image, self._requests[cell])
 
     def done(self, cell: int, image: Image, file: Path | None, seconds: float) -> None:
         """A cell has its picture."""
@@ -60,11 +61,11 @@ class RunSink:
         """A cell cannot be made."""
         self.errors.append(error)
         self._store.cell_done(self._run.id, cell, None, 0.0, False, error)
-        self._run.publish(CellFailed(self._run.id, cell, self._run.requests[cell], error))
+        self._run.publish(CellFailed(self._run.id, cell, self._requests[cell], error))
 
     def _done(
         self, cell: int, image: Image, file: Path | None, seconds: float, *, cached: bool
     ) -> None:
         run = self._run
         self._store.cell_done(run.id, cell, self._addresses.get(cell), seconds, cached)
-        run.publish(CellDone(run.id, cell, run.requests[cell], image, file, seconds, cached))
+        run.publish(CellDone(run.id, cell, self._requests[cell], image, file, seconds, cached))
