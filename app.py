@@ -19,6 +19,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import typer
 
 from pipelines import Sheet
+from pipelines.denoising.guiders.registry import GUIDERS, MODIFIERS
 from pipelines.request.axis_grammar import parse_axis, prompt_variants
 from pipelines.runs.events import CellDone, CellFailed
 from pipelines.runs.png_metadata import write_png
@@ -36,6 +37,7 @@ from ui.cli.console import (
 )
 from ui.cli.control_option import read_controls
 from ui.cli.download import add_download
+from ui.cli.guider_table import guider_row, modifier_row
 from ui.cli.model_table import model_row
 from ui.cli.options import Machine, ModelName, Models, Settings, takes
 from ui.cli.preprocessors import add_commands
@@ -138,13 +140,12 @@ def make_sheet(
         # Checked without a store first: bad input must leave no folder behind.
         checker = settings.studio()
         steered.bring_to(checker)
-        for cell in sheet.expand():
-            checker.resolve(cell)
+        plan = checker.plan(sheet)
         typer.echo(shape_line(sheet), err=True)
         folder = SheetFolder(out, sheet)
         door = settings.studio(outputs)
         steered.bring_to(door)
-        run = door.submit(sheet, previews=False)
+        run = door.submit(plan, previews=False)
         outcomes = follow(run, folder.add)
         end = run.snapshot()
         folder.finish(end.stats)
@@ -192,6 +193,13 @@ def list_samplers(as_json: AsJson = False) -> None:
         ],
         as_json,
     )
+
+
+@app.command("guiders")
+def list_guiders(as_json: AsJson = False) -> None:
+    """List the guidance methods and what they cost."""
+    chosen = [guider_row(row) for row in GUIDERS.values()]
+    show([*chosen, *(modifier_row(row) for row in MODIFIERS.values())], as_json)
 
 
 @app.command("styles")

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -116,7 +116,7 @@ def measure(
         costs: list[Stats] = []
         cells = [studio.resolve(cell) for cell in sheets[name].expand()]
         work = partial(ours, studio, sheets[name], costs)
-        other = partial(on_worker, studio, request, partial(theirs, peer, cells))
+        other = partial(studio.call, partial(theirs, peer, cells))
         one = compare(name, work, other, pairs)
         cost = costs[-1]
         summary: dict[str, Any] = {
@@ -185,30 +185,6 @@ def ours(studio: Studio, sheet: Sheet, costs: list[Stats]) -> list[Image]:
         elif isinstance(event, RunFinished):
             costs.append(event.stats)
     return [done[cell] for cell in range(len(sheet.indices()))]
-
-
-def on_worker(studio: Studio, request: Request, work: Callable[[], list[Image]]) -> list[Image]:
-    """What `work` returns, done by the studio's own thread.
-
-    Two threads that compute, if only in turns, slow each other (`pipelines.utils.threads`).
-    Args:
-        request: any that can be made; it is not.
-    """
-    from pipelines import Sheet
-    from pipelines.runs.events import RunFinished, Stats
-
-    maker: Any = studio._maker
-    make, made = maker.make, []
-
-    def instead(run: Any, previews: bool) -> None:
-        maker.make = make
-        made.append(work())
-        maker.end(run, RunFinished(run.id, "stopped", Stats()))
-
-    maker.make = instead
-    for _ in studio.submit(Sheet(base=request)).events():
-        pass
-    return made[0]
 
 
 def theirs(peer: Peer, cells: Sequence[Request]) -> list[Image]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.__main__ import HEADER, line, on_worker, ours, theirs
+from bench.__main__ import HEADER, line, ours, theirs
 from bench.timing import compare
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def main(
         peer = in_passing(lambda: controlled_peer(studio, cells[0]))
         costs: list[Stats] = []
         work = partial(ours, studio, sheet, costs)
-        other = partial(on_worker, studio, base, partial(theirs, peer, cells))
+        other = partial(studio.call, partial(theirs, peer, cells))
         one = compare("6 strengths × 4 scales", work, other, pairs)
         cost = costs[-1]
         # The ControlNet is the UNet's encoder: counted as half a row, which is near enough here.

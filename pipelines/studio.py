@@ -1,4 +1,4 @@
-"""Studio: the one door to everything below. One worker thread owns the device.
+"""Studio: queues, renders and keeps sheets; the one door to everything below.
 
     studio = Studio(models="models", outputs="outputs")
     picture = studio.image(Request(prompt="a red apple"))
@@ -10,13 +10,10 @@ nobody watches, and anyone may come back to it by its id.
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipelines import backends
 from pipelines.checkpoints import controlnets
@@ -25,19 +22,22 @@ from pipelines.checkpoints.token_count import Tokens, count_tokens
 from pipelines.controlnet.control_maps import Maps, check_preprocessor
 from pipelines.devices.hardware import Hardware
 from pipelines.devices.memory_options import USUAL, Saving
-from pipelines.errors import Cancelled, ContactSheetError, InvalidRequest
+from pipelines.errors import Cancelled, ContactSheetError
 from pipelines.families.capabilities import Supports
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering.batch_evaluator import Computing
 from pipelines.rendering.resolver import Resolver
-from pipelines.rendering.run_executor import Maker, Plan
+from pipelines.rendering.run_executor import Maker
+from pipelines.rendering.run_plan import RunPlan
+from pipelines.rendering.worker import Worker
 from pipelines.request.control import Control
 from pipelines.request.request import Request
 from pipelines.request.sheet import Sheet
-from pipelines.runs.events import CellDone, CellFailed, Event, RunFinished, Stats
+from pipelines.runs.events import CellDone, CellFailed, Event, RunFinished
 from pipelines.runs.image_store import Shelf
-from pipelines.runs.queue import Line
+from pipelines.runs.null_store import AnyStore, NullStore
 from pipelines.runs.run import Run
+from pipelines.runs.run_registry import RunRegistry
 from pipelines.runs.store import RunSummary, Store
 from pipelines.samplers.noise_levels import noise_levels
 from pipelines.utils.files import cache_folder
@@ -46,14 +46,11 @@ from pipelines.utils.threads import in_passing
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-KEPT_RUNS = 50
-"""Finished runs that stay in memory; older ones come back from the store."""
-
-log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Studio:
-    """Makes sheets. Cheap to build: nothing is loaded before the first run.
+    """Renders sheets. Cheap to build: nothing is loaded before the first run.
 
     Args:
         models: folder or folders with models.
@@ -95,15 +92,13 @@ class Studio:
             saving=saving,
             hardware=hardware,
         )
-        self.store = None if outputs is None else Store(Path(outputs))
-        self._runs: OrderedDict[str, Run] = OrderedDict()
-        self._lock = threading.Lock()
-        self._line: Line[tuple[Run, bool]] = Line()
-        self._worker: threading.Thread | None = None
-        self._closed = False
-        self._shelf = Shelf(None if self.store is None else self.store.folder / "sources")
+        self.store: AnyStore = NullStore() if outputs is None else Store(Path(outputs))
+        self._runs = RunRegistry(self.store)
+        self._backend = backend
+        self._shelf = Shelf(None if self.store.folder is None else self.store.folder / "sources")
         self._maps = Maps(self._shelf)
-        self._maker = Maker(self.manager, self.store, how, self._maps)
+        self._executor = Maker(self.manager, self.store, how, self._maps)
+        self._worker = Worker(self.manager)
 
     def models(self) -> list[ModelInfo]:
         """All models found, also those that cannot be used (they say why)."""
@@ -193,31 +188,37 @@ class Studio:
         resolver = Resolver(self.manager.library, self._shelf)
         return [resolver.resolve(request) for request in requests]
 
-    def plan(self, sheet: Sheet) -> Plan:
-        """What a sheet would cost, without making anything.
+    def plan(self, sheet: Sheet) -> RunPlan:
+        """Check a sheet and estimate its cost, without making anything; `submit` takes the plan.
 
-        Raises: InvalidRequest, UnknownName, ModelUnavailable: as `submit`.
+        Raises: InvalidRequest, UnknownName, ModelUnavailable: if any cell cannot be made.
         """
-        return self._maker.plan(self._resolve(sheet.expand()))
+        requests = self._resolve(sheet.expand())
+        return RunPlan(sheet, requests, self._executor.estimate(requests))
+
+    def address(self, request: Request) -> str:
+        """The name of a Request's picture in the store: a hash of all that decides its pixels.
+
+        Raises: InvalidRequest, UnknownName, ModelUnavailable: as `plan`.
+        """
+        return self._executor.address(self.resolve(request))
 
     def finished(self, request: Request) -> Image | None:
         """The picture of a Request if it was made before; nothing is made.
 
-        Raises: InvalidRequest, UnknownName, ModelUnavailable: as `submit`.
+        Raises: InvalidRequest, UnknownName, ModelUnavailable: as `plan`.
         """
-        if self.store is None:
-            return None
-        return self.store.picture(self._maker.address(self.resolve(request)))
+        return self.store.picture(self.address(request)) if self.store.keeps else None
 
     def submit(
         self,
-        sheet: Sheet,
+        sheet: Sheet | RunPlan,
         *,
         previews: bool = True,
         filmed: Iterable[int] = (),
         listed: bool = True,
     ) -> Run:
-        """Queue a sheet and return its handle at once.
+        """Queue a sheet, or a plan as it was checked, and return the run's handle at once.
 
         Args:
             listed: whether it stands among the recent runs; its pictures are kept either way.
@@ -225,21 +226,19 @@ class Studio:
         Raises: InvalidRequest, UnknownName, ModelUnavailable: if any cell cannot be made;
             then nothing is queued.
         """
-        if self._closed:
-            raise InvalidRequest("this studio is closed")
-        cells = self._resolve(sheet.expand())
+        self._worker.check_open()
+        if isinstance(sheet, RunPlan):
+            cells = list(sheet.requests)
+            sheet = sheet.sheet
+        else:
+            cells = self._resolve(sheet.expand())
         # Their errors belong here, not in every cell.
-        backends.fitting(self._maker.how.backend, self.manager.device)
+        backends.fitting(self._backend, self.manager.device)
         run = Run(sheet, cells, filmed=frozenset(filmed))
-        if self.store is not None and listed:
+        if listed:
             self.store.begin(run.id, sheet, cells)
-        with self._lock:
-            self._runs[run.id] = run
-            self._forget_old()
-            if self._worker is None:
-                self._worker = threading.Thread(target=self._work, name="studio", daemon=True)
-                self._worker.start()
-        self._line.join((run, previews), self._maker.uses(run))
+        self._runs.add(run)
+        self._worker.add(partial(self._executor.make, run, previews), self._executor.uses(run))
         return run
 
     def run(self, sheet: Sheet) -> Iterator[Event]:
@@ -263,33 +262,32 @@ class Studio:
 
     def find(self, id: str) -> Run | None:
         """A run by its id, live or from the store; None if there is none."""
-        with self._lock:
-            if id in self._runs:
-                return self._runs[id]
-        return self._restore(id)
+        return self._runs.find(id)
 
     def pick_winner(self, id: str, cell: int | None) -> bool:
         """Keep which finished cell of a run the user likes best; None takes it back.
 
         Returns: whether there is such a run and such a picture.
         """
-        run = self.find(id)
-        if run is None:
-            return False
-        cells = run.snapshot().cells
-        if cell is not None and not (0 <= cell < len(cells) and cells[cell].status == "done"):
-            return False
-        run.winner = cell
-        if self.store is not None:
-            self.store.pick_winner(id, cell)
-        return True
+        return self._runs.pick_winner(id, cell)
 
     def recent(self, limit: int = 20) -> list[RunSummary]:
         """The newest runs in the store, newest first; [] without a store."""
-        found = [] if self.store is None else self.store.recent(limit)
-        with self._lock:
-            live = {id: run.snapshot().status for id, run in self._runs.items()}
-        return [replace(one, status=live.get(one.id, one.status)) for one in found]
+        return self._runs.recent(limit)
+
+    @property
+    def runs(self) -> list[Run]:
+        """Runs in memory, oldest first: those that wait or are made, and the last that ended."""
+        return self._runs.in_memory()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the worker runs: from the first run to `close`."""
+        return self._worker.alive
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Run a function on the worker's thread, between two runs, and return what it returns."""
+        return self._worker.call(function)
 
     def warm_up(self, model: str) -> None:
         """Load a model ahead of its first run. Raises: UnknownName, ModelUnavailable."""
@@ -303,37 +301,7 @@ class Studio:
 
     def close(self) -> None:
         """Stop all runs and the worker."""
-        self._closed = True
-        with self._lock:
-            for run in self._runs.values():
-                run.stop()
-        self._line.close()
-        if self._worker is not None:
-            self._worker.join()
-        if self.store is not None:
-            self.store.close()
-
-    def _forget_old(self) -> None:
-        finished = [id for id, run in self._runs.items() if run.snapshot().finished]
-        for id in finished[: max(0, len(self._runs) - KEPT_RUNS)]:
-            del self._runs[id]
-
-    def _work(self) -> None:
-        manager = self.manager
-        while (place := self._line.next(manager.is_loaded)) is not None:
-            run, previews = place.item
-            manager.expect([*place.uses, *self._line.coming()])
-            try:
-                self._maker.make(run, previews)
-            except Exception as error:  # a bug, but the worker must outlive it
-                log.exception("run %s broke", run.id)
-                self._maker.end(
-                    run, RunFinished(run.id, "failed", Stats(), f"internal error: {error}")
-                )
-
-    def _restore(self, id: str) -> Run | None:
-        run = None if self.store is None else self.store.restore(id)
-        if run is None:
-            return None
-        with self._lock:
-            return self._runs.setdefault(id, run)
+        for run in self.runs:
+            run.stop()
+        self._worker.close()
+        self.store.close()

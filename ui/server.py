@@ -127,7 +127,7 @@ def make_server(
         "pwa": False,
         "favicon_path": str(ASSETS / "favicon.svg"),
         "max_file_size": "10mb",
-        "allowed_paths": [str(studio.store.folder / "pictures")] if studio.store else [],
+        "allowed_paths": [str(studio.store.folder / "pictures")] if studio.store.folder else [],
         **looks(),
     }
     page = build(studio)

@@ -1,4 +1,4 @@
-"""How well a picture shows its prompt: a protocol, and CLIP for those who have its weights."""
+"""CLIP score: measures how well a picture shows its prompt, where CLIP's weights are there."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ FOLDER = "emoji-clip"
 
 
 class Scorer(Protocol):
-    """Anything that can tell how well pictures show a prompt."""
+    """Scorer protocol: tells how well pictures show a prompt."""
 
     def adherence(self, pictures: Sequence[Image], prompt: str) -> list[float]:
-        """Likeness of each picture and the prompt; higher is closer, −1..1."""
+        """Score the likeness of each picture and the prompt; higher is closer, −1..1."""
 
 
 class ClipScorer:
-    """Cosine of CLIP's embeddings of picture and text. Loads nothing before the first score.
+    """CLIP score: cosine of the embeddings of picture and text. Loads at the first score.
 
     Args:
         folder: a transformers CLIPModel with tokenizer and image processor, as safetensors.
@@ -41,7 +41,7 @@ class ClipScorer:
         self._loaded: tuple[Any, Any, Any] | None = None
 
     def adherence(self, pictures: Sequence[Image], prompt: str) -> list[float]:
-        """See Scorer. On the CPU, in passing: it takes no turn of the device.
+        """Score as `Scorer` says, on the CPU in a thread of its own: the device is not needed.
 
         Raises: ModelUnavailable: if the folder cannot be loaded.
         """
@@ -80,7 +80,7 @@ class ClipScorer:
 
 
 def find_scorer(folders: Iterable[Path]) -> Scorer | None:
-    """The scorer that lies in the first of these models folders that has one."""
+    """Find the scorer in the first of these models folders that has one."""
     for folder in folders:
         path = folder / FOLDER
         try:

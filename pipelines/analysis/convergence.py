@@ -1,4 +1,4 @@
-"""How fast samplers come to the picture they all approach, measured on finished pictures."""
+"""Convergence: measures on finished pictures how fast samplers near the one they approach."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LEAST_FIT = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One row of a comparison.
+    """Convergence curve: one row of a comparison.
 
     Attributes:
         evaluations: denoiser evaluations of every finished cell, ascending.
@@ -50,7 +50,7 @@ class Curve:
 
 
 def is_comparison(sheet: Sheet) -> bool:
-    """Whether samplers run along the rows, steps or evaluations along the columns, nothing else."""
+    """Whether a sheet compares samplers, in rows, over steps or evaluations, in columns."""
     if len(sheet.axes) != 2:
         return False
     rows, columns = sheet.axes
@@ -64,18 +64,18 @@ def is_comparison(sheet: Sheet) -> bool:
 
 
 def reference(request: Request) -> Request:
-    """What stands for the converged picture: many deterministic steps from the same noise."""
+    """Make the Request of the converged picture: many deterministic steps from the same noise."""
     sampler, schedule = REFERENCE[SAMPLERS[request.sampler].kind]
     return request.replace(sampler=sampler, schedule=schedule, steps=REFERENCE_STEPS)
 
 
 def longest(cells: Iterable[CellView]) -> Request:
-    """The Request with the most steps."""
+    """Find the Request with the most steps."""
     return max((cell.request for cell in cells), key=lambda request: request.steps)
 
 
 def curves(snapshot: Snapshot, converged: Image | None, tolerance: float) -> list[Curve]:
-    """One curve a row of a comparison that has finished cells.
+    """Measure the curves of a comparison, one a row that has finished cells.
 
     Args:
         converged: the picture of `reference`; None leaves distances out.
@@ -114,7 +114,7 @@ def _evaluations(cell: CellView) -> int:
 
 
 def fit_order(evaluations: Sequence[int], distances: Sequence[float]) -> float | None:
-    """The order p with which distances fall, from pictures alone.
+    """Fit the order of convergence p with which distances fall, from pictures alone.
 
     Math: the slope of log d = a − p·log n by least squares, over the points with d > FLOOR.
     Returns: None where three points do not lie on such a line, or it does not fall.
@@ -137,7 +137,7 @@ def fit_order(evaluations: Sequence[int], distances: Sequence[float]) -> float |
 def needed(
     evaluations: Sequence[int], distances: Sequence[float], tolerance: float
 ) -> float | None:
-    """Evaluations from which on the distance stays within `tolerance`.
+    """Find the evaluations from which on the distance stays within `tolerance`.
 
     Between two measured points the curve is taken as a line in log-log.
     Returns: None where the last point is still further away.

@@ -1,4 +1,4 @@
-"""What guidance does to pictures, measured along a sweep: curves, and two scales that stand out."""
+"""Guidance sweep: measures what guidance does to pictures, and finds two scales that stand out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NEAR_BEST = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A guidance sweep in numbers. Rows and scales are in the sheet's order.
+    """Measures of a guidance sweep. Rows and scales are in the sheet's order.
 
     Attributes:
         measures: one list a row; None where there is no picture.
@@ -41,14 +41,17 @@ class Sweep:
     diversity: tuple[float | None, ...] | None
 
     def mean(self, value: Callable[[Measures], float | None]) -> list[float | None]:
-        """A measure at every scale, averaged over the rows that have it."""
+        """Average a measure over the rows that have it, at every scale."""
         columns = zip(*self.measures, strict=True)
         return [_mean([None if one is None else value(one) for one in col]) for col in columns]
 
 
 def measure(snapshot: Snapshot, scorer: Scorer | None = None) -> Sweep | None:
-    """The numbers of a sweep; None if guidance does not run along the columns alone, or fewer
-    than two pictures are done."""
+    """Measure a sweep.
+
+    Returns: None if guidance does not run along the columns alone, or fewer than two pictures
+        are done.
+    """
     axes = snapshot.sheet.axes
     if not axes or axes[-1].field != SWEPT or axes[-1].zipped:
         return None
@@ -79,13 +82,13 @@ def _scored(scorer: Scorer) -> Callable[[Sequence[Any], str], tuple[float | None
 
 
 def diversity(pictures: Sequence[Image | None]) -> float | None:
-    """How far apart pictures are: the mean RMS difference of all pairs, 0..255."""
+    """Measure how far apart pictures are: the mean RMS difference of all pairs, 0..255."""
     arrays = [as_array(picture) for picture in pictures if picture is not None]
     return _mean([rms(one, other) for one, other in combinations(arrays, 2)])
 
 
 def sweet_spot(sweep: Sweep) -> float | None:
-    """The scale to start from.
+    """Find the guidance scale to start from.
 
     With a scorer: the lowest scale whose mean adherence is within NEAR_BEST of the sweep's range
     from its best. Without: where the next scale changes the pictures least,
@@ -107,7 +110,7 @@ def sweet_spot(sweep: Sweep) -> float | None:
 
 
 def oversaturation(sweep: Sweep) -> float | None:
-    """The first scale above the sweet spot where colours break.
+    """Find the first guidance scale above the sweet spot where colours break.
 
     There the mean share of clipped values is MORE_CLIPPED above the sweet spot's, or the mean
     colourfulness MORE_COLOUR times it, or, beyond where the pictures change least, they change

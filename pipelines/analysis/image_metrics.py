@@ -1,4 +1,4 @@
-"""Numbers about pictures that need no model: colour, clipping, contrast, how far apart two are."""
+"""Image metrics: measure colour, clipping, contrast and the distance of two pictures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLIP_MARGIN = 1
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """What one picture measures; `change` is None for the first of a row.
+    """Metrics of one picture; `change` is None for the first of a row.
 
     Attributes:
         colourfulness: see `colourfulness`.
@@ -34,7 +34,7 @@ class Measures:
 
 
 def measure_row(pictures: Sequence[Image | None]) -> list[Measures | None]:
-    """Measures of pictures in a row; None where there is no picture.
+    """Measure pictures in a row; None where there is no picture.
 
     Raises: ValueError: if two neighbours differ in size.
     """
@@ -52,12 +52,12 @@ def measure_row(pictures: Sequence[Image | None]) -> list[Measures | None]:
 
 
 def as_array(picture: Image) -> NDArray[np.float64]:
-    """Pixels, (H, W, 3), 0..255."""
+    """Read the pixels of a picture, (H, W, 3), 0..255."""
     return np.asarray(picture.convert("RGB"), np.float64)
 
 
 def colourfulness(pixels: NDArray[np.float64]) -> float:
-    """How colourful people find a picture: 0 is grey, above 80 is garish.
+    """Measure how colourful people find a picture: 0 is grey, above 80 is garish.
 
     Math: √(σ_rg² + σ_yb²) + 0.3·√(μ_rg² + μ_yb²), rg = R − G, yb = (R + G)/2 − B
     Source: Hasler & Süsstrunk 2003, "Measuring colourfulness in natural images", Eq. 1.
@@ -69,7 +69,7 @@ def colourfulness(pixels: NDArray[np.float64]) -> float:
 
 
 def clipped(pixels: NDArray[np.float64]) -> float:
-    """The share of channel values that are as dark or as bright as can be, 0..1.
+    """Measure the share of channel values that are as dark or as bright as can be, 0..1.
 
     Strong guidance drives values out of range, where they are cut off. White and black are left
     out: a background that becomes clean has not lost a colour.
@@ -80,7 +80,7 @@ def clipped(pixels: NDArray[np.float64]) -> float:
 
 
 def contrast(pixels: NDArray[np.float64]) -> float:
-    """RMS contrast: the standard deviation of luma (ITU-R BT.601), 0..0.5."""
+    """Measure RMS contrast: the standard deviation of luma (ITU-R BT.601), 0..0.5."""
     luma = pixels @ np.asarray([0.299, 0.587, 0.114]) / 255
     return float(luma.std())
 

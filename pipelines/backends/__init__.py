@@ -1,4 +1,4 @@
-"""Ways to compute a network, one file each. To add one: write it, and name it in `BACKENDS`.
+"""Backends that compute a network, one file each. To add one, write it and a row in `_ROWS`.
 
 Listing and checking them imports none of their libraries.
 """
@@ -22,7 +22,7 @@ AUTO = "auto"
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One row of the table.
+    """Backend as a row of the registry.
 
     Attributes:
         place: module and class of its `Denoiser`.
@@ -82,7 +82,7 @@ def check(name: str) -> None:
 
 
 def fitting(name: str, device: str) -> list[str]:
-    """The backends a choice stands for on a device; for `auto`, those that may be measured.
+    """List the backends a choice stands for on a device; for `auto`, those to measure.
 
     Raises: InvalidRequest: if the one that is named cannot compute there.
     """
@@ -100,7 +100,7 @@ def fitting(name: str, device: str) -> list[str]:
 
 @cache
 def denoiser_class(name: str) -> type[Denoiser]:
-    """What computes a network in this way."""
+    """Load the class that computes a network in this way."""
     module, cls = BACKENDS[name].place
     found: type[Denoiser] = getattr(import_module(module), cls)
     return found

@@ -1,4 +1,4 @@
-"""What a backend is: a network made ready for batches on one device."""
+"""Backend protocol: a network made ready to compute batches on one device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a network comes from and what is made of it goes.
+    """Cache place of a network: where it comes from, and where what is made of it goes.
 
     Attributes:
         fingerprint: of the model; different networks have different ones.
@@ -25,7 +25,7 @@ class Place:
 
 
 class Denoiser(Protocol):
-    """A family's network, ready to compute batches.
+    """Denoiser: a family's network, ready to compute batches.
 
     Args:
         network: takes tensors whose first dimension is the batch, and nothing else.
@@ -46,7 +46,7 @@ class Denoiser(Protocol):
 
 
 def filled(inputs: Sequence[Tensor], size: int) -> list[Tensor]:
-    """Inputs with copies of their first row up to a batch of `size`."""
+    """Fill inputs up to a batch of `size` with copies of their first row."""
     missing = size - len(inputs[0])
     if missing == 0:
         return list(inputs)
@@ -54,7 +54,7 @@ def filled(inputs: Sequence[Tensor], size: int) -> list[Tensor]:
 
 
 def size_for(rows: int, sizes: Sequence[int]) -> int:
-    """The smallest size that holds so many rows.
+    """Find the smallest size that holds so many rows.
 
     Raises: ValueError: if none does; the engine takes no more than the largest.
     """
@@ -62,7 +62,7 @@ def size_for(rows: int, sizes: Sequence[int]) -> int:
 
 
 def affordable(network: nn.Module, memory: int, wanted: Sequence[int]) -> tuple[int, ...]:
-    """As many of the wanted sizes as copies of the weights fit in a quarter of the memory.
+    """Choose as many wanted sizes as copies of the weights fit in a quarter of the memory.
 
     Args:
         wanted: the most wanted first; the first is always there.

@@ -1,4 +1,4 @@
-"""torch.compile: fused kernels, one compilation a batch size.
+"""torch.compile backend: fuses kernels, with one compilation a batch size.
 
 The first call of a size takes a minute or more on a CPU, and later processes still take a part of
 that: worth it where one process makes many pictures, as on a server.
@@ -83,7 +83,7 @@ class CompiledBlocks:
 
 
 def repeated_blocks(network: nn.Module) -> list[nn.Module]:
-    """Its blocks that diffusers names as repeated; where it names none, those in lists of alikes.
+    """List the blocks that diffusers names as repeated; else those in lists of alikes.
 
     Those are the transformer blocks of SD 3, which `compile_repeated_blocks` refuses.
     """

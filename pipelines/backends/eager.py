@@ -1,4 +1,4 @@
-"""torch as it is: any batch size, nothing to prepare."""
+"""Eager backend: computes with torch as it is, in any batch size, with nothing to prepare."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipelines.denoising.batch_sizes import SIZES
 
 
 class Eager:
-    """The network itself."""
+    """Eager network: calls it as it is."""
 
     static = False
 
@@ -24,4 +24,5 @@ class Eager:
 
     @classmethod
     def sizes(cls, network: nn.Module, memory: int) -> tuple[int, ...]:
+        """All sizes that are tried: none costs more than its rows."""
         return SIZES

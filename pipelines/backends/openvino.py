@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: float32, static shapes, converted and compiled models kept on disk."""
+"""OpenVINO backend: converts and compiles on the CPU, in float32; keeps both on disk."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pipelines.controlnet.adapter import Controls
-from pipelines.denoising.engine import Tally
+from pipelines.denoising.evaluator import Tally
 from pipelines.denoising.row import Pull, Row, Source
 from pipelines.families.base import Model
 

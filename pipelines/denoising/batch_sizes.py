@@ -1,4 +1,4 @@
-"""How many rows a batch has: measured on a run's own rows, and remembered.
+"""Batch sizes: measures on a run's own rows which is fastest, and chooses by that.
 
 Which size is fastest depends on the network, the picture's size, the device and its threads:
 on two CPU cores a small network's rows cost half as much in a batch of 16 as in pairs, a large
@@ -26,12 +26,13 @@ PAYS = 0.97
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What is known of one batch size: calls so far, and the least seconds a row took."""
+    """Timing of one batch size: calls so far, and the least seconds that a row took."""
 
     calls: int = 0
     seconds: float = float("inf")
 
     def add(self, seconds: float) -> Sample:
+        """Count one more call, whose rows took so long each."""
         return replace(self, calls=self.calls + 1, seconds=min(self.seconds, seconds))
 
 
@@ -39,7 +40,7 @@ Samples = Mapping[int, Sample]
 
 
 def best(samples: Samples) -> int | None:
-    """The fastest size by row; of sizes as fast give or take 3 %, the smallest. None if unknown.
+    """Find the fastest size by row; of sizes within 3 % of it, the smallest. None if unknown.
 
     A pair is what cells cost one by one, so with pairs measured this is never slower than that.
     """
@@ -51,7 +52,7 @@ def best(samples: Samples) -> int | None:
 
 
 def to_try(samples: Samples, sizes: Sequence[int]) -> int | None:
-    """The size to measure next; None while nothing is to be learned.
+    """Choose the size to measure next; None while nothing is to be learned.
 
     Upwards from a pair, until two sizes in a row gain nothing on the best below them: one that
     does not may have met a busy moment. After that every size is measured again from time to
@@ -74,7 +75,7 @@ def to_try(samples: Samples, sizes: Sequence[int]) -> int | None:
 
 
 def even(rows: int, most: int) -> int:
-    """Rows in the first of as few chunks as `most` allows, of equal size give or take one.
+    """Split rows evenly: the first of as few chunks as `most` allows, equal give or take one.
 
     Equal chunks waste least: 18 rows at most 16 go as 9 + 9, not as 16 + 2.
     """
@@ -82,7 +83,7 @@ def even(rows: int, most: int) -> int:
 
 
 def cover(rows: int, costs: Mapping[int, float]) -> int:
-    """Size of the first batch when only some sizes exist and short batches are filled up.
+    """Choose the first batch's size where only some sizes exist and short batches are filled up.
 
     Math: least Σ cost(s_i) over sizes with Σ s_i ≥ rows; the largest goes first.
     Args:
@@ -102,7 +103,7 @@ def cover(rows: int, costs: Mapping[int, float]) -> int:
 
 @dataclass(slots=True)
 class Even:
-    """Batches of at most so many rows, as equal as can be. What the engine needs, and no more."""
+    """Fixed batch size: at most so many rows, in batches as equal as can be."""
 
     most: int
 
@@ -111,15 +112,15 @@ class Even:
         return even(rows, self.most)
 
     def took(self, rows: int, seconds: float) -> None:
-        """A batch of so many rows took so long."""
+        """Learn that a batch of so many rows took so long; it changes nothing here."""
 
     def shrink(self, rows: int) -> None:
-        """Batches of so many rows do not fit in memory."""
+        """Learn that so many rows do not fit in memory."""
         self.most = max(1, rows // 2)
 
 
 class Measured:
-    """Batches of the size that proves fastest on this device.
+    """Autotuned batch size: the one that proves fastest on this device.
 
     Args:
         samples: what is known; grows as batches are taken.
@@ -136,7 +137,7 @@ class Measured:
 
     @property
     def most(self) -> int:
-        """Rows of the largest batch in use, and no fewer than `USUAL`.
+        """Rows of the largest batch in use, but no fewer than `USUAL`.
 
         Where small batches are best, cells should still be denoised side by side: that is how
         equal rows are found.
@@ -145,6 +146,7 @@ class Measured:
         return max(USUAL, *(size or 0 for size in in_use))
 
     def take(self, rows: int) -> int:
+        """How many of so many rows go into the next batch."""
         trial = self.trial(rows)
         if trial is not None:
             return min(trial, rows)
@@ -153,12 +155,14 @@ class Measured:
         return even(rows, best(self.samples) or min(USUAL, max(self.sizes)))
 
     def took(self, rows: int, seconds: float) -> None:
+        """Learn that a batch of so many rows took so long."""
         size = self.size_of(rows)
         if size is not None:
             computed = size if self._static else rows
             self.samples[size] = self.samples.get(size, Sample()).add(seconds / computed)
 
     def shrink(self, rows: int) -> None:
+        """Learn that so many rows do not fit in memory."""
         self.sizes = tuple(size for size in self.sizes if size < rows) or (1,)
         self.samples = {s: one for s, one in self.samples.items() if s in self.sizes}
 

@@ -1,6 +1,6 @@
-"""Denoises many cells together: collects rows, drops equal ones, packs batches, hands back.
+"""Denoising engine: collects the rows of many cells, drops equal ones, computes full batches.
 
-The engine knows trajectories and one function that evaluates rows. It loads nothing, decodes
+The engine knows trajectories and one evaluator of rows. It loads nothing, decodes
 nothing and stores nothing; it tells what happened as it happens, and its caller does the rest
 between two batches.
 """
@@ -12,12 +12,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from pipelines.denoising.guidance import GuidedTrajectory
+from pipelines.denoising.evaluator import Evaluator
+from pipelines.denoising.guided_trajectory import GuidedTrajectory
 from pipelines.denoising.oom_fallbacks import rungs
 from pipelines.denoising.row import Row, alike
 from pipelines.errors import ContactSheetError, OutOfMemory
@@ -26,26 +26,6 @@ VERSION = "4"
 """Part of every finished cell's address: raise it when the same Request gives other pixels."""
 
 log = logging.getLogger(__name__)
-
-Evaluate = Callable[[Sequence[Row]], Tensor]
-"""Rows to model outputs, (rows, C, h, w)."""
-
-
-class Batches(Protocol):
-    """Decides how many rows a batch has; `pipelines.denoising.batch_sizes` has the ways to."""
-
-    @property
-    def most(self) -> int:
-        """Rows in a batch at most. Cells for four such batches are in work at a time."""
-
-    def take(self, rows: int) -> int:
-        """How many of so many rows go into the next batch, from 1 to `rows`."""
-
-    def took(self, rows: int, seconds: float) -> None:
-        """A batch of so many rows took so long."""
-
-    def shrink(self, rows: int) -> None:
-        """So many rows do not fit in memory: `most` becomes less than that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +59,6 @@ EngineEvent = Stepped | Finished | Failed
 
 
 @dataclass(slots=True)
-class Tally:
-    """What was counted so far: rows of the denoiser, and of ControlNets for them."""
-
-    rows_naive: int = 0
-    rows_computed: int = 0
-    batches: int = 0
-    control_rows_naive: int = 0
-    control_rows: int = 0
-
-
-@dataclass(slots=True)
 class _Live:
     """A cell that is being denoised."""
 
@@ -104,13 +73,10 @@ class _Live:
 
 def denoise(
     cells: Iterable[tuple[int, Callable[[], GuidedTrajectory]]],
-    evaluate: Evaluate,
+    evaluator: Evaluator,
     *,
-    batches: Batches,
-    begin: Callable[[Sequence[Row]], None] = lambda rows: None,
     stop: Callable[[], bool] = lambda: False,
     free_memory: Callable[[], bool] = lambda: False,
-    tally: Tally | None = None,
     exact: bool = False,
 ) -> Iterator[EngineEvent]:
     """Denoise cells in as few, as full batches as possible.
@@ -121,34 +87,31 @@ def denoise(
 
     Args:
         cells: number and maker of each cell's trajectory; a maker is called when its cell joins.
-        evaluate: computes the outputs of a batch of rows.
-        batches: says how many rows go into one call of `evaluate`, and is told what it took.
-        begin: told of the rows of every round before its batches; equal x are one object there.
+        evaluator: computes batches of rows, and says how many rows a batch has.
         stop: asked before every batch; when true the engine ends without another event.
         free_memory: called when memory ran out; true if it freed something worth a retry.
-        tally: counts rows and batches.
-        exact: fill every batch up to `batches.most` with copies of its first row. Kernels choose
+        exact: fill every batch up to `evaluator.most` with copies of its first row. Kernels choose
             their order of summation by the batch's size, so a row's last bits depend on it;
             filled up, they depend on the row alone.
     Yields: what happened, in order. A cell ends with Finished or Failed unless stopped.
     """
-    tally = tally if tally is not None else Tally()
+    tally = evaluator.tally
     waiting = deque(cells)
     live: list[_Live] = []
-    computing = _Computing(evaluate, batches, free_memory, tally, exact)
+    batches = _Batches(evaluator, free_memory, exact)
     while waiting or live:
-        yield from _admit(waiting, live, 4 * batches.most)
+        yield from _admit(waiting, live, 4 * evaluator.most)
         unique = _merge(live)
         tally.rows_naive += sum(len(one.rows) for one in live)
         tally.control_rows_naive += sum(len(row.pulls) for one in live for row in one.rows)
-        begin(unique)
+        evaluator.begin(unique)
         outputs: list[Tensor | Exception] = []
         while len(outputs) < len(unique):
             if stop():
                 return
             started = time.perf_counter()
             done = len(outputs)
-            outputs += computing.some(unique[done:])
+            outputs += batches.next(unique[done:])
             _charge(live, done, len(outputs), time.perf_counter() - started)
         for one in live:
             yield from _advance(one, outputs)
@@ -212,46 +175,45 @@ def _bits(x: Tensor) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Computing:
+class _Batches:
     """The way from rows to outputs, memory permitting."""
 
-    evaluate: Evaluate
-    batches: Batches
+    evaluator: Evaluator
     free_memory: Callable[[], bool]
-    tally: Tally
     exact: bool
 
-    def some(self, rows: Sequence[Row]) -> list[Tensor | Exception]:
+    def next(self, rows: Sequence[Row]) -> list[Tensor | Exception]:
         """Outputs of the first of these rows, (1, C, h, w) each; an error where there is none.
 
         Out of memory: free what is idle, then take smaller batches, then give up on the row.
         """
-        chunk = rows[: self.batches.take(alike(rows))]
+        chunk = rows[: self.evaluator.take(alike(rows))]
         try:
-            return self._batch(chunk)
+            return self._compute(chunk)
         except torch.OutOfMemoryError as error:
             for rung in rungs("rows", len(chunk), self.exact):
                 if rung == "free" and self.free_memory():
-                    return self.some(rows)
+                    return self.next(rows)
                 if rung == "halve":
-                    self.batches.shrink(len(chunk))
+                    self.evaluator.shrink(len(chunk))
                     log.warning("out of memory at %d rows; taking fewer from now on", len(chunk))
-                    return self.some(rows)
-            most = f"exact mode needs batches of {self.batches.most} rows, which do not"
+                    return self.next(rows)
+            most = f"exact mode needs batches of {self.evaluator.most} rows, which do not"
             why = most if self.exact else "one row does not"
             return [OutOfMemory(f"{why} fit in the device's memory: {error}")] * len(chunk)
         except Exception as error:  # one bad batch must not lose the others
             log.exception("a batch of %d rows failed", len(chunk))
             return [error] * len(chunk)
 
-    def _batch(self, chunk: Sequence[Row]) -> list[Tensor | Exception]:
-        filling = [chunk[0]] * (self.batches.most - len(chunk) if self.exact else 0)
+    def _compute(self, chunk: Sequence[Row]) -> list[Tensor | Exception]:
+        evaluator = self.evaluator
+        copies = [chunk[0]] * (evaluator.most - len(chunk) if self.exact else 0)
         started = time.perf_counter()
         with torch.inference_mode():
-            outputs = self.evaluate([*chunk, *filling])[: len(chunk)]
-        self.batches.took(len(chunk), time.perf_counter() - started)
-        self.tally.batches += 1
-        self.tally.rows_computed += len(chunk)
+            outputs = evaluator.evaluate([*chunk, *copies])[: len(chunk)]
+        evaluator.took(len(chunk), time.perf_counter() - started)
+        evaluator.tally.batches += 1
+        evaluator.tally.rows_computed += len(chunk)
         return [*torch.split(outputs, 1)]
 
 

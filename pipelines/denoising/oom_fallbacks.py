@@ -9,7 +9,7 @@ Rung = Literal["free", "halve", "slice", "tile"]
 
 
 def rungs(work: Work, count: int, exact: bool = False) -> tuple[Rung, ...]:
-    """What is tried in turn when memory ran out; after the last, what was made fails alone.
+    """List what is tried in turn when memory ran out; after the last, the work fails alone.
 
     Args:
         work: the denoiser's rows, or pictures in the VAE; so many of them.

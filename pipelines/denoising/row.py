@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pipelines.request.control import Control, Mode
 
-Condition: TypeAlias = Tensor | tuple[Tensor, Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Condition: TypeAlias = "Tensor | tuple[Tensor, Tensor]"
 """What a family makes of a text: its states, (1, tokens, D), alone or with one more tensor, such
 as a pooled embedding, (1, P), or the states' mask."""
 
@@ -45,7 +46,7 @@ class Row:
 
     @property
     def texts(self) -> tuple[int, int]:
-        """What tells its texts from those of other rows."""
+        """Identity of its texts: what tells them from those of other rows."""
         return id(self.condition), id(self.prompt)
 
     @property
@@ -56,7 +57,7 @@ class Row:
 
 
 def alike(rows: Sequence[Row]) -> int:
-    """How many of the first rows may share a batch."""
+    """Count the first rows that may share a batch."""
     first = rows[0].kind
     return next((i for i, row in enumerate(rows) if row.kind != first), len(rows))
 

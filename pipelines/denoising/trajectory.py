@@ -1,4 +1,4 @@
-"""One cell's walk from noise to picture, as a generator that asks for what it needs.
+"""Trajectory: denoises one cell as a generator, which yields what it needs evaluated.
 
 The walk knows its scheduler and nothing else: no network, no batch, no guidance. Whoever
 drives it evaluates what it yields and sends the network's answer back.
@@ -7,6 +7,7 @@ drives it evaluates what it yields and sends the network's answer back.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 
@@ -18,23 +19,30 @@ from pipelines.samplers import Scheduler
 
 @dataclass(frozen=True, slots=True)
 class Eval:
-    """What a trajectory wants evaluated next.
+    """Evaluation that a trajectory asks for next.
 
     Attributes:
         x: the network's input, (1, C, h, w), already scaled by the scheduler.
         t: the network's timestep, a 0-d tensor.
         index: position of this evaluation in the trajectory, from 0.
         total: evaluations in the whole trajectory.
+        scheduler: the trajectory's own.
     """
 
     x: Tensor
     t: Tensor
     index: int
     total: int
+    scheduler: Scheduler
+
+    @property
+    def sigma(self) -> float:
+        """The noise level at t; see `noise_level`."""
+        return noise_level(self.scheduler, float(self.t))
 
 
 def initial_noise(shape: tuple[int, int, int], seed: int) -> tuple[Tensor, torch.Generator]:
-    """A cell's noise, (1, C, h, w) float32 on the CPU, and the generator to go on drawing from.
+    """Draw a cell's noise, (1, C, h, w) float32 on the CPU; also the generator to go on with.
 
     The same draw as diffusers makes when given this generator, whatever the device.
     """
@@ -60,9 +68,24 @@ def trajectory(
     extra = _step_arguments(scheduler, generator)
     total = len(scheduler.timesteps)
     for index, t in enumerate(scheduler.timesteps):
-        model_output = yield Eval(x if scale is None else scale(x, t), t, index, total)
+        network_input = x if scale is None else scale(x, t)
+        model_output = yield Eval(network_input, t, index, total, scheduler)
         x = scheduler.step(model_output, t, x, **extra, return_dict=False)[0]
     return x
+
+
+def noise_level(scheduler: Scheduler, t: float) -> float:
+    """Noise level that the network is told by a timestep, which may lie between two.
+
+    Math: σ = √((1 − ᾱ_t)/ᾱ_t), in units of the clean latents, interpolated in log σ; flow
+        matching: the share of noise in the mixture, 0..1.
+    """
+    alphas = getattr(scheduler, "alphas_cumprod", None)
+    if alphas is None:
+        return t / float(scheduler.config["num_train_timesteps"])
+    low = min(int(t), len(alphas) - 2)
+    below, above = (0.5 * math.log(1.0 / float(alphas[low + i]) - 1.0) for i in (0, 1))
+    return math.exp(below + (t - low) * (above - below))
 
 
 def _step_arguments(

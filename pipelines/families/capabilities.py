@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipelines.denoising.guiders.registry import Choice, guiders_for
 from pipelines.errors import InvalidRequest
 from pipelines.request.prompt_weights import read
 from pipelines.request.skip_layers import layers_text
@@ -75,11 +76,38 @@ class Supports:
     prompt_weights: bool = False
     suggested: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def guiders(self) -> tuple[str, ...]:
+        """Ids of the guiders that fit; the first is the model's own."""
+        return guiders_for(self.guidance == "embedded")
+
+    def guider(self, request: Request) -> Choice:
+        """The guider that a Request names, or the model's own.
+
+        Raises: UnknownName, InvalidRequest: if there is no such, or it does not fit.
+        """
+        choice = Choice.read(request.guider or self.guiders[0])
+        if choice.row.id not in self.guiders:
+            raise InvalidRequest(
+                f"guider {choice.row.id!r} does not fit {request.model!r}, a {self.kind} model; "
+                f"it takes {', '.join(self.guiders)}"
+            )
+        return choice
+
+    def guider_text(self, request: Request) -> str:
+        """`Request.guider` in its one form: empty where it is the model's own, as it comes.
+
+        Raises: UnknownName, InvalidRequest: as `guider`.
+        """
+        text = self.guider(request).text
+        return "" if text == self.guiders[0] else text
+
     def check(self, request: Request) -> None:
         """Raises: InvalidRequest: for the first thing that this model cannot do, with what it can.
 
         Sizes are checked by themselves, once they are filled in.
         """
+        self.guider(request)
         model = repr(request.model)
         if request.sampler not in self.samplers:
             raise InvalidRequest(

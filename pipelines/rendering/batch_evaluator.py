@@ -1,19 +1,20 @@
-"""How rows are computed: by which backend, in which batches. No Request says it, no pixel shows it.
+"""Evaluates denoiser rows in batches on the chosen backend.
 
-One object decides for a group of cells: it is both what the engine calls with rows and what it
-asks how many to take. It measures as it goes (`denoising.batch_sizes`) and remembers what it
-found.
+These settings change speed, never pixels, so they are no part of a Request. One evaluator serves
+the cells of one model and size: it measures as it goes (`denoising.batch_sizes`) and remembers
+what it found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines import backends
 from pipelines.denoising.batch_sizes import TRIES, USUAL, Even, Measured, Sample, Samples, best
+from pipelines.denoising.evaluator import Tally
 from pipelines.errors import InvalidRequest
 from pipelines.rendering.batch_timings import Paces
 
@@ -30,7 +31,7 @@ MOST_ROWS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Computing:
-    """What the user chose.
+    """Options of computing that the user chose.
 
     Attributes:
         backend: a row of `BACKENDS`, or `auto`.
@@ -66,9 +67,43 @@ class Computing:
         """The one backend of exact mode: what measures fastest may change from day to day."""
         return "torch" if self.backend == backends.AUTO else self.backend
 
+    @property
+    def fixed_batch(self) -> int | None:
+        """Rows in every batch, where that is not measured: asked for, or exact mode's."""
+        return (self.batch or USUAL) if self.exact else self.batch
+
+
+def backends_for(
+    how: Computing,
+    device: str,
+    *,
+    steady: bool,
+    loras: bool,
+    packed: bool,
+    worth_trying: Callable[[str], bool],
+) -> list[str]:
+    """Choose the backends that may compute a group of cells, torch or the named one first.
+
+    Args:
+        steady: every row goes through one network with one set of inputs. Controls and skipped
+            layers come and go with a window, which torch alone can follow.
+        loras: LoRAs are in the weights. A copy of those for each state of the LoRAs costs more
+            than another backend saves, so `auto` takes none.
+        packed: some weights are blocks of bytes; torch stands in for what cannot read them.
+        worth_trying: whether `auto` should measure a backend.
+    Raises: InvalidRequest: if the chosen backend cannot compute on the device.
+    """
+    chosen = how.exact_backend if how.exact else how.backend
+    names = backends.fitting(chosen if steady else "torch", device)
+    if chosen == backends.AUTO:
+        names = [name for name in names if name == "torch" or (not loras and worth_trying(name))]
+    if packed:
+        names = [name for name in names if backends.BACKENDS[name].packed] or ["torch"]
+    return names
+
 
 def fastest(known: Mapping[str, Samples], rows: int) -> str:
-    """The backend whose rows cost least in batches of so many; the first where none is known.
+    """Find the backend whose rows cost least in batches of so many; the first if none is known.
 
     Each is judged by its best size that these rows fill, or its smallest if they fill none.
     """
@@ -84,16 +119,14 @@ def fastest(known: Mapping[str, Samples], rows: int) -> str:
 
 
 class Computer:
-    """Computes the rows of one model at one picture size.
+    """Evaluator of the rows of one model at one picture size.
 
     Args:
         latent: shape of a latent, (C, h, w).
         memory: bytes the device has.
         residuals: makes what ControlNets add; None where no cell has controls.
-        skips: whether some cell skips layers. With that, or with controls, rows are computed by
-            torch whatever the chosen backend: the others hold for one network with one set of
-            inputs, which come and go with a window. It also stands in for a backend that cannot
-            compute with weights in blocks.
+        skips: whether some cell skips layers.
+        tally: counts; that of `residuals`.
     Raises: InvalidRequest: if the chosen backend cannot compute on the model's device.
     """
 
@@ -107,11 +140,13 @@ class Computer:
         memory: int,
         residuals: Residuals | None = None,
         skips: bool = False,
+        tally: Tally | None = None,
     ) -> None:
         from torch import uint8
 
         from pipelines.devices.hardware import device_label
 
+        self.tally = tally or Tally()
         self._how = how
         self._paces = paces
         self._family = family
@@ -122,22 +157,25 @@ class Computer:
         steered = "" if residuals is None else "steered "
         weights = (model.base or model.fingerprint)[:16]  # LoRAs in them do not change the speed
         self._key = f"{weights} {shape} {steered}{device_label(model.device)} {model.dtype}"
-        chosen = how.exact_backend if how.exact else how.backend
-        steady = residuals is None and not skips
-        names = backends.fitting(chosen if steady else "torch", model.device)
-        if chosen == backends.AUTO and steady:
-            # A copy of the weights for each state of the LoRAs costs more than it saves.
-            names = [
-                n for n in names if self._worth_trying(n) and not (model.base and n != "torch")
-            ]
-        if any(one.dtype == uint8 for one in family.network(model).parameters()):
-            names = [name for name in names if backends.BACKENDS[name].packed] or ["torch"]
+        names = backends_for(
+            how,
+            model.device,
+            steady=residuals is None and not skips,
+            loras=bool(model.base),
+            packed=any(one.dtype == uint8 for one in family.network(model).parameters()),
+            worth_trying=self._worth_trying,
+        )
         self._sizes = {name: self._sizes_of(name) for name in names}
         self._batches = {name: self._batches_of(name) for name in names}
         self._turn = names[0]
 
+    @property
+    def backend(self) -> str:
+        """The backend that computes the next batch."""
+        return self._turn
+
     def evaluate(self, rows: Sequence[Row]) -> Tensor:
-        """Outputs of rows of one kind, (rows, C, h, w), by the backend whose turn it is."""
+        """Compute outputs of rows of one kind, (rows, C, h, w), by `backend`."""
         from pipelines.devices.hardware import wait_for
 
         added = () if self._residuals is None else self._residuals.add_up(rows)
@@ -149,7 +187,7 @@ class Computer:
         return output
 
     def begin(self, rows: Sequence[Row]) -> None:
-        """Told by the engine of the rows of a round."""
+        """Learn the rows of a round, for what ControlNets add."""
         if self._residuals is not None:
             self._residuals.begin(rows)
 
@@ -186,21 +224,19 @@ class Computer:
         return fastest(known, rows) if len(known) > 1 else self._turn
 
     def _worth_trying(self, name: str) -> bool:
-        """Whether `auto` measures a backend: torch always, others where that is cheap.
+        """Whether `auto` measures a backend beside torch: where that is cheap.
 
         A network's copies must be small beside the device's memory; a backend whose first use
         takes minutes must have been measured already, when it was asked for by name.
         """
-        if name == "torch":
-            return True
         parameters = self._family.network(self._model).parameters()
         weights = sum(one.numel() * one.element_size() for one in parameters)
         cheap = backends.BACKENDS[name].tried and 8 * weights <= self._memory
         return cheap or best(self._paces.get(self._key_of(name))) is not None
 
     def _batches_of(self, name: str) -> Even | Measured:
-        if self._how.batch is not None or self._how.exact:
-            return Even(self._how.batch or USUAL)
+        if self._how.fixed_batch is not None:
+            return Even(self._how.fixed_batch)
         return Measured(
             self._paces.get(self._key_of(name)),
             self._sizes[name],
@@ -214,8 +250,8 @@ class Computer:
         return f"{self._key} {name} {library} {version(library)}"
 
     def _sizes_of(self, name: str) -> tuple[int, ...]:
-        if self._how.batch is not None or self._how.exact:
-            return (self._how.batch or USUAL,)
+        if self._how.fixed_batch is not None:
+            return (self._how.fixed_batch,)
         network = self._family.network(self._model)
         return backends.denoiser_class(name).sizes(network, self._memory)
 

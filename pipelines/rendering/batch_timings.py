@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Paces:
-    """Samples by key, kept in one JSON file; without a file, in memory only.
+    """Store of batch timings by key, in one JSON file; without a file, in memory only.
 
     Losing the file costs one round of measuring, so what is wrong with it is logged, not raised.
     """
@@ -30,6 +30,7 @@ class Paces:
         self._all: dict[str, dict[int, Sample]] = {} if file is None else _read(file)
 
     def get(self, key: str) -> dict[int, Sample]:
+        """Timings by batch size; none where nothing is known."""
         with self._lock:
             return dict(self._all.get(key, {}))
 

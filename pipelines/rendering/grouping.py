@@ -1,4 +1,4 @@
-"""Which cells of a run are made together: by model, by LoRAs, by size. Nothing is loaded here."""
+"""Grouping: sorts a run's cells by model, by LoRAs and by size. Nothing is loaded here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pipelines.request.lora import State
 from pipelines.request.request import Request
 
 Size = tuple[int, int]
-States = Mapping[State, Mapping[Size, Sequence[int]]]
+Sizes = Mapping[Size, Sequence[int]]
+"""Cells by size."""
+States = Mapping[State, Sizes]
 """Cells of one model by the LoRAs in its weights, then by size."""
 
 Addons = tuple[tuple[str, ...], tuple[str, ...]]
@@ -17,7 +19,7 @@ Addons = tuple[tuple[str, ...], tuple[str, ...]]
 
 
 def group(cells: Sequence[Request], skip: Collection[int] = ()) -> dict[str, States]:
-    """Cells by model, then by LoRAs, then by size, those in `skip` left out.
+    """Group cells by model, then by LoRAs, then by size, those in `skip` left out.
 
     Each model is loaded once, its weights are changed once a state, equal sizes share batches.
     """
@@ -32,12 +34,12 @@ def group(cells: Sequence[Request], skip: Collection[int] = ()) -> dict[str, Sta
 
 
 def numbers(states: States) -> list[int]:
-    """All cells, in the order in which they are made."""
+    """List all cells, in the order in which they are made."""
     return [cell for sizes in states.values() for cell in chain(*sizes.values())]
 
 
 def only(some: Collection[int], states: States) -> States:
-    """Some of the cells, grouped as before."""
+    """Restrict groups to some of the cells."""
     found: dict[State, dict[Size, list[int]]] = {}
     for state, sizes in states.items():
         for size, cells in sizes.items():
@@ -48,6 +50,6 @@ def only(some: Collection[int], states: States) -> States:
 
 
 def together(addons: Iterable[Addons]) -> Addons:
-    """All ControlNets and all LoRAs of several cells, each once."""
+    """Join the ControlNets and the LoRAs of several cells, each once."""
     controls, loras = zip(*addons, strict=True)
     return tuple(dict.fromkeys(chain(*controls))), tuple(dict.fromkeys(chain(*loras)))

@@ -1,4 +1,4 @@
-"""When to show what a cell would look like if denoising ended here."""
+"""Preview clock: decides when a cell shows what it would look like if denoising ended here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PREVIEW_SHARE = 0.1
 
 
 class PreviewClock:
-    """Says when the next preview is due, so that previews cost no more than their share.
+    """Clock of previews: says when the next is due, so that they cost no more than their share.
 
     Used as a context around making one, it measures what that takes. Cells take turns, so
     every cell of a sheet is seen to grow.

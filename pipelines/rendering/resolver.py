@@ -38,6 +38,7 @@ class Resolver:
         native = can.sizes.native
         complete = request.replace(
             model=model.info.reference(request.model),
+            guider=can.guider_text(request),
             width=request.width or native[0],
             height=request.height or native[1],
             controls=[self._control(one, model) for one in request.controls],

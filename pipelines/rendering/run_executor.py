@@ -1,99 +1,77 @@
-"""Makes one run: what is in the store is read, the rest is rendered, everything is recorded."""
+"""Run executor: reads from the store what is there, renders the rest and records how it ended."""
 
 from __future__ import annotations
 
-import math
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cache, partial
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from functools import cache
 
 from pipelines.controlnet.control_maps import Maps
-from pipelines.denoising.batch_sizes import USUAL
+from pipelines.denoising.evaluator import Tally
+from pipelines.denoising.guiders.base import row_count
 from pipelines.errors import ContactSheetError
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.model_manager.model_entry import ModelEntry
 from pipelines.rendering.batch_evaluator import Computing
 from pipelines.rendering.batch_timings import Paces
+from pipelines.rendering.row_timings import RowKind, RowTimings
+from pipelines.rendering.run_plan import CostEstimate
+from pipelines.rendering.run_sink import RunSink
 from pipelines.request.request import Request
-from pipelines.runs.events import CellDone, CellFailed, Event, RunFinished, RunStarted, Stats
+from pipelines.runs.events import RunFinished, RunStarted, RunStatus, Stats
+from pipelines.runs.null_store import AnyStore
 from pipelines.runs.queue import Use
 from pipelines.runs.run import Run
-from pipelines.runs.store import Store
 from pipelines.samplers import SAMPLERS
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a sheet would cost.
-
-    Attributes:
-        cells: in all; `cached` of them are in the store.
-        rows: denoiser rows of the others, at most (equal ones are computed once).
-        seconds: estimated from the last run of about so many cells at this model and size; None
-            before the first.
-    """
-
-    cells: int
-    cached: int
-    rows: int
-    seconds: float | None
-
-
-_Kind = tuple[str, int | None, int | None, int]
-"""Model, width, height and number of controls."""
+log = logging.getLogger(__name__)
 
 
 class Maker:
-    """What the studio's worker does with a run. Only that one thread calls `make`.
+    """Executor of runs. Only the studio's worker thread calls `make`.
 
     Args:
-        store: None keeps nothing.
         how: by which backend and in which batches rows are computed.
         maps: of controls.
     """
 
     def __init__(
-        self, manager: PipelineManager, store: Store | None, how: Computing, maps: Maps
+        self, manager: PipelineManager, store: AnyStore, how: Computing, maps: Maps
     ) -> None:
-        self.manager = manager
-        self.maps = maps
-        self.store = store
-        self.how = how
-        self.paces = Paces(None if how.cache is None else how.cache / "batches.json")
-        self._pace: dict[_Kind, dict[int, float]] = {}
-        """Seconds a row took, by how many cells shared the run's batches."""
+        self._manager = manager
+        self._maps = maps
+        self._store = store
+        self._how = how
+        self._paces = Paces(None if how.cache is None else how.cache / "batches.json")
+        self._timings = RowTimings()
 
-    def plan(self, cells: Sequence[Request]) -> Plan:
-        """What these complete Requests would cost."""
-        from pipelines.denoising.guidance import Guidance
+    def estimate(self, cells: Sequence[Request]) -> CostEstimate:
+        """What these complete Requests would cost.
 
-        opened = cache(self.manager.library.open)
-        context = cache(partial(self._context, opened))
+        Raises: UnknownName, ModelUnavailable: if a model has gone since they were completed.
+        """
+        from pipelines.rendering.trajectories import guidance_for
+
+        opened = cache(self._manager.library.open)
+        address = self._addresser(opened)
         new = [
-            cell
-            for cell in cells
-            if self.store is None
-            or not self.store.path(cell.address(context(*_models(cell)))).is_file()
+            cell for cell in cells if not self._store.keeps or not self._store.has(address(cell))
         ]
-        together = Counter(map(_kind, new))
+        together = Counter(map(RowKind.of, new))
         rows = 0
         seconds: float | None = 0.0
         for cell in new:
             evaluations = SAMPLERS[cell.sampler].evaluations(cell.steps)
-            cost = Guidance.of(cell, opened(cell.model).capabilities).rows(evaluations)
-            kind = _kind(cell)
-            pace = _nearest(self._pace.get(kind, {}), together[kind])
+            cost = row_count(guidance_for(cell, opened(cell.model).capabilities), evaluations)
+            kind = RowKind.of(cell)
+            row = self._timings.row(kind, together[kind])
             rows += cost
-            seconds = None if pace is None or seconds is None else seconds + pace * cost
-        return Plan(len(cells), len(cells) - len(new), rows, seconds)
+            seconds = None if row is None or seconds is None else seconds + row * cost
+        return CostEstimate(len(cells), len(cells) - len(new), rows, seconds)
 
     def uses(self, run: Run) -> list[Use]:
         """What a run loads, in order."""
@@ -101,144 +79,105 @@ class Maker:
 
     def make(self, run: Run, previews: bool) -> None:
         """Make a run to its end, and publish and record what happens."""
-        from pipelines.denoising import engine
-        from pipelines.rendering.renderer import Job, render
+        try:
+            self._make(run, previews)
+        except Exception as error:  # a bug, but the worker must outlive it
+            log.exception("run %s broke", run.id)
+            self._end(run, "failed", Stats(), f"internal error: {error}")
+
+    def address(self, request: Request) -> str:
+        """Where the picture of a complete Request lies in the store."""
+        return self._addresser(self._manager.library.open)(request)
+
+    def _make(self, run: Run, previews: bool) -> None:
+        from pipelines.rendering.renderer import Job, Renderer
 
         started = time.perf_counter()
         run.publish(RunStarted(run.id, run.requests))
-        opened = cache(self.manager.library.open)
+        opened = cache(self._manager.library.open)
         addresses = self._addresses(run, opened)
-        cached = self._publish_cached(run, addresses)
-        tally = engine.Tally()
-        failed: list[str] = []
-        spent: list[float] = []
-
-        def publish(event: Event) -> None:
-            match event:
-                case CellDone(cell=cell, seconds=seconds):
-                    spent.append(seconds)
-                    self._record(run, cell, addresses.get(cell), seconds)
-                case CellFailed(cell=cell, error=error):
-                    failed.append(error)
-                    self._record(run, cell, None, 0.0, error=error)
-            run.publish(event)
-
-        def save(cell: int, image: Image) -> Path | None:
-            if self.store is None or cell not in addresses:
-                return None
-            return self.store.save_picture(addresses[cell], image, run.requests[cell])
-
-        render(
-            Job(
-                run.id,
-                run.requests,
-                opened,
-                cached,
-                previews,
-                lambda: run.stop_asked,
-                publish,
-                save,
-                self.how,
-                self.paces,
-                self.maps.asked,
-                run.filmed,
-            ),
-            self.manager,
-            tally,
+        sink = RunSink(run, self._store, addresses)
+        cached = self._publish_cached(run, addresses, sink)
+        tally = Tally()
+        job = Job(
+            run=run,
+            sink=sink,
+            models=opened,
+            skip=cached,
+            previews=previews,
+            how=self._how,
+            paces=self._paces,
+            maps=self._maps.asked,
         )
-        kinds = {_kind(request) for request in run.requests}
-        if len(kinds) == 1 and spent and not failed and not run.stop_asked:
-            kind, cells = kinds.pop(), min(len(spent), USUAL)
-            pace = sum(spent) / max(1, tally.rows_naive)
-            self._pace[kind] = {**self._pace.get(kind, {}), cells: pace}  # `plan` reads meanwhile
+        Renderer(job, self._manager, tally).render()
+        if not sink.errors and not run.stop_asked:
+            self._timings.add(run.requests, sink.spent, tally.rows_naive)
         stats = Stats(
             cells=len(run.requests),
             cells_cached=len(cached),
-            rows_naive=tally.rows_naive,
-            rows_computed=tally.rows_computed,
-            batches=tally.batches,
             seconds=time.perf_counter() - started,
-            control_rows_naive=tally.control_rows_naive,
-            control_rows=tally.control_rows,
+            **asdict(tally),
         )
         done = sum(cell.status == "done" for cell in run.snapshot().cells)
-        if done + len(failed) < len(run.requests):
-            self.end(run, RunFinished(run.id, "stopped", stats))
-        elif failed and not done:
-            self.end(run, RunFinished(run.id, "failed", stats, failed[0]))
-        else:
-            self.end(run, RunFinished(run.id, "done", stats))
+        status, error = verdict(len(run.requests), done, sink.errors)
+        self._end(run, status, stats, error)
+
+    def _end(self, run: Run, status: RunStatus, stats: Stats, error: str | None) -> None:
+        self._store.end(run.id, status, stats, error)
+        run.publish(RunFinished(run.id, status, stats, error))
 
     def _addresses(self, run: Run, opened: Callable[[str], ModelEntry]) -> dict[int, str]:
-        """Where each cell's picture belongs in the store; without one, nowhere."""
+        """Where each cell's picture belongs in the store; none where it keeps nothing."""
         addresses: dict[int, str] = {}
-        context = cache(partial(self._context, opened))
-        for cell, request in enumerate(run.requests if self.store is not None else ()):
-            # A model may have gone since `submit`; `render` tells its cells why they fail.
+        address = self._addresser(opened)
+        for cell, request in enumerate(run.requests if self._store.keeps else ()):
+            # A model may have gone since `submit`; the renderer tells its cells why they fail.
             with suppress(ContactSheetError):
-                addresses[cell] = request.address(context(*_models(request)))
+                addresses[cell] = address(request)
         return addresses
 
-    def _publish_cached(self, run: Run, addresses: Mapping[int, str]) -> frozenset[int]:
+    def _publish_cached(
+        self, run: Run, addresses: Mapping[int, str], sink: RunSink
+    ) -> frozenset[int]:
         """Publish the cells whose pictures are in the store already; their numbers."""
-        if self.store is None:
-            return frozenset()
         found = set()
         for cell, address in addresses.items():
             if cell in run.filmed:
                 continue  # its picture may be there, but not what it looked like on the way
-            request = run.requests[cell]
-            image = self.store.picture(address)
+            image = self._store.picture(address)
             if image is not None:
                 found.add(cell)
-                self._record(run, cell, address, 0.0, cached=True)
-                file = self.store.path(address)
-                run.publish(CellDone(run.id, cell, request, image, file, 0.0, cached=True))
+                sink.found(cell, image)
         return frozenset(found)
 
-    def address(self, request: Request) -> str:
-        """Where the picture of a complete Request lies in the store."""
-        return request.address(self._context(self.manager.library.open, *_models(request)))
-
-    def _context(
-        self,
-        opened: Callable[[str], ModelEntry],
-        model: str,
-        controls: tuple[str, ...],
-        loras: tuple[str, ...],
-    ) -> str:
-        """What decides a picture beside its Request. Looks at every file of the models."""
+    def _addresser(self, opened: Callable[[str], ModelEntry]) -> Callable[[Request], str]:
+        """A function from complete Requests to addresses. Looks at every file of a model once."""
         from pipelines.denoising.engine import VERSION
 
-        manager = self.manager
+        manager = self._manager
         device = "" if manager.device == "cpu" else manager.device
-        fingerprint = manager.fingerprint(opened(model), controls, loras)
-        return f"{fingerprint} {VERSION} {device}{self.how.mark}{manager.saving.mark}"
 
-    def _record(
-        self, run: Run, cell: int, address: str | None, seconds: float, *,
-        cached: bool = False, error: str | None = None,
-    ) -> None:  # fmt: skip
-        if self.store is not None:
-            self.store.cell_done(run.id, cell, address, seconds, cached, error)
+        @cache
+        def context(model: str, controls: tuple[str, ...], loras: tuple[str, ...]) -> str:
+            fingerprint = manager.fingerprint(opened(model), controls, loras)
+            return f"{fingerprint} {VERSION} {device}{self._how.mark}{manager.saving.mark}"
 
-    def end(self, run: Run, event: RunFinished) -> None:
-        """Record and publish how a run ended."""
-        if self.store is not None:
-            self.store.end(run.id, event.status, event.stats, event.error)
-        run.publish(event)
+        return lambda request: request.address(context(*_models(request)))
+
+
+def verdict(cells: int, done: int, errors: Sequence[str]) -> tuple[RunStatus, str | None]:
+    """Decide how a run ended, and why no picture was made, if so.
+
+    Args:
+        cells: in all; `done` of them have pictures, and as many as there are errors failed.
+    """
+    if done + len(errors) < cells:
+        return "stopped", None
+    if errors and not done:
+        return "failed", errors[0]
+    return "done", None
 
 
 def _models(request: Request) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """The model of a complete Request, its ControlNets and its LoRAs."""
     return request.model, request.controlnets, request.lora_names
-
-
-def _kind(request: Request) -> _Kind:
-    return request.model, request.width, request.height, len(request.controls)
-
-
-def _nearest(paces: Mapping[int, float], cells: int) -> float | None:
-    """The pace of the run most like one of so many cells: a lone picture's rows take longer."""
-    like = min(paces, key=lambda seen: abs(math.log(seen / min(cells, USUAL))), default=None)
-    return None if like is None else paces[like]

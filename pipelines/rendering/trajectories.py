@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from pipelines.denoising.guidance import Guidance, GuidedTrajectory
+from pipelines.denoising.guided_trajectory import GuidedTrajectory
+from pipelines.denoising.guiders.base import Guider, Text
 from pipelines.denoising.row import Condition, Steer
-from pipelines.denoising.trajectory import initial_noise, trajectory
+from pipelines.denoising.trajectory import Eval, initial_noise, trajectory
 from pipelines.families import weighted_prompts
 from pipelines.families.base import Family, Model, build_scheduler
+from pipelines.families.capabilities import Supports
 from pipelines.request.request import Request
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def guidance_for(request: Request, supports: Supports) -> Guider:
+    """Build the guider of one trajectory, from what its Request asks for and its model takes.
+
+    Raises: UnknownName, InvalidRequest: if the Request names a guider that is not here.
+    """
+    acting: dict[str, float] = {}
+    if supports.guidance == "negative_prompt" and not request.negative_prompt:
+        acting["guidance_scale"] = 1.0
+    if supports.distilled_guidance is not None and request.distilled_guidance is None:
+        acting["distilled_guidance"] = supports.distilled_guidance
+    return supports.guider(request).guider(request.model_copy(update=acting))
 
 
 def start(
@@ -19,7 +38,7 @@ def start(
     conditions: Mapping[str | None, Condition],
     steers: Sequence[Steer] = (),
 ) -> GuidedTrajectory:
-    """The guided trajectory of one cell, with its own scheduler and generator.
+    """Start the guided trajectory of one cell, with its own scheduler and generator.
 
     Args:
         conditions: by text; that of no negative prompt by None, where it differs from an empty
@@ -31,25 +50,32 @@ def start(
     shape = family.latent_shape(model, request.width, request.height)
     noise, generator = initial_noise(shape, request.seed)
     walk = trajectory(scheduler, noise.to(model.device, model.dtype), generator)
-    guidance = Guidance.of(request, family.spec.capabilities(model.configs))
-    negative = request.negative_prompt or (None if None in conditions else "")
-    return GuidedTrajectory(
-        walk,
-        guidance,
-        conditions[request.prompt],
-        conditions[negative] if guidance.needs_negative else None,
-        steers,
-    )
+    guider = guidance_for(request, family.spec.capabilities(model.configs))
+    texts: dict[Text, str | None] = {
+        "prompt": request.prompt,
+        "negative": request.negative_prompt or (None if None in conditions else ""),
+        "empty": "",
+    }
+
+    def denoised(asked: Eval, output: Tensor) -> Tensor:
+        return family.denoised(model, asked.x, asked.t, output)
+
+    seen = {text: conditions[texts[text]] for text in guider.texts}
+    return GuidedTrajectory(walk, guider, seen, steers, denoised)
 
 
 def encode(
     family: Family, model: Model, requests: Sequence[Request], alone: bool = False
 ) -> dict[str | None, Condition]:
-    """The condition of every text in use, each encoded once; one by one if `alone`."""
+    """Encode every text in use once; one by one if `alone`. Returns conditions by text."""
     supports = family.spec.capabilities(model.configs)
-    negatives = {r.negative_prompt for r in requests if Guidance.of(r, supports).needs_negative}
-    texts = sorted({r.prompt for r in requests} | negatives)
-    conditions = weighted_prompts.conditions(family, model, texts, alone)
+    prompts: set[str] = set()
+    negatives: set[str] = set()
+    for request in requests:
+        texts = guidance_for(request, supports).texts
+        prompts |= {request.prompt} | ({""} if "empty" in texts else set())
+        negatives |= {request.negative_prompt} if "negative" in texts else set()
+    conditions = weighted_prompts.conditions(family, model, sorted(prompts | negatives), alone)
     if "" in negatives:
         conditions[None] = family.without_negative(model, conditions[""])
     return conditions

@@ -98,6 +98,12 @@ FIELD_LABELS: Mapping[str, FieldLabel] = {
         "A change of the model's weights and its scale, -4 to 4: NAME or NAME:0.8; may be "
         "given several times.",
     ),
+    "guider": FieldLabel(
+        "guider",
+        "Guider",
+        "How outputs are mixed; parameters follow as :name=value",
+        "See: python app.py guiders; NAME or NAME:parameter=value.",
+    ),
 }
 """Every field of Request, in the order in which endpoints take them: a new one comes last."""
 

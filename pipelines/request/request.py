@@ -35,6 +35,7 @@ OMITTED_DEFAULTS: Mapping[str, Any] = {
     "skip_layer_scale": 2.8,
     "skip_layer_start": 0.01,
     "skip_layer_stop": 0.2,
+    "guider": "",
 }
 """Fields added later. Canonical JSON omits them at these values, so that the addresses of older
 pictures do not change."""
@@ -75,6 +76,7 @@ class Request(Frozen):
         le=100.0,
         description="it must be a number from 0 to 100, or left out for the model's own",
     )
+    guider: str = Field("", description="a guider's name, or nothing for the model's own")
     skip_layers: Layers = Field(
         (), description="it must be numbers of layers, such as 7+8+9, or none"
     )

@@ -98,6 +98,9 @@ class Store:
     Raises: InvalidRequest: if the folder cannot be written.
     """
 
+    keeps = True
+    """Whether anything stays; a `NullStore` keeps nothing."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self._lock = threading.Lock()
@@ -119,6 +122,10 @@ class Store:
     def path(self, address: str) -> Path:
         """Compute where the picture of this address lies, or would lie."""
         return self.folder / "pictures" / address[:2] / f"{address}.png"
+
+    def has(self, address: str) -> bool:
+        """Whether there is a picture of this address."""
+        return self.path(address).is_file()
 
     def picture(self, address: str) -> Image | None:
         """Read a finished picture; None if it was not made yet, or its file is damaged."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -16,6 +17,10 @@ class Scheduler(Protocol):
 
     timesteps: Tensor
     """One for each evaluation, in order."""
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Its options, by name."""
 
     def step(
         self,

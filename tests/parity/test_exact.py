@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from pipelines import OutOfMemory, Request, Sheet, Studio
 from pipelines.denoising import engine
-from pipelines.denoising.batch_sizes import USUAL, Even
+from pipelines.denoising.batch_sizes import USUAL
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering import trajectories
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.runs.events import CellDone
 from tests.helpers.evaluation import evaluate
+from tests.helpers.evaluator import FunctionEvaluator
 from tests.helpers.tiny import save_sd
 from tests.pipelines.denoising.test_engine import cell, network, run
 
@@ -55,8 +56,7 @@ def latents(manager: PipelineManager, requests: list[Request]) -> list[torch.Ten
                 (i, lambda r=r: trajectories.start(family, model, r, conditions))
                 for i, r in enumerate(requests)
             ],
-            lambda rows: evaluate(family, model, rows),
-            batches=Even(USUAL),
+            FunctionEvaluator(lambda rows: evaluate(family, model, rows), USUAL),
             exact=True,
         )
         made = {e.cell: e.latents for e in events if isinstance(e, engine.Finished)}

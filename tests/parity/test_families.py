@@ -20,18 +20,19 @@ from typer.testing import CliRunner
 import app
 from pipelines import InvalidRequest, ModelUnavailable, Request, Sheet, Studio
 from pipelines.denoising import engine
-from pipelines.denoising.batch_sizes import Even
-from pipelines.denoising.guidance import Guidance
+from pipelines.denoising.guiders.base import row_count
 from pipelines.families.flux import pack, unpack
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering import trajectories
 from pipelines.rendering.batch_evaluator import Computer, Computing
 from pipelines.rendering.batch_timings import Paces
+from pipelines.rendering.trajectories import guidance_for
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.runs.events import CellDone
 from pipelines.runs.png_metadata import read_settings, write_png
 from pipelines.samplers import SAMPLERS, SCHEDULES
 from tests.helpers.evaluation import evaluate
+from tests.helpers.evaluator import FunctionEvaluator
 from tests.helpers.tiny_families import save_all
 
 TOLERANCE = 1e-4
@@ -117,8 +118,7 @@ def ours(zoo: Path, requests: list[Request], batch: int = 16) -> list[torch.Tens
                 (i, lambda r=r: trajectories.start(family, model, r, conditions))
                 for i, r in enumerate(requests)
             ],
-            lambda rows: evaluate(family, model, rows),
-            batches=Even(batch),
+            FunctionEvaluator(lambda rows: evaluate(family, model, rows), batch),
         )
         latents: dict[int, torch.Tensor] = {}
         for event in events:
@@ -284,7 +284,7 @@ def test_openvino_computes_the_same(zoo: Path, model: str) -> None:
             (i, lambda r=r: trajectories.start(family, loaded, r, conditions))
             for i, r in enumerate(requests)
         ]
-        events = engine.denoise(cells, computer.evaluate, batches=computer)
+        events = engine.denoise(cells, computer)
         made = {e.cell: e.latents for e in events if isinstance(e, engine.Finished)}
     for i, request in enumerate(requests):
         assert float((made[i] - theirs(zoo / model, request)).abs().max()) <= TOLERANCE
@@ -302,9 +302,8 @@ def test_distilled_guidance_is_an_axis(studio: Studio) -> None:
 def test_guidance_of_a_told_network_costs_one_row(studio: Studio, zoo: Path) -> None:
     supports = studio.supports("lcm")
     (request,) = mixed("lcm", TOLD_CELLS[0])
-    assert Guidance.of(request, supports).rows(4) == 4
-    assert studio.plan(Sheet(base=request)).rows == 4
-    tally = engine.Tally()
+    assert row_count(guidance_for(request, supports), 4) == 4
+    assert studio.plan(Sheet(base=request)).cost.rows == 4
     manager = PipelineManager([zoo], device="cpu")
     with manager.use("lcm") as model:
         family = manager.library.open("lcm").family
@@ -314,11 +313,9 @@ def test_guidance_of_a_told_network_costs_one_row(studio: Studio, zoo: Path) -> 
             (i, lambda r=r: trajectories.start(family, model, r, conditions))
             for i, r in enumerate(requests)
         ]
-        list(
-            engine.denoise(
-                cells, lambda rows: evaluate(family, model, rows), batches=Even(8), tally=tally
-            )
-        )
+        evaluator = FunctionEvaluator(lambda rows: evaluate(family, model, rows), 8)
+        list(engine.denoise(cells, evaluator))
+    tally = evaluator.tally
     # Told different scales, equal latents are different rows, in the same batches.
     assert (tally.rows_computed, tally.batches) == (8, 4)
 
@@ -326,8 +323,8 @@ def test_guidance_of_a_told_network_costs_one_row(studio: Studio, zoo: Path) -> 
 def test_true_guidance_of_flux_costs_rows_only_with_a_negative_prompt(studio: Studio) -> None:
     supports = studio.supports("flux-dev")
     plain, negative = mixed("flux-dev", FLUX_CELLS[2], FLUX_CELLS[1])
-    assert Guidance.of(plain, supports).rows(5) == 5
-    assert Guidance.of(negative, supports).rows(3) == 6
+    assert row_count(guidance_for(plain, supports), 5) == 5
+    assert row_count(guidance_for(negative, supports), 3) == 6
 
 
 @pytest.mark.parametrize(

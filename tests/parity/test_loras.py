@@ -73,8 +73,7 @@ def _denoise(
     computer = Computer(how, Paces(None), family, model, (4, 8, 8), 10**10)
     events = engine.denoise(
         [(i, lambda r=r: trajectories.start(family, model, r, conditions)) for i, r in cells],
-        computer.evaluate,
-        batches=computer,
+        computer,
     )
     return {e.cell: e.latents for e in events if isinstance(e, engine.Finished)}
 
@@ -207,12 +206,12 @@ def test_a_sheet_over_scales_and_names(folder: Path, tmp_path: Path) -> None:
     assert isinstance(end, RunFinished) and end.stats.cells_cached == 3
     assert len(group([studio.resolve(cell) for cell in scales.expand()])["tiny"]) == 3
     # Another file behind the same name is another picture.
-    before = studio._maker.address(studio.resolve(BASE.replace(loras=["tiny-one"])))
+    before = studio.address(BASE.replace(loras=["tiny-one"]))
     path = folder / "tiny-one" / WEIGHTS
     kept = path.read_bytes()
     save_lora(sd(), path.parent, seed=9)
     try:
-        assert studio._maker.address(studio.resolve(BASE.replace(loras=["tiny-one"]))) != before
+        assert studio.address(BASE.replace(loras=["tiny-one"])) != before
     finally:
         path.write_bytes(kept)
     studio.close()

@@ -18,12 +18,12 @@ from PIL import Image
 from bench.peer import Peer
 from pipelines import Request, Studio
 from pipelines.denoising import engine
-from pipelines.denoising.batch_sizes import Even
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering import trajectories
 from pipelines.samplers import SAMPLERS
 from presets import model_preset
 from tests.helpers.evaluation import evaluate
+from tests.helpers.evaluator import FunctionEvaluator
 
 SHIPPED = Path(__file__).parents[2] / "models"
 PAIRS = [
@@ -62,7 +62,7 @@ def together(models: Path, requests: list[Request]) -> list[torch.Tensor]:
         ]
         latents: dict[int, torch.Tensor] = {}
         for event in engine.denoise(
-            cells, lambda rows: evaluate(family, model, rows), batches=Even(16)
+            cells, FunctionEvaluator(lambda rows: evaluate(family, model, rows), 16)
         ):
             assert not isinstance(event, engine.Failed), event
             if isinstance(event, engine.Finished):

@@ -12,13 +12,15 @@ from typer.testing import CliRunner
 
 import app
 from pipelines import Control, InvalidRequest, Request, Sheet, Studio
-from pipelines.denoising.guidance import Guidance, combine
+from pipelines.denoising.guiders.base import row_count
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering.batch_evaluator import Computer, Computing
 from pipelines.rendering.batch_timings import Paces
+from pipelines.rendering.trajectories import guidance_for
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.request.labels import index_text
 from pipelines.runs.png_metadata import settings_text
+from tests.helpers.guiders import combine
 from tests.helpers.tiny_families import sd3, sd3_controlnet
 from tests.parity.test_steering import ONE, Made, apart
 from ui.cli.options import read_skip
@@ -47,7 +49,8 @@ def test_it_is_one_more_row_in_its_window(folder: Path) -> None:
     assert supports.skip_layers == 4
 
     def rows(evaluations: int = 4, **changes: Any) -> int:
-        return Guidance.of(BASE.replace(**changes), supports).rows(evaluations)
+        guider = guidance_for(BASE.replace(**changes), supports)
+        return row_count(guider, evaluations)
 
     # Evaluations 1, 2 and 3: the window has neither of its ends.
     assert rows() == 4 * 2 + 3
@@ -55,7 +58,7 @@ def test_it_is_one_more_row_in_its_window(folder: Path) -> None:
     assert rows(guidance_scale=1.0) == rows(guidance_scale=0.0) == 4
     assert rows(guidance_stop=0.5) == 2 * 3 - 1 + 2
     assert rows(skip_layers="none") == 8
-    assert studio.plan(Sheet(base=BASE)).rows == 11
+    assert studio.plan(Sheet(base=BASE)).cost.rows == 11
     studio.close()
 
 
@@ -127,7 +130,7 @@ def test_whatever_the_backend_torch_computes_it(manager: PipelineManager) -> Non
         computer = Computer(
             Computing("openvino", 4), Paces(None), family, model, (4, 8, 8), 2**33, skips=True
         )
-        assert computer._turn == "torch"
+        assert computer.backend == "torch"
 
 
 def test_through_the_studio_and_the_command_line(folder: Path, tmp_path: Path) -> None:

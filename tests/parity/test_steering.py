@@ -21,6 +21,7 @@ from pipelines.controlnet.conditioner import Steering
 from pipelines.controlnet.control_maps import Maps
 from pipelines.controlnet.residuals import Residuals
 from pipelines.denoising import engine
+from pipelines.denoising.evaluator import Tally
 from pipelines.model_manager.lora_patcher import applied
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.preprocessors import cache_stats
@@ -57,7 +58,7 @@ class Made:
         self, manager: PipelineManager, requests: Sequence[Request], how: Computing | None = None
     ) -> None:
         how = how or Computing(batch=16)
-        self.tally = engine.Tally()
+        self.tally = Tally()
         nets = list(dict.fromkeys(net for r in requests for net in r.controlnets))
         first = requests[0]
         family = manager.library.open(first.model).family
@@ -69,7 +70,9 @@ class Made:
             assert controls is not None
             conditions = trajectories.encode(family, model, requests, alone=True)
             residuals = Residuals(controls, model, self.tally, 8 if how.exact else None)
-            computer = Computer(how, Paces(None), family, model, (4, 8, 8), 10**10, residuals)
+            computer = Computer(
+                how, Paces(None), family, model, (4, 8, 8), 10**10, residuals, tally=self.tally
+            )
             steering = Steering(family, model, Maps(SHELF).of)
             events = engine.denoise(
                 [
@@ -81,10 +84,7 @@ class Made:
                     )
                     for i, r in enumerate(requests)
                 ],
-                computer.evaluate,
-                batches=computer,
-                begin=computer.begin,
-                tally=self.tally,
+                computer,
                 exact=how.exact,
             )
             made: dict[int, torch.Tensor] = {}

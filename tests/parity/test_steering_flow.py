@@ -18,7 +18,7 @@ from pipelines.controlnet.adapter import controls_of
 from pipelines.controlnet.conditioner import Steering
 from pipelines.controlnet.control_maps import Maps
 from pipelines.controlnet.residuals import Residuals
-from pipelines.denoising.engine import Tally
+from pipelines.denoising.evaluator import Tally
 from pipelines.denoising.row import Pull, Row
 from pipelines.denoising.trajectory import initial_noise
 from pipelines.families.flux import pack, unpack

@@ -350,9 +350,7 @@ def test_a_model_that_goes_before_its_turn_loses_no_other(shelf, tmp_path, outpu
 
 def test_an_unwritable_picture_fails_its_cell_only(studio):
     def place(seed):
-        return studio.store.path(
-            studio._maker.address(studio.resolve(BASE.replace(seed=seed)))
-        ).parent
+        return studio.store.path(studio.address(BASE.replace(seed=seed))).parent
 
     place(1).write_text("a file where a folder should be")
     free = next(seed for seed in range(2, 20) if place(seed) != place(1))
@@ -377,7 +375,7 @@ BAD = [
 def test_a_bad_sheet_leaves_nothing_behind(studio, bad, kind, message):
     with pytest.raises(kind, match=message):
         studio.submit(Sheet(base=BASE, axes=(bad,)))
-    assert studio.recent() == [] and studio._runs == {} and studio._worker is None
+    assert studio.recent() == [] and studio.runs == [] and not studio.alive
     assert not list((studio.store.folder / "pictures").iterdir())
 
 
@@ -430,10 +428,9 @@ def test_a_budget_too_small_is_said(models):
 def test_close_ends_everything(models, tmp_path):
     studio = Studio(models, tmp_path / "outputs", device="cpu")
     runs = [studio.submit(Sheet(base=LONG), previews=False) for _ in range(3)]
-    worker = studio._worker
     started = time.monotonic()
     studio.close()
-    assert time.monotonic() - started < 10 and not worker.is_alive()
+    assert time.monotonic() - started < 10 and not studio.alive
     assert [run.snapshot().status for run in runs] == ["stopped"] * 3
     with pytest.raises(InvalidRequest, match="closed"):
         studio.submit(Sheet(base=BASE))
@@ -487,13 +484,15 @@ def test_previews_keep_to_their_share():
 
 def test_a_plan_says_what_a_run_then_costs(studio):
     sheet = Sheet(base=BASE, axes=(axis("guidance_scale", 1, 3), axis("sampler", "ddim", "heun")))
-    plan = studio.plan(sheet)
+    plan = studio.plan(sheet).cost
     assert (plan.cells, plan.cached, plan.seconds) == (4, 0, None)
     events, _ = make(studio, sheet)
     assert plan.rows == events[-1].stats.rows_naive == (4 + 7) * 3
-    again = studio.plan(sheet)
+    again = studio.plan(sheet).cost
     assert (again.cached, again.rows, again.seconds) == (4, 0, 0.0)
-    grown = studio.plan(Sheet(base=BASE, axes=(axis("guidance_scale", 1, 3, 5), sheet.axes[1])))
+    grown = studio.plan(
+        Sheet(base=BASE, axes=(axis("guidance_scale", 1, 3, 5), sheet.axes[1]))
+    ).cost
     assert (grown.cells, grown.cached, grown.rows) == (6, 4, 22)
     assert 0 < grown.seconds < 60
     with pytest.raises(InvalidRequest):
@@ -504,8 +503,8 @@ def test_a_lone_picture_is_not_estimated_by_a_sheet_nor_a_sheet_by_it(studio):
     make(studio, Sheet(base=BASE))
     lone = Sheet(base=BASE.replace(seed=7))
     sheet = Sheet(base=BASE, axes=(axis("seed", *range(20, 28)),))
-    by_the_lone = studio.plan(lone).seconds, studio.plan(sheet).seconds
+    by_the_lone = studio.plan(lone).cost.seconds, studio.plan(sheet).cost.seconds
     assert by_the_lone[1] == pytest.approx(8 * by_the_lone[0])
     make(studio, Sheet(base=BASE, axes=(axis("seed", *range(30, 37)),)))
-    assert studio.plan(lone).seconds == by_the_lone[0]
-    assert studio.plan(sheet).seconds != by_the_lone[1]
+    assert studio.plan(lone).cost.seconds == by_the_lone[0]
+    assert studio.plan(sheet).cost.seconds != by_the_lone[1]

@@ -64,6 +64,7 @@ DistilledGuidance = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help=FIELD_LABELS["seed"].help)]
 Side = Annotated[int | None, typer.Option(help=FIELD_LABELS["width"].help)]
+GuiderName = Annotated[str, typer.Option(help=FIELD_LABELS["guider"].help)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +115,7 @@ class Settings(Machine):
     guidance_rescale: GuidanceRescale = 0.0
     distilled_guidance: DistilledGuidance = None
     skip_layers: SkipText = None
+    guider: GuiderName = ""
     seed: Seed = 0
     width: Side = None
     height: Side = None

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from pipelines import ContactSheetError, Studio
+from pipelines.denoising.guiders.registry import GUIDERS
 from pipelines.families.capabilities import Supports
 from pipelines.request.field_labels import FIELD_LABELS
 from pipelines.samplers import SAMPLERS
@@ -46,6 +47,12 @@ def sampler_choices(supports: Supports | None) -> list[tuple[str, str]]:
     return [(SAMPLERS[id].label, id) for id in ids]
 
 
+def guider_choices(supports: Supports | None) -> list[tuple[str, str]]:
+    """Label and value of every guider that fits a model; its own comes first and has no value."""
+    ids = () if supports is None else supports.guiders
+    return [(GUIDERS[id].label, id if number else "") for number, id in enumerate(ids)]
+
+
 def lora_choices(studio: Studio, model: str | None = None) -> list[str]:
     """Ids of the LoRAs that fit a model; without one of all, which needs no torch."""
     try:
@@ -83,6 +90,7 @@ def shown_parts(supports: Supports | None) -> dict[str, bool]:
     return {
         "negative_prompt": supports is None or supports.negative_prompt,
         "distilled_guidance": supports is not None and supports.distilled_guidance is not None,
+        "guider": len(guider_choices(supports)) > 1,
         **dict.fromkeys(SKIPPING, supports is not None and supports.skip_layers > 0),
     }
 

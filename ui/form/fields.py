@@ -13,6 +13,7 @@ from pipelines.request.skip_layers import layers_text
 from presets import ModelPreset
 from ui.form.choices import (
     guidance_info,
+    guider_choices,
     lora_choices,
     sampler_choices,
     schedule_choices,
@@ -101,13 +102,20 @@ def seed_parts() -> Parts:
     return parts
 
 
-def guidance_parts() -> Parts:
+def guidance_parts(supports: Supports | None) -> Parts:
     """What acts on guidance, folded away."""
     parts: Parts = {}
     with gr.Accordion("More about guidance", open=False), gr.Row():
         for name in ("guidance_rescale", "guidance_start", "guidance_stop"):
             default = Request.model_fields[name].default
             parts[name] = gr.Number(default, **words(name), min_width=80, step=0.05)
+        parts["guider"] = gr.Dropdown(
+            guider_choices(supports),
+            value="",
+            allow_custom_value=True,
+            **words("guider"),
+            min_width=240,
+        )
         parts |= skip_parts()
     return parts
 

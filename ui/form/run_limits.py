@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from pipelines import InvalidRequest, Sheet
-from pipelines.rendering.run_executor import Plan
+from pipelines.rendering.run_plan import CostEstimate
 
 MOST_CELLS = 400
 """Cells the page makes in one run; the command line has no such limit."""
@@ -24,7 +24,7 @@ def check_cells(sheet: Sheet) -> None:
         )
 
 
-def needs_asking(plan: Plan) -> bool:
+def needs_asking(cost: CostEstimate) -> bool:
     """Whether a run is so large that the page asks before it begins."""
-    long = plan.seconds is not None and plan.seconds > ASK_ABOVE_SECONDS
-    return plan.cells - plan.cached > ASK_ABOVE_CELLS or long
+    long = cost.seconds is not None and cost.seconds > ASK_ABOVE_SECONDS
+    return cost.cells - cost.cached > ASK_ABOVE_CELLS or long

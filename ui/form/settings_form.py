@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from pipelines import ContactSheetError, InvalidRequest, Request, Studio
+from pipelines.families.capabilities import Supports
 from pipelines.request.field_labels import FIELD_LABELS
 from pipelines.request.request import SEED_MAX
 from presets import ModelPreset
@@ -22,6 +23,7 @@ from ui.form.choices import (
     SKIPPING,
     fitting_schedule,
     guidance_info,
+    guider_choices,
     lora_choices,
     model_choices,
     preset_of,
@@ -109,7 +111,7 @@ class SettingsForm:
         self.reuse = gr.Button(
             "Reuse the seed shown", size="sm", elem_id=f"{self.elem_id}-reuse", min_width=80
         )
-        self.parts |= guidance_parts()
+        self.parts |= guidance_parts(supports)
         self.parts |= lora_parts(studio)
         for name, visible in shown_parts(supports).items():
             self.parts[name].visible = visible
@@ -165,6 +167,7 @@ class SettingsForm:
         elif given["width"] is None or given["height"] is None:
             raise InvalidRequest("a custom size needs both a width and a height, in pixels")
         given["loras"] = given["loras"] or ()
+        given["guider"] = given["guider"] or ""
         if given["seed_mode"] == RANDOM:
             given["seed"] = random_seed(count)
         return Request(**{k: v for k, v in given.items() if k in Request.model_fields}), count
@@ -179,6 +182,7 @@ class SettingsForm:
         updates: Update = {self[name]: values[name] for name in values if name in self.parts}
         for name, visible in shown_parts(supports).items():
             updates[self[name]] = type(self[name])(values[name], visible=visible)
+        updates[self["guider"]] = self._guider(supports, request.guider)
         updates[self["seed_mode"]] = FIXED
         updates[self["sampler"]] = gr.Dropdown(sampler_choices(supports), value=request.sampler)
         updates[self["schedule"]] = gr.Dropdown(
@@ -214,6 +218,7 @@ class SettingsForm:
                 start.distilled_guidance, visible=shown["distilled_guidance"]
             ),
             **{self[name]: type(self[name])(visible=shown[name]) for name in SKIPPING},
+            self["guider"]: self._guider(supports, start.guider),
             self["sampler"]: gr.Dropdown(sampler_choices(supports), value=start.sampler),
             self["schedule"]: gr.Dropdown(schedule_choices(start.sampler), value=start.schedule),
             self["steps"]: start.steps,
@@ -226,6 +231,11 @@ class SettingsForm:
             self["guidance_scale"]: gr.Number(start.guidance_scale, info=guidance_info(supports)),
             **self._sizes(preset, *(preset.sizes[0] if preset.sizes else (None, None))),
         }
+
+    def _guider(self, supports: Supports | None, value: str) -> gr.Dropdown:
+        """The menu of guiders, shown where there is a choice."""
+        choices = guider_choices(supports)
+        return gr.Dropdown(choices, value=value, visible=len(choices) > 1, allow_custom_value=True)
 
     def _sizes(self, preset: ModelPreset, width: int | None, height: int | None) -> Update:
         choices = size_choices(preset)

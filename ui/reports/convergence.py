@@ -140,8 +140,8 @@ class Convergence:
         return snapshot if usable else None
 
     def _offer(self, wanted: Request) -> str:
-        plan = self.studio.plan(Sheet(base=wanted))
-        cost = "" if plan.seconds is None else f", about {duration(plan.seconds)}"
+        seconds = self.studio.plan(Sheet(base=wanted)).cost.seconds
+        cost = "" if seconds is None else f", about {duration(seconds)}"
         return f"Measure the distance to the converged picture ({REFERENCE_STEPS} steps{cost})"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from pipelines import ContactSheetError, Request, Sheet, Studio
-from pipelines.rendering.run_executor import Plan
+from pipelines.rendering.run_plan import CostEstimate
 from ui.errors import shown, toast
 from ui.events import DIRECT, QUIET, Update
 from ui.form.choices import model_choices
@@ -205,7 +205,7 @@ class RunTab:
             plan = self.studio.plan(self.asked(self.form.by_name(values)))
         except ContactSheetError:
             return gr.HTML(visible=False)
-        return gr.HTML(f'<p class="cs-note">{plan_line(plan)}</p>', visible=True)
+        return gr.HTML(f'<p class="cs-note">{cost_line(plan.cost)}</p>', visible=True)
 
     def _start(self, values: Mapping[Any, Any]) -> Iterator[Update]:
         with shown():
@@ -231,15 +231,17 @@ class RunTab:
             with shown():
                 sheet = self.asked(fields)
                 plan = None if asked else self.studio.plan(sheet)
-                if plan is not None and needs_asking(plan):
+                if plan is not None and needs_asking(plan.cost):
                     # What is confirmed is what was asked about, whatever happens to the form.
                     yield {
                         self.generate: gr.Button(interactive=True),
                         self.problem: gr.HTML("", visible=False),
-                        **self._ask(fields, f"This is a large run: {plan_line(plan)}. Make it?"),
+                        **self._ask(
+                            fields, f"This is a large run: {cost_line(plan.cost)}. Make it?"
+                        ),
                     }
                     return
-                run = self.studio.submit(sheet)
+                run = self.studio.submit(plan or sheet)
         except gr.Error as error:
             yield {
                 self.generate: gr.Button(interactive=True),
@@ -295,15 +297,15 @@ class RunTab:
         return {self.form["seed"]: run.requests[0].seed, self.form["seed_mode"]: "fixed"}
 
 
-def plan_line(plan: Plan) -> str:
-    """A plan in words, such as `12 cells, 3 made before · 450 rows · about 9 s`."""
-    cells = "1 cell" if plan.cells == 1 else f"{plan.cells} cells"
-    if plan.cached == plan.cells:
+def cost_line(cost: CostEstimate) -> str:
+    """A cost in words, such as `12 cells, 3 made before · 450 rows · about 9 s`."""
+    cells = "1 cell" if cost.cells == 1 else f"{cost.cells} cells"
+    if cost.cached == cost.cells:
         return f"{cells}, all made before"
-    parts = [cells + (f", {plan.cached} made before" if plan.cached else "")]
-    parts.append(f"up to {plan.rows:,} denoiser rows")
-    if plan.seconds is not None:
-        parts.append(f"about {duration(plan.seconds)}")
+    parts = [cells + (f", {cost.cached} made before" if cost.cached else "")]
+    parts.append(f"up to {cost.rows:,} denoiser rows")
+    if cost.seconds is not None:
+        parts.append(f"about {duration(cost.seconds)}")
     return " · ".join(parts)
 
 

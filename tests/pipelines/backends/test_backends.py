@@ -59,8 +59,7 @@ def latents(how: Computing, folder: Path, requests: list[Request]) -> list[torch
         computer = Computer(how, Paces(None), family, model, shape, 10**10)
         events = engine.denoise(
             [(i, lambda r=r: start(family, model, r, conditions)) for i, r in enumerate(requests)],
-            computer.evaluate,
-            batches=computer,
+            computer,
         )
         made = {e.cell: e.latents for e in events if isinstance(e, engine.Finished)}
     return [made[i] for i in range(len(requests))]

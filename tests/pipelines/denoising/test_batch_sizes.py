@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import InvalidRequest, Request, Sheet, Studio
-from pipelines.denoising import batch_sizes
 from pipelines.denoising.batch_sizes import (
     SIZES,
     TRIES,
@@ -196,5 +195,5 @@ def test_a_batch_out_of_range_is_said(models: Path) -> None:
 def test_the_cache_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CONTACT_SHEET_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    monkeypatch.setattr(batch_sizes.sys, "platform", "linux")
+    monkeypatch.setattr("sys.platform", "linux")
     assert files.cache_folder() == Path("/somewhere/contact-sheet")

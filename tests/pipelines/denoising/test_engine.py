@@ -7,13 +7,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.denoising.batch_sizes import Even
-from pipelines.denoising.engine import Failed, Finished, Stepped, Tally, denoise
-from pipelines.denoising.guidance import Guidance, GuidedTrajectory
+from pipelines.denoising.engine import Failed, Finished, Stepped, denoise
+from pipelines.denoising.guided_trajectory import GuidedTrajectory
+from pipelines.denoising.guiders.base import row_count
+from pipelines.denoising.guiders.classifier_free import ClassifierFree
 from pipelines.denoising.trajectory import initial_noise, trajectory
 from pipelines.errors import ContactSheetError, OutOfMemory
 from pipelines.samplers import SAMPLERS, build
 from tests.helpers.analytic import BETAS
+from tests.helpers.evaluator import FunctionEvaluator
 
 DIFFUSION = [row.id for row in SAMPLERS.values() if row.kind == "diffusion"]
 
@@ -29,7 +31,8 @@ def cell(sampler="ddim", steps=6, scale=5.0, seed=0, prompt=0.7, stop=1.0):
     def make():
         noise, generator = initial_noise((1, 4, 4), seed)
         walk = trajectory(build(sampler, "default", BETAS, steps, seed), noise, generator)
-        return GuidedTrajectory(walk, Guidance(scale, 0.0, 0.0, stop), CONDITION[prompt], EMPTY)
+        conditions = {"prompt": CONDITION[prompt], "negative": EMPTY}
+        return GuidedTrajectory(walk, ClassifierFree(scale, 0.0, stop), conditions)
 
     return make
 
@@ -40,12 +43,11 @@ EMPTY = torch.tensor(0.0)
 
 def run(makers, evaluate=network, batch_rows=5, **options):
     """Latents and failures by cell, and the tally."""
-    tally = Tally()
-    batches = Even(batch_rows)
-    events = list(denoise(enumerate(makers), evaluate, tally=tally, batches=batches, **options))
+    evaluator = FunctionEvaluator(evaluate, batch_rows)
+    events = list(denoise(enumerate(makers), evaluator, **options))
     latents = {e.cell: e.latents for e in events if isinstance(e, Finished)}
     failed = {e.cell: e.error for e in events if isinstance(e, Failed)}
-    return latents, failed, tally
+    return latents, failed, evaluator.tally
 
 
 CELLS = st.builds(
@@ -73,8 +75,9 @@ def test_a_cell_is_the_same_alone_in_company_and_in_any_order(cells, batch_rows,
         tally.rows_computed
         <= tally.rows_naive
         == sum(
-            Guidance(c["scale"], 0.0, 0.0, c["stop"]).rows(
-                SAMPLERS[c["sampler"]].evaluations(c["steps"])
+            row_count(
+                ClassifierFree(c["scale"], 0.0, c["stop"]),
+                SAMPLERS[c["sampler"]].evaluations(c["steps"]),
             )
             for c in cells
         )
@@ -122,7 +125,7 @@ def test_new_cells_join_as_others_finish():
     order = [
         (type(e).__name__, e.cell)
         for e in denoise(
-            enumerate([cell(seed=i, steps=3) for i in range(12)]), network, batches=Even(2)
+            enumerate([cell(seed=i, steps=3) for i in range(12)]), FunctionEvaluator(network, 2)
         )
     ]
     assert order.index(("Finished", 0)) < order.index(("Stepped", 11))
@@ -136,7 +139,11 @@ def test_stop_ends_before_the_next_batch():
         return network(rows)
 
     events = list(
-        denoise(enumerate([cell(steps=8)]), evaluate, batches=Even(4), stop=lambda: len(calls) >= 3)
+        denoise(
+            enumerate([cell(steps=8)]),
+            FunctionEvaluator(evaluate, 4),
+            stop=lambda: len(calls) >= 3,
+        )
     )
     assert len(calls) == 3
     assert [type(e) for e in events] == [Stepped] * 3
@@ -218,6 +225,7 @@ def test_seconds_are_shared_out_completely():
         spent.append(time.perf_counter() - started)
         return network(rows)
 
-    events = denoise(enumerate([cell(seed=i) for i in range(5)]), evaluate, batches=Even(3))
+    cells = enumerate([cell(seed=i) for i in range(5)])
+    events = denoise(cells, FunctionEvaluator(evaluate, 3))
     shares = [e.seconds for e in events if isinstance(e, Finished)]
     assert sum(spent) <= sum(shares) < 1.5 * sum(spent) + 0.05

@@ -10,13 +10,17 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import resca
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.denoising.guidance import Guidance, GuidedTrajectory, combine
+from pipelines.denoising.guided_trajectory import GuidedTrajectory
+from pipelines.denoising.guiders.base import row_count
+from pipelines.denoising.guiders.classifier_free import ClassifierFree
 from pipelines.denoising.trajectory import initial_noise, trajectory
 from pipelines.samplers import build
 from tests.helpers.analytic import BETAS, log_sigma
+from tests.helpers.guiders import combine
 
 MEANS = (-1.0, 1.0)
 SPREAD = 0.15
+TEXTS = {"prompt": "c", "negative": "u"}
 
 
 def mixture_epsilon(x, t, weight):
@@ -43,7 +47,9 @@ def share_of_right(scale, prior=0.3, conditional=0.75):
     scheduler = build("heun", "karras", BETAS, 40, seed=0)
     noise, generator = initial_noise((1, 128, 128), 5)
     walk = GuidedTrajectory(
-        trajectory(scheduler, noise.double(), generator), Guidance(scale), conditional, prior
+        trajectory(scheduler, noise.double(), generator),
+        ClassifierFree(scale),
+        {"prompt": conditional, "negative": prior},
     )
     rows = walk.start()
     while rows:
@@ -81,14 +87,14 @@ def test_rescale_is_diffusers_rescale(rescale, scale, seed):
     total=st.integers(1, 60), start=st.floats(0, 1), stop=st.floats(0, 1), scale=st.floats(0, 20)
 )
 def test_window_and_rows_agree(total, start, stop, scale):
-    guidance = Guidance(scale, 0.0, start, stop)
+    guidance = ClassifierFree(scale, start, stop)
     scales = [guidance.scale_at(i, total) for i in range(total)]
     inside = [i for i in range(total) if i / total >= start and (i + 1) / total <= stop]
     assert [i for i, s in enumerate(scales) if s == scale] == (
         inside if scale != 1.0 else list(range(total))
     )
     double = len(inside) if scale not in (0.0, 1.0) else 0
-    assert guidance.rows(total) == total + double
+    assert row_count(guidance, total) == total + double
 
 
 @pytest.mark.parametrize(
@@ -97,15 +103,15 @@ def test_window_and_rows_agree(total, start, stop, scale):
 def test_no_row_is_asked_for_in_vain(scale, conditions):
     scheduler = build("ddim", "default", BETAS, 3, seed=0)
     noise, generator = initial_noise((1, 2, 2), 0)
-    walk = GuidedTrajectory(trajectory(scheduler, noise, generator), Guidance(scale), "c", "u")
+    walk = GuidedTrajectory(trajectory(scheduler, noise, generator), ClassifierFree(scale), TEXTS)
     assert [row.condition for row in walk.start()] == conditions
 
 
 def test_outside_the_window_only_the_prompt_is_asked():
     scheduler = build("ddim", "default", BETAS, 4, seed=0)
     noise, generator = initial_noise((1, 2, 2), 0)
-    guidance = Guidance(5.0, 0.0, 0.25, 0.75)
-    walk = GuidedTrajectory(trajectory(scheduler, noise, generator), guidance, "c", "u")
+    guidance = ClassifierFree(5.0, 0.25, 0.75)
+    walk = GuidedTrajectory(trajectory(scheduler, noise, generator), guidance, TEXTS)
     asked, rows = [], walk.start()
     while rows:
         asked.append(len(rows))

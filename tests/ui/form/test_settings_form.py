@@ -10,6 +10,7 @@ import pytest
 
 from pipelines import ContactSheetError, Request, Studio
 from pipelines.request.request import SEED_MAX
+from tests.helpers.guiders import registered
 from tests.helpers.tiny import save_sd
 from tests.helpers.tiny_families import MAKERS
 from ui.form.settings_form import SettingsForm, random_seed
@@ -146,3 +147,24 @@ def test_loras_go_through_the_form(form: SettingsForm, fields: dict[str, Any]) -
         form.read({**fields, "loras": ["ink:5"]})
     kept = form.restore({**fields, "loras": ["ink:0.5"]})
     assert kept[form["loras"]] == ["ink:0.5"]
+
+
+def test_guiders_are_a_menu_only_where_there_is_a_choice(zoo: Path) -> None:
+    with gr.Blocks():
+        plain = SettingsForm("plain")
+        plain.add_prompts()
+        plain.add_settings(Studio(zoo))
+        with registered():
+            form = SettingsForm("form")
+            form.add_prompts()
+            form.add_settings(Studio(zoo))
+            of_lcm, of_sd = form.recommend("lcm"), form.recommend("sd")
+            opened = {name: part.value for name, part in form.parts.items()}
+            filled = form.fill(Request(model="sd", guider="pushed:push=0.5"))
+            read, _ = form.read({**opened, "model": "sd", "guider": "pushed:push=0.5"})
+            hidden, _ = form.read({**opened, "model": "lcm", "guider": "pushed"})
+    assert not plain["guider"].visible and form["guider"].visible
+    assert offered(form["guider"]) == ["", "pushed"]
+    assert of_sd[form["guider"]].visible and not of_lcm[form["guider"]].visible
+    assert filled[form["guider"]].value == "pushed:push=0.5"
+    assert read.guider == "pushed:push=0.5" and hidden.guider == ""

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from pipelines import InvalidRequest, Request
 from pipelines.analysis.guidance_sweep import measure, sweet_spot
 from pipelines.analysis.image_metrics import as_array, clipped
-from pipelines.rendering.run_executor import Plan
+from pipelines.rendering.run_plan import CostEstimate
 from pipelines.runs.contact_sheet import draw_grid
 from presets import model_preset
 from tests.ui.serving import Site
@@ -256,14 +256,14 @@ def test_a_large_run_asks_once(page: Page, site: Site) -> None:
 @pytest.mark.parametrize(
     ("plan", "asks"),
     [
-        (Plan(100, 0, 1, None), False),
-        (Plan(101, 0, 1, None), True),
-        (Plan(150, 60, 1, 300.0), False),
-        (Plan(1, 0, 1, 301.0), True),
+        (CostEstimate(100, 0, 1, None), False),
+        (CostEstimate(101, 0, 1, None), True),
+        (CostEstimate(150, 60, 1, 300.0), False),
+        (CostEstimate(1, 0, 1, 301.0), True),
     ],
 )
-def test_what_is_large(plan: Plan, asks: bool) -> None:
-    assert needs_asking(plan) is asks
+def test_what_is_large(cost: CostEstimate, asks: bool) -> None:
+    assert needs_asking(cost) is asks
 
 
 def test_stop_in_the_middle_keeps_what_is_finished(page: Page, site: Site) -> None:

@@ -1,0 +1,89 @@
+"""Guided trajectory: turns one evaluation into the rows that its guider asks for, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from pipelines.denoising.guiders.base import Guider, Prediction, Step, Text
+from pipelines.denoising.row import Row, Steer
+from pipelines.denoising.trajectory import Eval
+
+Denoised = Callable[[Eval, Tensor], Tensor]
+"""Predicts the clean latents of an evaluation from an output of the network."""
+
+
+class GuidedTrajectory:
+    """A trajectory under guidance: a small machine that asks for rows and takes their outputs.
+
+    Args:
+        guider: made for this trajectory alone; it may hold state.
+        conditions: by what the guider's predictions see (`Guider.texts`).
+        steers: its controls, ready to act.
+        denoised: for guiders that look at clean latents.
+    Attributes:
+        last: the newest evaluation and its guided output, for previews; None before the first.
+        result: the latents, once there are no more rows to ask for.
+    """
+
+    def __init__(
+        self,
+        walk: Generator[Eval, Tensor, Tensor],
+        guider: Guider,
+        conditions: Mapping[Text, Any],
+        steers: Sequence[Steer] = (),
+        denoised: Denoised | None = None,
+    ) -> None:
+        self._walk = walk
+        self._guider = guider
+        self._conditions = conditions
+        self._steers = tuple(steers)
+        self._denoised = denoised
+        self._eval: Eval | None = None
+        self._names: tuple[str, ...] = ()
+        self.last: tuple[Eval, Tensor] | None = None
+        self.result: Tensor | None = None
+
+    def start(self) -> tuple[Row, ...]:
+        """The rows of the first evaluation."""
+        return self._ask(next(self._walk))
+
+    def advance(self, outputs: Sequence[Tensor]) -> tuple[Row, ...]:
+        """Take the outputs of the rows asked for last; the next rows, or () at the end."""
+        asked = self._eval
+        assert asked is not None, "advance() before start()"
+        named = dict(zip(self._names, outputs, strict=True))
+        model_output = self._guider.combine(named, Step(asked, self._clean))
+        self.last = (asked, model_output)
+        try:
+            return self._ask(self._walk.send(model_output))
+        except StopIteration as finished:
+            self.result = finished.value
+            return ()
+
+    def _clean(self, output: Tensor) -> Tensor:
+        assert self._eval is not None and self._denoised is not None, "made without `denoised`"
+        return self._denoised(self._eval, output)
+
+    def _ask(self, asked: Eval) -> tuple[Row, ...]:
+        self._eval = asked
+        predictions = self._guider.predictions(asked.index, asked.total)
+        self._names = tuple(one.name for one in predictions)
+        return tuple(self._row(asked, one) for one in predictions)
+
+    def _row(self, asked: Eval, prediction: Prediction) -> Row:
+        cond = prediction.text == "prompt"
+        found = [steer.at(asked.index, asked.total, cond) for steer in self._steers]
+        pulls = tuple(pull for pull in found if pull is not None)
+        prompted = not cond and any(pull.source.prompted for pull in pulls)
+        return Row(
+            asked.x,
+            asked.t,
+            self._conditions[prediction.text],
+            pulls=pulls,
+            guidance=prediction.told,
+            prompt=self._conditions["prompt"] if prompted else None,
+            skip=prediction.skip,
+        )

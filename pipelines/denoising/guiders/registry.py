@@ -1,0 +1,196 @@
+"""Registry of guiders: the table that menus, checks, the command line and the renderer read.
+
+Nothing here loads torch, and neither do the files of the guiders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from pipelines.denoising.guiders.base import Guider
+from pipelines.denoising.guiders.classifier_free import ClassifierFree, Rescaled
+from pipelines.denoising.guiders.embedded import Distilled, Embedded
+from pipelines.denoising.guiders.skip_layer import SkipLayer
+from pipelines.errors import InvalidRequest, UnknownName
+from pipelines.preprocessors.base import Parameter, Value
+from pipelines.request.request import Request
+
+Values = Mapping[str, Value]
+"""A guider's own parameters, by name, each with its value."""
+Build = Callable[[Request, Values], Guider]
+"""Makes a guider for one trajectory, from its Request and its own parameters."""
+Wrap = Callable[[Guider, Request], Guider]
+"""Puts a modifier around a guider if a Request asks for it; else returns the guider."""
+
+_LISTED = "python app.py guiders lists them"
+_WINDOW = ("guidance_start", "guidance_stop")
+
+
+@dataclass(frozen=True, slots=True)
+class GuiderSpec:
+    """A guider that a Request may choose: `Request.guider` is its id, alone or with parameters.
+
+    Attributes:
+        rows: denoiser rows of one evaluation, at most.
+        fields: Request fields that it reads.
+        parameters: its own, beside those.
+        embedded: it is for networks that take the guidance scale as an input, and no other is;
+            the rest are for all other networks.
+    """
+
+    id: str
+    label: str
+    paper: str
+    rows: int
+    build: Build
+    fields: tuple[str, ...] = ("guidance_scale", *_WINDOW)
+    parameters: tuple[Parameter, ...] = ()
+    embedded: bool = False
+
+    def values(self, given: Mapping[str, object]) -> dict[str, Value]:
+        """Every parameter with its value, those that were left out with their default.
+
+        Raises: UnknownName: for a parameter there is not.
+            InvalidRequest: for a value out of range.
+        """
+        known = {one.name: one for one in self.parameters}
+        for name in given:
+            if name not in known:
+                where = f"it has {', '.join(known)}" if known else f"{self.id} has none"
+                raise UnknownName.of(f"parameter of guider {self.id!r}:", name, known, where)
+        return {
+            name: one.canonical(given[name]) if name in given else one.default
+            for name, one in known.items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ModifierSpec:
+    """A guider around the chosen one, for Requests that ask for it.
+
+    Attributes:
+        rows: denoiser rows that it adds to one evaluation, at most.
+        fields: Request fields that it reads; the first switches it on.
+    """
+
+    id: str
+    label: str
+    paper: str
+    rows: int
+    wrap: Wrap
+    fields: tuple[str, ...]
+
+
+_GUIDERS = (
+    GuiderSpec(
+        "cfg",
+        "Classifier-free",
+        "arXiv:2207.12598",
+        2,
+        lambda request, values: ClassifierFree.of(request),
+    ),
+    GuiderSpec(
+        "embedded",
+        "Embedded",
+        "arXiv:2210.03142",
+        1,
+        lambda request, values: Embedded.of(request),
+        embedded=True,
+    ),
+)
+_MODIFIERS = (
+    ModifierSpec(
+        "skip_layer",
+        "Skip-layer",
+        "github.com/Stability-AI/sd3.5",
+        1,
+        SkipLayer.around,
+        ("skip_layers", "skip_layer_scale", "skip_layer_start", "skip_layer_stop"),
+    ),
+    ModifierSpec(
+        "rescale",
+        "Rescale",
+        "arXiv:2305.08891",
+        0,
+        Rescaled.around,
+        ("guidance_rescale",),
+    ),
+    ModifierSpec(
+        "distilled",
+        "Distilled",
+        "github.com/black-forest-labs/flux",
+        0,
+        Distilled.around,
+        ("distilled_guidance",),
+    ),
+)
+GUIDERS = {row.id: row for row in _GUIDERS}
+"""Guiders to choose from, by id, in the order of menus."""
+MODIFIERS = {row.id: row for row in _MODIFIERS}
+"""Guiders around those, the outermost last."""
+
+
+def register(row: GuiderSpec) -> Callable[[], None]:
+    """Add a guider that stands outside this package.
+
+    Returns: what takes it away again.
+    Raises: InvalidRequest: if its id is taken, or cannot be written in a Request.
+    """
+    if row.id in GUIDERS:
+        raise InvalidRequest(f"there is a guider {row.id!r} already; give it another id")
+    if not row.id.isidentifier():
+        raise InvalidRequest(f"guider {row.id!r} has no id of letters, digits and underscores")
+    GUIDERS[row.id] = row
+
+    def undo() -> None:
+        del GUIDERS[row.id]
+
+    return undo
+
+
+def guiders_for(embedded: bool) -> tuple[str, ...]:
+    """Ids of the guiders for a network; its own, for a Request that names none, comes first."""
+    return tuple(id for id, row in GUIDERS.items() if row.embedded == embedded)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A guider with the values of its parameters."""
+
+    row: GuiderSpec
+    values: Values
+
+    @classmethod
+    def read(cls, text: str) -> Choice:
+        """A choice from `Request.guider`, such as `cfg`, or `name:parameter=0.5:other=1`.
+
+        Raises: UnknownName: for a guider or parameter there is not.
+            InvalidRequest: for what is no such text, or a value out of range.
+        """
+        id, *settings = (part.strip() for part in text.split(":"))
+        if id not in GUIDERS:
+            raise UnknownName.of("guider", id, GUIDERS, _LISTED)
+        given: dict[str, str] = {}
+        for setting in settings:
+            name, equals, value = (part.strip() for part in setting.partition("="))
+            if not equals or name in given:
+                raise InvalidRequest(
+                    f"guider is {text!r}; after {id!r} write each parameter once, as :name=value"
+                )
+            given[name] = value
+        return cls(GUIDERS[id], GUIDERS[id].values(given))
+
+    @property
+    def text(self) -> str:
+        """The choice as `read` takes it: equal choices are equal texts. Defaults are left out."""
+        default = {one.name: one.default for one in self.row.parameters}
+        changed = (f":{k}={v}" for k, v in self.values.items() if v != default[k])
+        return f"{self.row.id}{''.join(changed)}"
+
+    def guider(self, request: Request) -> Guider:
+        """The guider for one trajectory, with the modifiers that its Request asks for."""
+        guider = self.row.build(request, self.values)
+        for modifier in MODIFIERS.values():
+            guider = modifier.wrap(guider, request)
+        return guider

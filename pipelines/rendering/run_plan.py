@@ -1,0 +1,42 @@
+"""Run plan: a sheet with its complete cells, and what rendering them would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipelines.request.request import Request
+from pipelines.request.sheet import Sheet
+
+
+@dataclass(frozen=True, slots=True)
+class CostEstimate:
+    """What a sheet would cost.
+
+    Attributes:
+        cells: in all; `cached` of them are in the store.
+        rows: denoiser rows of the others, at most (equal ones are computed once).
+        seconds: estimated from the last run of about so many cells at this model and size; None
+            before the first.
+    """
+
+    cells: int
+    cached: int
+    rows: int
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """A sheet that was checked; `Studio.submit` takes it as it is.
+
+    Addresses are no part of it: weights may change on disk before the run begins, and a picture
+    belongs where the weights that made it say.
+
+    Attributes:
+        requests: the complete Request of every cell, in axis order.
+    """
+
+    sheet: Sheet
+    requests: Sequence[Request]
+    cost: CostEstimate

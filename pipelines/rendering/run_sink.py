@@ -1,0 +1,71 @@
+"""Run sink: records in the store, and publishes to watchers, what becomes of a run's cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pipelines.runs.events import CellDone, CellFailed, CellPreview, CellProgress
+from pipelines.runs.null_store import AnyStore
+from pipelines.runs.run import Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PIL.Image import Image
+
+
+class RunSink:
+    """Takes what is made of one run.
+
+    Args:
+        addresses: where the pictures of cells belong in the store; others are not kept.
+    Attributes:
+        spent: seconds of each cell that was made.
+        errors: of the cells that failed, in their order.
+    """
+
+    def __init__(self, run: Run, store: AnyStore, addresses: Mapping[int, str]) -> None:
+        self._run = run
+        self._requests = run.requests
+        self._store = store
+        self._addresses = addresses
+        self.spent: list[float] = []
+        self.errors: list[str] = []
+
+    def progress(self, cell: int, step: int, steps: int) -> None:
+        """A cell has finished so many of its evaluations."""
+        self._run.publish(CellProgress(self._run.id, cell, step, steps))
+
+    def preview(self, cell: int, step: int, image: Image) -> None:
+        """A cell would look like this if denoising ended here."""
+        self._run.publish(CellPreview(self._run.id, cell, step, image))
+
+    def save(self, cell: int, image: Image) -> Path | None:
+        """Keep a finished picture; its file, or None if nothing is kept."""
+        address = self._addresses.get(cell)
+        if address is None:
+            return None
+        return self._store.save_picture(address, image, self._requests[cell])
+
+    def done(self, cell: int, image: Image, file: Path | None, seconds: float) -> None:
+        """A cell has its picture."""
+        self.spent.append(seconds)
+        self._done(cell, image, file, seconds, cached=False)
+
+    def found(self, cell: int, image: Image) -> None:
+        """A cell's picture was in the store already."""
+        self._done(cell, image, self._store.path(self._addresses[cell]), 0.0, cached=True)
+
+    def failed(self, cell: int, error: str) -> None:
+        """A cell cannot be made."""
+        self.errors.append(error)
+        self._store.cell_done(self._run.id, cell, None, 0.0, False, error)
+        self._run.publish(CellFailed(self._run.id, cell, self._requests[cell], error))
+
+    def _done(
+        self, cell: int, image: Image, file: Path | None, seconds: float, *, cached: bool
+    ) -> None:
+        run = self._run
+        self._store.cell_done(run.id, cell, self._addresses.get(cell), seconds, cached)
+        run.publish(CellDone(run.id, cell, self._requests[cell], image, file, seconds, cached))
