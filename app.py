@@ -39,7 +39,7 @@ from ui.cli.download import add_download
 from ui.cli.model_table import model_row
 from ui.cli.options import Machine, ModelName, Models, Settings, takes
 from ui.cli.preprocessors import add_commands
-from ui.cli.style_option import style_row, styled_axis
+from ui.cli.style_option import axis_in_style, style_row
 
 app = typer.Typer(
     cls=Group,
@@ -130,7 +130,8 @@ def make_sheet(
     with bad_input_ends_here():
         folders = wildcard_folders()
         axes = [
-            styled_axis(parse_axis(text, folders), settings.style, settings.model) for text in axis
+            axis_in_style(parse_axis(text, folders), settings.style, settings.model)
+            for text in axis
         ]
         steered = read_controls(settings.control, axes)
         sheet = Sheet(base=steered.steer(settings.request()), axes=steered.axes)

@@ -18,7 +18,7 @@ from pipelines.devices.quantization import QUANTIZATIONS
 from pipelines.request.axis_grammar import split
 from presets import recommended
 from ui.cli.control_option import ControlTexts
-from ui.cli.style_option import worn
+from ui.cli.style_option import prompts_in_style
 
 LoraTexts = Annotated[
     list[str] | None,
@@ -134,7 +134,7 @@ class Settings(Machine):
         chosen["loras"] = self.lora or ()
         chosen |= read_skip(chosen.pop("skip_layers"))
         door = Machine(models=self.models).studio()
-        chosen |= worn(door, self.style, chosen)
+        chosen |= prompts_in_style(door, self.style, chosen)
         suggested = door.suggested(self.model)
         return Request(**recommended(self.model, chosen, suggested))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from pipelines import ContactSheetError, Studio
-from presets import restyled, styles_for
+from presets import apply_style, styles_for
 
 if TYPE_CHECKING:
     from ui.form.settings_form import SettingsForm
@@ -72,7 +72,7 @@ def style_choices(model: str) -> list[tuple[str, str]]:
 
 def wear(model: str, name: str, prompt: str, negative: str) -> tuple[str, str]:
     """Both prompts in the chosen style, in place of the one they were in."""
-    return restyled(prompt, negative, styles_for(model).get(name))
+    return apply_style(prompt, negative, styles_for(model).get(name))
 
 
 def tokens_line(studio: Studio, model: str, prompt: str) -> str:
