@@ -36,16 +36,10 @@ from ui.control_editor.map_state import (
 )
 from ui.control_editor.read_control import FIELDS, read_control
 from ui.errors import shown
-from ui.events import Update
+from ui.events import EVERY, IN_TURN, PROGRESS, Update, Values
 from ui.uploads import opened
 
 SIZE_FIELDS = ("model", "size", "width", "height")
-QUICK: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private", "queue": False}
-# An edit must not overtake the one before it, nor be dropped while that is on its way.
-IN_TURN: dict[str, Any] = {
-    **QUICK, "show_progress": "hidden", "queue": True, "concurrency_limit": 1,
-    "trigger_mode": "multiple",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,31 +62,28 @@ class ControlPanel(ControlLayout):
         outputs = [
             self["map"], self.parameters, self.editor, self.problem, self.note, self.made,
         ]  # fmt: skip
-        raw: dict[str, Any] = {"preprocess": False, **QUICK}
         # A pasted picture comes as none at first, and at once as itself: the last one counts.
         self.picture.input(
             self._take, {self.picture, *seen},
-            [self.picture, self["on"], *outputs, self.desk], trigger_mode="always_last", **raw,
+            [self.picture, self["on"], *outputs, self.desk], trigger_mode="always_last", **PROGRESS,
         )  # fmt: skip
         self.examples.click(
             self._example, {self.examples, self.form["prompt"], *seen},
-            [self.form["prompt"], self["on"], self["map"], *self.outputs], **raw,
+            [self.form["prompt"], self["on"], self["map"], *self.outputs], **PROGRESS,
         )  # fmt: skip
-        self.preprocessor.input(self._choose, {self.preprocessor, *seen}, outputs, **raw)
-        # Gradio drops what comes while an answer is awaited, unless it is told not to.
-        every: dict[str, Any] = {**raw, "trigger_mode": "multiple"}
-        self.parameters.set_parameters(self._set, seen, outputs, **every)
-        self.editor.edited(self._edit, seen, [self["map"], self.note], preprocess=False, **IN_TURN)
+        self.preprocessor.input(self._choose, {self.preprocessor, *seen}, outputs, **PROGRESS)
+        self.parameters.set_parameters(self._set, seen, outputs, **EVERY)
+        self.editor.edited(self._edit, seen, [self["map"], self.note], **IN_TURN)
         # Also when another model changes the size: a map of the old size could not be edited.
         gr.on(
             [field.change for field in sizes], self._resize, {self.made, *seen}, outputs,
-            trigger_mode="always_last", **raw,
+            trigger_mode="always_last", **PROGRESS,
         )  # fmt: skip
         self.editor.brought(
-            self._bring, seen, [self.picture, self["on"], *outputs, self.desk], **every
+            self._bring, seen, [self.picture, self["on"], *outputs, self.desk], **EVERY
         )
-        self["model"].input(self._say, seen, self.note, **raw)
-        self["on"].input(lambda on: gr.Column(visible=on), self["on"], self.desk, **raw)
+        self["model"].input(self._say, seen, self.note, **PROGRESS)
+        self["on"].input(lambda on: gr.Column(visible=on), self["on"], self.desk, **PROGRESS)
 
     # ---- meaning
 
@@ -170,7 +161,7 @@ class ControlPanel(ControlLayout):
 
     # ---- handlers
 
-    def seen(self, values: Mapping[Any, Any]) -> Seen:
+    def seen(self, values: Values) -> Seen:
         """What these values of components say."""
         fields = {name: values[self.form[name]] for name in SIZE_FIELDS}
         state = MapState.read(values[self["map"]], self.studio)
@@ -202,17 +193,17 @@ class ControlPanel(ControlLayout):
         text = followed_by(offer, seen.state, seen.net, seen.size, self.studio)
         return gr.HTML(f'<p class="cs-note">{escape(text)}</p>', visible=bool(text))
 
-    def _say(self, values: Mapping[Any, Any]) -> Any:
+    def _say(self, values: Values) -> Any:
         return self._note(self.seen(values))
 
-    def _take(self, values: Mapping[Any, Any]) -> Update:
+    def _take(self, values: Values) -> Update:
         seen = self.seen(values)
         file = values[self.picture]
         if file is None:
             return self._map(_with(seen, image=None))
         return self._taken(seen, lambda: self.studio.add_picture(Path(file["path"]).read_bytes()))
 
-    def _bring(self, values: Mapping[Any, Any], event: gr.EventData) -> Update:
+    def _bring(self, values: Values, event: gr.EventData) -> Update:
         """A picture that was pasted or dropped."""
         seen = self.seen(values)
         file = event._data if isinstance(event._data, dict) else {}
@@ -226,12 +217,12 @@ class ControlPanel(ControlLayout):
             image = add()
         except ContactSheetError as error:
             problem = gr.HTML(problem_text(str(error)), visible=True)
-            refused = {self.picture: None, self.problem: problem}
+            refused: Update = {self.picture: None, self.problem: problem}
             return {**self._map(_with(seen, image=None)), **refused}
         on = {self["on"]: True, self.desk: gr.Column(visible=True)}
         return {**self._map(_with(seen, image=image)), **on}
 
-    def _example(self, values: Mapping[Any, Any]) -> Update:
+    def _example(self, values: Values) -> Update:
         seen = self.seen(values)
         example = example_pictures()[int(values[self.examples])]
         image = self.studio.add_picture(example.path)
@@ -245,13 +236,13 @@ class ControlPanel(ControlLayout):
         prompt = typed if mine else example.prompt
         return {self.form["prompt"]: prompt, **self.show(replace(seen, state=state), on=True)}
 
-    def _choose(self, values: Mapping[Any, Any]) -> Update:
+    def _choose(self, values: Values) -> Update:
         name = str(values[self.preprocessor])
         with shown():
             preprocessors.describe(name)
         return self._map(_with(self.seen(values), preprocessor=name, parameters={}))
 
-    def _set(self, values: Mapping[Any, Any], event: gr.EventData) -> Update:
+    def _set(self, values: Values, event: gr.EventData) -> Update:
         seen = self.seen(values)
         name = seen.state.preprocessor
         try:
@@ -260,7 +251,7 @@ class ControlPanel(ControlLayout):
             return {self.problem: gr.HTML(problem_text(str(error)), visible=True)}
         return self._map(_with(seen, parameters=parameters))
 
-    def _resize(self, values: Mapping[Any, Any]) -> Update:
+    def _resize(self, values: Values) -> Update:
         seen = self.seen(values)
         state = seen.state
         if state.image is None or [state.id(seen.size)] == values[self.made]:
@@ -269,7 +260,7 @@ class ControlPanel(ControlLayout):
             state = with_people(state, state.skeletons, seen.size, self.studio)
         return self._map(replace(seen, state=state))
 
-    def _edit(self, values: Mapping[Any, Any], event: gr.EventData) -> Update:
+    def _edit(self, values: Values, event: gr.EventData) -> Update:
         seen = self.seen(values)
         with shown():
             state = with_edit(seen.state, read_edit(event), seen.size, self.studio)

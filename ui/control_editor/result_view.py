@@ -11,7 +11,7 @@ from pipelines.request.control import NONE
 from pipelines.request.labels import index_text
 from pipelines.runs.run import Snapshot
 from ui.control_editor.map_state import MapState, source_url
-from ui.events import DIRECT
+from ui.events import RAW
 from ui.run_view.snapshot_json import picture_url
 from ui.scripts import script
 
@@ -32,7 +32,7 @@ class ControlResult:
 
     def connect(self) -> None:
         """Wire it."""
-        self.view.run_state(self._draw, self.view, self.output, preprocess=False, **DIRECT)
+        self.view.run_state(self._draw, self.view, self.output, **RAW)
 
     def _draw(self, run_id: Any) -> Any:
         run = self.studio.find(str(run_id)) if run_id else None

@@ -8,11 +8,8 @@ from typing import Any
 import gradio as gr
 
 from pipelines import Studio
+from ui.events import RAW
 from ui.form.choices import model_choices
-
-DIRECT: dict[str, Any] = {
-    "show_progress": "hidden", "api_visibility": "private", "queue": False, "preprocess": False,
-}  # fmt: skip
 
 
 def add_model_menu(studio: Studio, model: str, about: str, elem_id: str) -> gr.Dropdown:
@@ -30,7 +27,7 @@ def add_model_menu(studio: Studio, model: str, about: str, elem_id: str) -> gr.D
         "Refresh models", size="sm", elem_id=f"{elem_id}-refresh-models", min_width=80
     )
     note = gr.HTML(visible=False)
-    button.click(refresh, menu, [menu, note], **DIRECT)
+    button.click(refresh, menu, [menu, note], **RAW)
     return menu
 
 

@@ -8,11 +8,8 @@ from typing import Any
 import gradio as gr
 
 from presets import model_preset
+from ui.events import DIRECT, RAW
 from ui.form.settings_form import SettingsForm
-
-_DIRECT: dict[str, Any] = {
-    "show_progress": "hidden", "api_visibility": "private", "queue": False,
-}  # fmt: skip
 
 
 class PromptExamples:
@@ -31,7 +28,7 @@ class PromptExamples:
 
     def connect(self, form: SettingsForm, run_now: Mapping[str, Any]) -> None:
         """Wire it. `run_now`: arguments of the event that starts a run."""
-        self.menu.click(lambda sample: sample[0], self.menu, form["prompt"], **_DIRECT).then(
+        self.menu.click(lambda sample: sample[0], self.menu, form["prompt"], **DIRECT).then(
             **run_now
         )
         form["model"].input(
@@ -40,8 +37,7 @@ class PromptExamples:
             ),
             form["model"],
             self.menu,
-            preprocess=False,
-            **_DIRECT,
+            **RAW,
         )
 
 

@@ -14,7 +14,7 @@ import gradio as gr
 from pipelines import ContactSheetError, InvalidRequest, Request, Studio
 from pipelines.request.request import SEED_MAX
 from presets import ModelPreset
-from ui.events import Update
+from ui.events import DIRECT, RAW, Update, Values
 from ui.form.choices import (
     CUSTOM_SIZE,
     OWN_SIZE,
@@ -113,34 +113,34 @@ class SettingsForm:
         for name, visible in shown_parts(supports).items():
             self.parts[name].visible = visible
         self._react()
-        self.help.connect(self, studio, model)
+        self.help.connect(
+            studio,
+            model=self["model"],
+            prompt=self["prompt"],
+            negative=self["negative_prompt"],
+        )
 
     def _react(self) -> None:
         """Wire the settings that depend on each other."""
-        quiet: dict[str, Any] = {
-            "show_progress": "hidden", "api_visibility": "private", "queue": False,
-        }  # fmt: skip
-        self["model"].input(self.recommend, self["model"], self.outputs, preprocess=False, **quiet)
+        self["model"].input(self.recommend, self["model"], self.outputs, **RAW)
         self["sampler"].input(
             fitting_schedule,
             [self["sampler"], self["schedule"]],
             self["schedule"],
-            preprocess=False,
-            **quiet,
+            **RAW,
         )
         self["size"].input(
             lambda size: [gr.Number(visible=size == CUSTOM_SIZE)] * 2,
             self["size"],
             [self["width"], self["height"]],
-            preprocess=False,
-            **quiet,
+            **RAW,
         )
-        self["seed"].input(lambda: FIXED, None, self["seed_mode"], **quiet)
+        self["seed"].input(lambda: FIXED, None, self["seed_mode"], **DIRECT)
 
     # ---- meaning
 
-    def by_name(self, values: Mapping[Any, Any]) -> dict[str, Any]:
-        """Field name to raw value, from what Gradio hands over with `preprocess=False`."""
+    def by_name(self, values: Values) -> dict[str, Any]:
+        """Field name to raw value, from what an event with RAW hands over."""
         return {name: values[part] for name, part in self.parts.items()}
 
     def read(self, fields: Mapping[str, Any]) -> tuple[Request, int]:

@@ -15,7 +15,7 @@ from pipelines.request.sheet import EVALUATIONS
 from pipelines.runs.run import Run, Snapshot
 from pipelines.samplers import SAMPLERS
 from ui.errors import shown
-from ui.events import DIRECT
+from ui.events import DIRECT, RAW
 from ui.run_view.component import run_view
 from ui.run_view.snapshot_json import picture_url
 
@@ -42,7 +42,7 @@ class Filmstrip:
             )
             self.strip = gr.HTML(elem_id=f"{elem_id}-film-strip", apply_default_css=False)
         view.run_state(self._offer, view, [self.box, self.row, self.run, self.strip], **DIRECT)
-        self.show.click(self._start, [view, self.row], self.run, preprocess=False, **DIRECT)
+        self.show.click(self._start, [view, self.row], self.run, **RAW)
         self.run.run_state(self._follow, self.run, [self.show, self.strip], **DIRECT)
 
     def _offer(self, run_id: str) -> list[Any]:

@@ -15,7 +15,7 @@ from ui.control_editor.availability import Offer, missing_text
 from ui.control_editor.map_state import MapState
 from ui.control_editor.panel import ControlPanel
 from ui.control_editor.result_view import ControlResult
-from ui.events import DIRECT, Update
+from ui.events import DIRECT, RAW, Update, Values
 from ui.tabs.run_tab import RunTab
 
 CONTROLS = 2
@@ -57,7 +57,7 @@ class ControlNet(RunTab):
         kinds = [panel.preprocessor for panel in self.panels]
         self.form["model"].input(
             self._another_model, {self.form["model"], *menus}, [self.missing, *menus, *kinds],
-            preprocess=False, **DIRECT,
+            **RAW,
         )  # fmt: skip
         self.result.connect()
         parts = list(self.form.parts.values())
@@ -72,7 +72,7 @@ class ControlNet(RunTab):
     def inputs(self) -> set[Any]:
         return super().inputs | {panel.editor for panel in self.panels}
 
-    def fields(self, values: Mapping[Any, Any]) -> dict[str, Any]:
+    def fields(self, values: Values) -> dict[str, Any]:
         fields = super().fields(values)
         for panel in self.panels:
             # What is drawn counts, also what was drawn a moment ago and has not arrived yet.
@@ -135,7 +135,7 @@ class ControlNet(RunTab):
 
     # ---- handlers
 
-    def take(self, values: Mapping[Any, Any], run_id: str, cell: int) -> Update:
+    def take(self, values: Values, run_id: str, cell: int) -> Update:
         """The form with a run's picture as what steers, in place of its first control's.
 
         Raises: InvalidRequest: if there is no such picture.
@@ -160,7 +160,7 @@ class ControlNet(RunTab):
                 shown |= panel.show(panel.seen(values), on=bool(values[panel["on"]]))
         return shown
 
-    def _another_model(self, values: Mapping[Any, Any]) -> Update:
+    def _another_model(self, values: Values) -> Update:
         """Whether there is a ControlNet for the form's model, and the menus of what it offers."""
         offer = Offer.of(self.studio, str(values[self.form["model"]]))
         text = f'<p class="cs-note">{missing_text(offer)}</p>'
@@ -175,7 +175,7 @@ def _own(name: str) -> bool:
     return name.startswith("control")
 
 
-def _value(updates: Mapping[Any, Any], component: Any) -> Any:
+def _value(updates: Update, component: Component) -> Any:
     """A component's value after updates, or as the page starts with it."""
     update = updates.get(component)
     if isinstance(update, Component):  # inside a handler these are no more than their arguments

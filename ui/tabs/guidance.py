@@ -11,7 +11,7 @@ from pipelines import Axis, Sheet
 from pipelines.analysis.clip_score import find_scorer
 from pipelines.request.axis_grammar import parse_values
 from ui.errors import shown
-from ui.events import DIRECT
+from ui.events import DIRECT, RAW, Update
 from ui.form.prompt_examples import PromptExamples
 from ui.reports.guidance_charts import GuidanceCurves
 from ui.tabs.run_tab import RunTab
@@ -69,7 +69,7 @@ class GuidanceSweep(RunTab):
         self.view.run_state(self._draw_curves, self.view, self.curves.output, **DIRECT)
         self.form["across"].input(
             across_values, self.form["across"], self.form["across_values"],
-            preprocess=False, **DIRECT,
+            **RAW,
         )  # fmt: skip
 
     def _draw_curves(self, run_id: str) -> str:
@@ -78,7 +78,7 @@ class GuidanceSweep(RunTab):
             scorer = find_scorer(self.studio.manager.folders)
             return self.curves.update(None if run is None else run.snapshot(), scorer)
 
-    def restore(self, kept: Any) -> dict[Any, Any]:
+    def restore(self, kept: Any) -> Update:
         updates = super().restore(kept)
         across, values = self.form["across"], self.form["across_values"]
         if updates.get(across, NOTHING) != NOTHING:

@@ -10,7 +10,7 @@ import gradio as gr
 from pipelines import ContactSheetError, Request, Sheet, Studio
 from pipelines.rendering.run_executor import Plan
 from ui.errors import shown, toast
-from ui.events import DIRECT, QUIET, Update
+from ui.events import DIRECT, QUIET, RAW, Update, Values
 from ui.form.choices import model_choices
 from ui.form.run_limits import check_cells, needs_asking
 from ui.form.settings_form import SettingsForm
@@ -125,7 +125,7 @@ class RunTab:
         """What a run is started from: the form, and what `fields` reads besides."""
         return self.form.inputs
 
-    def fields(self, values: Mapping[Any, Any]) -> dict[str, Any]:
+    def fields(self, values: Values) -> dict[str, Any]:
         """The form's fields when a run starts, from the values of `inputs`.
 
         Raises: ContactSheetError.
@@ -167,7 +167,7 @@ class RunTab:
         if self.forecasts:
             gr.on(
                 [part.change for part in form.parts.values()], self._forecast, form.inputs,
-                self.forecast, preprocess=False, trigger_mode="always_last", **DIRECT,
+                self.forecast, trigger_mode="always_last", **RAW,
             )  # fmt: skip
         self.stop.click(self._stop, self.view, None, **DIRECT)
         self.view.run_state(
@@ -199,7 +199,7 @@ class RunTab:
 
     # ---- handlers
 
-    def _forecast(self, values: Mapping[Any, Any]) -> Any:
+    def _forecast(self, values: Values) -> Any:
         """One line on what the sheet will cost; what is wrong with it is said when it is run."""
         try:
             plan = self.studio.plan(self.asked(self.form.by_name(values)))
@@ -207,7 +207,7 @@ class RunTab:
             return gr.HTML(visible=False)
         return gr.HTML(f'<p class="cs-note">{plan_line(plan)}</p>', visible=True)
 
-    def _start(self, values: Mapping[Any, Any]) -> Iterator[Update]:
+    def _start(self, values: Values) -> Iterator[Update]:
         with shown():
             fields = self.fields(values)
         yield from self._begin(fields, asked=False)

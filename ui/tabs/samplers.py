@@ -12,7 +12,7 @@ from pipelines.families.capabilities import Supports
 from pipelines.request.axis_grammar import parse_values
 from pipelines.request.sheet import EVALUATIONS
 from pipelines.samplers import SAMPLERS, SCHEDULES
-from ui.events import DIRECT
+from ui.events import RAW
 from ui.form.choices import sampler_choices, schedule_name, supports_of
 from ui.form.prompt_examples import PromptExamples
 from ui.reports.convergence import Convergence
@@ -67,7 +67,7 @@ class SamplerComparison(RunTab):
         self.examples.connect(self.form, run_now)
         self.form["model"].input(
             self._samplers_of, self.form["model"], self.form["samplers"],
-            preprocess=False, **DIRECT,
+            **RAW,
         )  # fmt: skip
 
     def _samplers_of(self, model: str) -> Any:

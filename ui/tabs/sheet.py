@@ -11,7 +11,7 @@ import gradio as gr
 from pipelines import ContactSheetError, Sheet
 from pipelines.request.axis_grammar import PROMPT_VARIANTS, parse_axis
 from presets import sheet_presets, wildcard_folders
-from ui.events import DIRECT
+from ui.events import DIRECT, RAW
 from ui.tabs.run_tab import RunTab
 
 SHOWN = 8
@@ -77,7 +77,7 @@ class SheetTab(RunTab):
 
         self.form["axes"].change(
             self._show_variants, self.form["axes"], self.variants,
-            preprocess=False, trigger_mode="always_last", **DIRECT,
+            trigger_mode="always_last", **RAW,
         )  # fmt: skip
         self.examples.click(
             fill, self.examples, [self.form["prompt"], self.form["axes"]], **DIRECT
