@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
+from gradio.components import Component
 
 from pipelines import Request, Studio
 from pipelines.families.capabilities import Supports
@@ -20,8 +19,8 @@ from ui.form.choices import (
 
 PICTURES_MAX = 16
 RANDOM, FIXED = "random", "fixed"
-Parts = dict[str, Any]
-"""Components by the names of what they set."""
+Parts = dict[str, Component]
+"""Components by the names of the fields they set."""
 
 
 def sampling_parts(start: Request, supports: Supports | None) -> Parts:
@@ -133,9 +132,9 @@ def lora_parts(studio: Studio) -> Parts:
     return parts
 
 
-def skip_parts() -> dict[str, Any]:
+def skip_parts() -> Parts:
     """Components by the Request field they set, to be placed in the layout that is open."""
-    parts: dict[str, Any] = {
+    parts: Parts = {
         "skip_layers": gr.Textbox(
             "",
             label="Skip layers",

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from pipelines import ContactSheetError, InvalidRequest, Request, Studio
 from pipelines.request.request import SEED_MAX
@@ -34,6 +35,7 @@ from ui.form.fields import (
     FIXED,
     PICTURES_MAX,
     RANDOM,
+    Parts,
     guidance_parts,
     lora_parts,
     sampling_parts,
@@ -55,19 +57,28 @@ class SettingsForm:
 
     def __init__(self, elem_id: str) -> None:
         self.elem_id = elem_id
-        self.parts: dict[str, Any] = {}
+        self.parts: Parts = {}
         self.help = PromptHelp(elem_id)
 
     def __getitem__(self, name: str) -> Any:
         return self.parts[name]
 
     @property
-    def inputs(self) -> set[Any]:
+    def inputs(self) -> set[Component]:
         return set(self.parts.values())
 
     @property
-    def outputs(self) -> list[Any]:
+    def outputs(self) -> list[Component]:
         return list(self.parts.values())
+
+    @property
+    def changes(self) -> list[Any]:
+        """The events that tell of a change of any field."""
+        return [self[name].change for name in self.parts]
+
+    def add(self, parts: Parts) -> None:
+        """Add fields that a tab has of its own, by name."""
+        self.parts |= parts
 
     # ---- layout
 

@@ -12,6 +12,7 @@ from pipelines.analysis.clip_score import find_scorer
 from pipelines.request.axis_grammar import parse_values
 from ui.errors import shown
 from ui.events import DIRECT, RAW, Update
+from ui.form.fields import Parts
 from ui.form.prompt_examples import PromptExamples
 from ui.reports.guidance_charts import GuidanceCurves
 from ui.tabs.run_tab import RunTab
@@ -38,25 +39,25 @@ class GuidanceSweep(RunTab):
 
     replaced = ("guidance_scale", "count")
 
-    def add_own_inputs(self) -> None:
-        parts = self.form.parts
-        parts["scales"] = gr.Textbox(
+    def add_own_inputs(self) -> Parts:
+        scales = gr.Textbox(
             "1, 2, 3, 4, 5, 7, 10, 15",
             label="Guidance scales",
             info="A list, or a range such as 1-15 [8]",
             lines=1,
         )
         with gr.Row():
-            parts["across"] = gr.Dropdown(
+            across = gr.Dropdown(
                 [("Nothing", NOTHING), *((name, field) for field, (name, _) in ACROSS.items())],
                 value=NOTHING,
                 label="Against",
                 info="A second axis, for the rows",
                 min_width=130,
             )
-            parts["across_values"] = gr.Textbox(
+            values = gr.Textbox(
                 "", label="Values", info="For the rows", lines=1, visible=False, min_width=130
             )
+        return {"scales": scales, "across": across, "across_values": values}
 
     def add_examples(self) -> None:
         self.examples = PromptExamples(self.first_model())

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
+from gradio.components import Component
 
 from pipelines import ContactSheetError, Request, Sheet, Studio
 from pipelines.rendering.run_executor import Plan
 from ui.errors import shown, toast
 from ui.events import DIRECT, QUIET, RAW, Update, Values
 from ui.form.choices import model_choices
+from ui.form.fields import Parts
 from ui.form.run_limits import check_cells, needs_asking
 from ui.form.settings_form import SettingsForm
 from ui.run_view.component import run_strip, run_view, strip_value
@@ -64,7 +67,7 @@ class RunTab:
     def _add_inputs(self) -> None:
         form = self.form
         form.add_prompts()
-        self.add_own_inputs()
+        form.add(self.add_own_inputs())
         self.forecast = gr.HTML(elem_id=f"{self.id}-forecast", visible=False)
         with gr.Row():
             self.generate = gr.Button(
@@ -97,8 +100,9 @@ class RunTab:
 
     # ---- what a tab may add
 
-    def add_own_inputs(self) -> None:
-        """Inputs between the prompts and the buttons; into `self.form.parts` what a run needs."""
+    def add_own_inputs(self) -> Parts:
+        """Add inputs between the prompts and the buttons; those that a run needs, by name."""
+        return {}
 
     def add_examples(self) -> None:
         """Examples below the buttons."""
@@ -121,7 +125,7 @@ class RunTab:
         return self.form.fill(request)
 
     @property
-    def inputs(self) -> set[Any]:
+    def inputs(self) -> set[Component]:
         """What a run is started from: the form, and what `fields` reads besides."""
         return self.form.inputs
 
@@ -133,7 +137,7 @@ class RunTab:
         return self.form.by_name(values)
 
     @property
-    def filled(self) -> list[Any]:
+    def filled(self) -> Sequence[Block]:
         """What `fill` and `restore` change, besides the run."""
         return self.form.outputs
 
@@ -166,7 +170,7 @@ class RunTab:
         self.declined.click(self._decline, None, [self.generate, *asking], **DIRECT)
         if self.forecasts:
             gr.on(
-                [part.change for part in form.parts.values()], self._forecast, form.inputs,
+                form.changes, self._forecast, form.inputs,
                 self.forecast, trigger_mode="always_last", **RAW,
             )  # fmt: skip
         self.stop.click(self._stop, self.view, None, **DIRECT)

@@ -14,6 +14,7 @@ from pipelines.request.sheet import EVALUATIONS
 from pipelines.samplers import SAMPLERS, SCHEDULES
 from ui.events import RAW
 from ui.form.choices import sampler_choices, schedule_name, supports_of
+from ui.form.fields import Parts
 from ui.form.prompt_examples import PromptExamples
 from ui.reports.convergence import Convergence
 from ui.reports.filmstrip import Filmstrip
@@ -35,30 +36,30 @@ class SamplerComparison(RunTab):
 
     replaced = ("sampler", "schedule", "steps", "count")
 
-    def add_own_inputs(self) -> None:
-        parts = self.form.parts
+    def add_own_inputs(self) -> Parts:
         supports = supports_of(self.studio, self.first_model())
-        parts["samplers"] = gr.Dropdown(
+        samplers = gr.Dropdown(
             sampler_choices(supports),
             value=first_samplers(supports),
             multiselect=True,
             label="Samplers",
             info="One row each",
         )
-        parts["schedules"] = gr.Dropdown(
+        schedules = gr.Dropdown(
             [(schedule_name(id), id) for id in SCHEDULES],
             value=["default"],
             multiselect=True,
             label="Schedules",
             info="A sampler that lacks one leaves it out",
         )
-        parts["equal"] = gr.Radio(
+        equal = gr.Radio(
             EQUAL,
             value="steps",
             label="Compare at equal",
             info="Heun and DPM2 evaluate twice a step",
         )
-        parts["budgets"] = gr.Textbox("5, 10, 20", label="How many", info="One column each")
+        budgets = gr.Textbox("5, 10, 20", label="How many", info="One column each")
+        return {"samplers": samplers, "schedules": schedules, "equal": equal, "budgets": budgets}
 
     def add_examples(self) -> None:
         self.examples = PromptExamples(self.first_model())

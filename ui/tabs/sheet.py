@@ -11,7 +11,8 @@ import gradio as gr
 from pipelines import ContactSheetError, Sheet
 from pipelines.request.axis_grammar import PROMPT_VARIANTS, parse_axis
 from presets import sheet_presets, wildcard_folders
-from ui.events import DIRECT, RAW
+from ui.events import DIRECT, RAW, Update
+from ui.form.fields import Parts
 from ui.tabs.run_tab import RunTab
 
 SHOWN = 8
@@ -48,8 +49,8 @@ class SheetTab(RunTab):
 
     replaced = ("count",)
 
-    def add_own_inputs(self) -> None:
-        self.form.parts["axes"] = gr.Textbox(
+    def add_own_inputs(self) -> Parts:
+        axes = gr.Textbox(
             "guidance_scale=1, 3, 5, 8\nseed=1-4",
             label="Axes",
             info="One a line; the last runs along the columns",
@@ -60,6 +61,7 @@ class SheetTab(RunTab):
         self.variants = gr.HTML(elem_id=f"{self.id}-variants", visible=False)
         with gr.Accordion("How axes are written", open=False):
             gr.Markdown(HELP, elem_classes="cs-help")
+        return {"axes": axes}
 
     def add_examples(self) -> None:
         self.examples = gr.Dataset(
@@ -71,17 +73,14 @@ class SheetTab(RunTab):
         )
 
     def connect(self, run_now: Mapping[str, Any]) -> None:
-        def fill(index: int) -> list[str]:
-            preset = sheet_presets()[index]
-            return [preset.prompt, "\n".join(preset.axes)]
+        prompt, axes = self.form["prompt"], self.form["axes"]
 
-        self.form["axes"].change(
-            self._show_variants, self.form["axes"], self.variants,
-            trigger_mode="always_last", **RAW,
-        )  # fmt: skip
-        self.examples.click(
-            fill, self.examples, [self.form["prompt"], self.form["axes"]], **DIRECT
-        ).then(**run_now)
+        def fill(index: int) -> Update:
+            preset = sheet_presets()[index]
+            return {prompt: preset.prompt, axes: "\n".join(preset.axes)}
+
+        axes.change(self._show_variants, axes, self.variants, trigger_mode="always_last", **RAW)
+        self.examples.click(fill, self.examples, [prompt, axes], **DIRECT).then(**run_now)
 
     def sheet(self, fields: Mapping[str, Any]) -> Sheet:
         base, _ = self.form.read(fields)
