@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import gradio as gr
 from gradio.blocks import Block
 from gradio.components import Component
 
@@ -12,6 +13,8 @@ Values = Mapping[Component, Any]
 """Component to its value, as Gradio hands a set of inputs to a handler."""
 Update = dict[Block, Any]
 """Component to its new value or properties, as a handler may return it."""
+NO_UPDATE: Update = gr.skip()
+"""What a handler of several components returns to change none: Gradio refuses an empty Update."""
 
 QUIET: Mapping[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 """No spinner, and no endpoint for programs."""
