@@ -93,9 +93,9 @@ def generate(
         steered = read_controls(settings.control)
         request = steered.steer(settings.request())
         check_writable(out)
-        door = settings.studio()
-        steered.bring_to(door)
-        run = door.submit(Sheet(base=request), previews=False)
+        studio = settings.studio()
+        steered.bring_to(studio)
+        run = studio.submit(Sheet(base=request), previews=False)
         outcomes = follow(run)
         if not outcomes:
             typer.echo(f"error: {run.snapshot().error or 'the run was stopped'}", err=True)
@@ -143,9 +143,9 @@ def make_sheet(
             checker.resolve(cell)
         typer.echo(shape_line(sheet), err=True)
         folder = SheetFolder(out, sheet)
-        door = settings.studio(outputs)
-        steered.bring_to(door)
-        run = door.submit(sheet, previews=False)
+        studio = settings.studio(outputs)
+        steered.bring_to(studio)
+        run = studio.submit(sheet, previews=False)
         outcomes = follow(run, folder.add)
         end = run.snapshot()
         folder.finish(end.stats)
@@ -166,11 +166,11 @@ def make_sheet(
 def list_models(models: Models = None, as_json: AsJson = False) -> None:
     """List the models, ControlNets and LoRAs that are here."""
     with bad_input_ends_here():
-        door = Machine(models=models).studio()
+        studio = Machine(models=models).studio()
         # A LoRA in a single file is no model, and stands among the LoRAs.
-        known = [info for info in door.models() if info.source != "lora"]
-        found = [*known, *door.controlnets(), *door.loras()]
-        rows = [model_row(door, info, as_json) for info in found]
+        known = [info for info in studio.models() if info.source != "lora"]
+        found = [*known, *studio.controlnets(), *studio.loras()]
+        rows = [model_row(studio, info, as_json) for info in found]
     show(rows, as_json)
 
 

@@ -15,6 +15,14 @@ from ui.run_view.downloads import SHEET_FILES
 _FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
 
 
+def add_routes(app: FastAPI, studio: Studio) -> None:
+    """Add the routes of everything that the page shows by address."""
+    _add_pictures(app, studio)
+    _add_films(app, studio)
+    _add_sheets(app, studio)
+    _add_sources(app, studio)
+
+
 def _add_pictures(app: FastAPI, studio: Studio) -> None:
     @app.get("/pictures/{run_id}/{cell}.png", include_in_schema=False)
     def picture(run_id: str, cell: int) -> FileResponse:

@@ -1,4 +1,4 @@
-"""Serves the page: one process, one address, nothing fetched from elsewhere."""
+"""Server: serves the page from one process at one address, and fetches nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pipelines import ContactSheetError, InvalidRequest, Studio
 from ui.form.choices import model_choices
 from ui.page import build
-from ui.routes import _add_films, _add_pictures, _add_sheets, _add_sources
-from ui.theme import ASSETS, looks
+from ui.routes import add_routes
+from ui.scripts import ASSETS
+from ui.theme import looks
 
 PORT = 7860
 _PORTS_TRIED = 100
@@ -114,10 +115,7 @@ def make_server(
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Guard)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=_trusted(host))
-    _add_pictures(app, studio)
-    _add_films(app, studio)
-    _add_sheets(app, studio)
-    _add_sources(app, studio)
+    add_routes(app, studio)
     mount: dict[str, Any] = {
         "footer_links": ["api"],
         "run_history": False,

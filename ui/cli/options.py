@@ -1,4 +1,4 @@
-"""`--lora NAME[:SCALE]` on the command line. Imports no gradio."""
+"""Command-line options: the settings and the machine of a picture, shared by commands."""
 
 from __future__ import annotations
 
@@ -20,14 +20,6 @@ from presets import recommended
 from ui.cli.control_option import ControlTexts
 from ui.cli.style_option import prompts_in_style
 
-LoraTexts = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--lora",
-        help="A change of the model's weights and its scale, -4 to 4: NAME or NAME:0.8; may be "
-        "given several times.",
-    ),
-]
 MODELS = Path(__file__).parents[2] / "models"
 """The models that ship."""
 Models = Annotated[
@@ -50,137 +42,6 @@ BackendName = Annotated[
 Batch = Annotated[
     int | None, typer.Option(help="Denoiser rows in a batch; default: what measures fastest.")
 ]
-Prompt = Annotated[str, typer.Argument(help="What the picture shows; may be empty.")]
-ModelName = Annotated[str, typer.Option(help="Model id, or a model's folder.")]
-NegativePrompt = Annotated[str, typer.Option(help="What it should not show.")]
-StyleName = Annotated[str | None, typer.Option(help="See: python app.py styles.")]
-SamplerName = Annotated[str | None, typer.Option(help="See: python app.py samplers.")]
-ScheduleName = Annotated[str | None, typer.Option(help="Spacing of the noise levels.")]
-Steps = Annotated[int | None, typer.Option(help="Denoising steps, 1 to 1000.")]
-GuidanceScale = Annotated[
-    float | None, typer.Option(help="Pull to the prompt: 1 = off, 0 = unconditional.")
-]
-GuidanceRescale = Annotated[
-    float, typer.Option(help="0 to 1: tames over-saturation at high guidance.")
-]
-DistilledGuidance = Annotated[
-    float | None, typer.Option(help="For FLUX.1 dev: what its network is told; default 3.5.")
-]
-Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
-Side = Annotated[int | None, typer.Option(help="Pixels; default: the model's own.")]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """What makes pictures: the models, the device and how it computes."""
-
-    models: Models = None
-    device: Device = "auto"
-    memory: Memory = None
-    exact: Exact = False
-    backend: BackendName = "torch"
-    batch: Batch = None
-    offload: OffloadName = "auto"
-    quantize: QuantizeName = None
-    attention: AttentionName = "torch"
-
-    def studio(self, outputs: Path | None = None) -> Studio:
-        """A studio on it. Raises: InvalidRequest."""
-        if self.memory is not None and self.memory <= 0:
-            raise InvalidRequest(f"memory is {self.memory:g} GB; it must be more than 0")
-        for folder in self.models or []:
-            if not folder.is_dir():
-                raise InvalidRequest(f"models folder {folder} does not exist")
-        return Studio(
-            self.models or [MODELS],
-            outputs,
-            device=self.device,
-            budget=None if self.memory is None else int(self.memory * 1e9),
-            exact=self.exact,
-            backend=self.backend,
-            batch=self.batch,
-            saving=saving(self.offload, self.quantize, self.attention),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(Machine):
-    """What a picture is made of, beside what makes it; most are a Request's fields by name."""
-
-    prompt: Prompt
-    model: ModelName = "emoji"
-    negative_prompt: NegativePrompt = ""
-    style: StyleName = None
-    sampler: SamplerName = None
-    schedule: ScheduleName = None
-    steps: Steps = None
-    guidance_scale: GuidanceScale = None
-    guidance_rescale: GuidanceRescale = 0.0
-    distilled_guidance: DistilledGuidance = None
-    skip_layers: SkipText = None
-    seed: Seed = 0
-    width: Side = None
-    height: Side = None
-    control: ControlTexts = None
-    lora: LoraTexts = None
-
-    def request(self) -> Request:
-        """The Request, without controls; what was left out comes from the model's preset.
-
-        Raises: InvalidRequest, UnknownName.
-        """
-        given = {one.name: getattr(self, one.name) for one in fields(self)}
-        chosen = {name: given[name] for name in Request.model_fields if name in given}
-        chosen["loras"] = self.lora or ()
-        chosen |= read_skip(chosen.pop("skip_layers"))
-        door = Machine(models=self.models).studio()
-        chosen |= prompts_in_style(door, self.style, chosen)
-        suggested = door.suggested(self.model)
-        return Request(**recommended(self.model, chosen, suggested))
-
-
-Told = TypeVar("Told", bound=Machine)
-Own = ParamSpec("Own")
-
-
-def takes(
-    kind: type[Told],
-) -> Callable[[Callable[Concatenate[Told, Own], None]], Callable[..., None]]:
-    """Makes a command of a function: its first argument becomes an option for each field.
-
-    Args:
-        kind: of the first argument.
-    """
-    hints = get_type_hints(kind, include_extras=True)
-    # Those of the class itself first, as its page of help should begin.
-    shared = sorted(fields(kind), key=lambda one: one.name not in kind.__annotations__)
-
-    def made(command: Callable[Concatenate[Told, Own], None]) -> Callable[..., None]:
-        own = list(signature(command, eval_str=True).parameters.values())[1:]
-        parameters = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in own]
-        for one in shared:
-            default = Parameter.empty if one.default is MISSING else one.default
-            parameters.append(
-                Parameter(
-                    one.name, Parameter.KEYWORD_ONLY, default=default, annotation=hints[one.name]
-                )
-            )
-
-        @wraps(command)
-        def run(**given: Any) -> None:
-            names = [one.name for one in shared if one.name in given]
-            told = kind(**{name: given.pop(name) for name in names})
-            command(told, **given)  # type: ignore[call-arg]
-
-        # What Typer reads; it would follow `wraps` to the function otherwise.
-        described: Any = run
-        described.__signature__ = Signature(parameters)
-        described.__annotations__ = {one.name: one.annotation for one in parameters}
-        return run
-
-    return made
-
-
 OffloadName = Annotated[
     str,
     typer.Option(
@@ -200,13 +61,22 @@ QuantizeName = Annotated[
 AttentionName = Annotated[
     str, typer.Option("--attention", help=f"For FLUX: {', '.join(ATTENTIONS)}.")
 ]
-
-
-def saving(offload: str, quantize: str | None, attention: str) -> Saving:
-    """What the options say; `Saving.check` says what is wrong with it."""
-    return Saving(cast(Offload, offload), quantize, attention)
-
-
+Prompt = Annotated[str, typer.Argument(help="What the picture shows; may be empty.")]
+ModelName = Annotated[str, typer.Option(help="Model id, or a model's folder.")]
+NegativePrompt = Annotated[str, typer.Option(help="What it should not show.")]
+StyleName = Annotated[str | None, typer.Option(help="See: python app.py styles.")]
+SamplerName = Annotated[str | None, typer.Option(help="See: python app.py samplers.")]
+ScheduleName = Annotated[str | None, typer.Option(help="Spacing of the noise levels.")]
+Steps = Annotated[int | None, typer.Option(help="Denoising steps, 1 to 1000.")]
+GuidanceScale = Annotated[
+    float | None, typer.Option(help="Pull to the prompt: 1 = off, 0 = unconditional.")
+]
+GuidanceRescale = Annotated[
+    float, typer.Option(help="0 to 1: tames over-saturation at high guidance.")
+]
+DistilledGuidance = Annotated[
+    float | None, typer.Option(help="For FLUX.1 dev: what its network is told; default 3.5.")
+]
 SkipText = Annotated[
     str | None,
     typer.Option(
@@ -215,24 +85,147 @@ SkipText = Annotated[
         "7+8+9:scale=2.8,start=0.01,stop=0.2.",
     ),
 ]
-_PARTS = ("scale", "start", "stop")
+Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
+Side = Annotated[int | None, typer.Option(help="Pixels; default: the model's own.")]
+LoraTexts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lora",
+        help="A change of the model's weights and its scale, -4 to 4: NAME or NAME:0.8; may be "
+        "given several times.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """Options of what makes pictures: the models, the device and how it computes."""
+
+    models: Models = None
+    device: Device = "auto"
+    memory: Memory = None
+    exact: Exact = False
+    backend: BackendName = "torch"
+    batch: Batch = None
+    offload: OffloadName = "auto"
+    quantize: QuantizeName = None
+    attention: AttentionName = "torch"
+
+    def studio(self, outputs: Path | None = None) -> Studio:
+        """Open a studio on it. Raises: InvalidRequest."""
+        if self.memory is not None and self.memory <= 0:
+            raise InvalidRequest(f"memory is {self.memory:g} GB; it must be more than 0")
+        for folder in self.models or []:
+            if not folder.is_dir():
+                raise InvalidRequest(f"models folder {folder} does not exist")
+        return Studio(
+            self.models or [MODELS],
+            outputs,
+            device=self.device,
+            budget=None if self.memory is None else int(self.memory * 1e9),
+            exact=self.exact,
+            backend=self.backend,
+            batch=self.batch,
+            # `Saving.check` says what is wrong with it.
+            saving=Saving(cast(Offload, self.offload), self.quantize, self.attention),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(Machine):
+    """Options of a picture, beside those of its machine; most are a Request's fields by name."""
+
+    prompt: Prompt
+    model: ModelName = "emoji"
+    negative_prompt: NegativePrompt = ""
+    style: StyleName = None
+    sampler: SamplerName = None
+    schedule: ScheduleName = None
+    steps: Steps = None
+    guidance_scale: GuidanceScale = None
+    guidance_rescale: GuidanceRescale = 0.0
+    distilled_guidance: DistilledGuidance = None
+    skip_layers: SkipText = None
+    seed: Seed = 0
+    width: Side = None
+    height: Side = None
+    control: ControlTexts = None
+    lora: LoraTexts = None
+
+    def request(self) -> Request:
+        """Build the Request, without controls; what was left out comes from the model's preset.
+
+        Raises: InvalidRequest, UnknownName.
+        """
+        given = {one.name: getattr(self, one.name) for one in fields(self)}
+        chosen = {name: given[name] for name in Request.model_fields if name in given}
+        chosen["loras"] = self.lora or ()
+        chosen |= read_skip(chosen.pop("skip_layers"))
+        studio = Machine(models=self.models).studio()
+        chosen |= prompts_in_style(studio, self.style, chosen)
+        return Request(**recommended(self.model, chosen, studio.suggested(self.model)))
+
+
+Options = TypeVar("Options", bound=Machine)
+Own = ParamSpec("Own")
+
+
+def takes(
+    kind: type[Options],
+) -> Callable[[Callable[Concatenate[Options, Own], None]], Callable[..., None]]:
+    """Make a command of a function: its first argument becomes an option for each field.
+
+    Args:
+        kind: the class of that first argument.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    # Those of the class itself first, as its page of help should begin.
+    shared = sorted(fields(kind), key=lambda one: one.name not in kind.__annotations__)
+
+    def made(command: Callable[Concatenate[Options, Own], None]) -> Callable[..., None]:
+        own = list(signature(command, eval_str=True).parameters.values())[1:]
+        parameters = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in own]
+        for one in shared:
+            default = Parameter.empty if one.default is MISSING else one.default
+            parameters.append(
+                Parameter(
+                    one.name, Parameter.KEYWORD_ONLY, default=default, annotation=hints[one.name]
+                )
+            )
+
+        @wraps(command)
+        def run(**given: Any) -> None:
+            names = [one.name for one in shared if one.name in given]
+            options = kind(**{name: given.pop(name) for name in names})
+            command(options, **given)  # type: ignore[call-arg]
+
+        # What Typer reads; it would follow `wraps` to the function otherwise.
+        described: Any = run
+        described.__signature__ = Signature(parameters)
+        described.__annotations__ = {one.name: one.annotation for one in parameters}
+        return run
+
+    return made
+
+
+_SKIP_PARTS = ("scale", "start", "stop")
 
 
 def read_skip(text: str | None) -> dict[str, Any]:
-    """The fields of a Request that `--skip-layers` sets.
+    """Read the fields of a Request that `--skip-layers` sets.
 
     Raises: InvalidRequest: if it is not written as it should be.
     """
     if text is None:
         return {}
     layers, _, rest = text.partition(":")
-    fields: dict[str, Any] = {"skip_layers": layers}
+    found: dict[str, Any] = {"skip_layers": layers}
     for entry in split(rest):
         part, equals, value = (one.strip() for one in entry.partition("="))
-        if part not in _PARTS or not equals or f"skip_layer_{part}" in fields:
+        if part not in _SKIP_PARTS or not equals or f"skip_layer_{part}" in found:
             raise InvalidRequest(
                 f"skip-layers {text!r}: {entry!r} is no setting; write each of "
-                f"{', '.join(_PARTS)} once, as in 7+8+9:scale=2.8,stop=0.3"
+                f"{', '.join(_SKIP_PARTS)} once, as in 7+8+9:scale=2.8,stop=0.3"
             )
-        fields[f"skip_layer_{part}"] = value
-    return fields
+        found[f"skip_layer_{part}"] = value
+    return found

@@ -1,4 +1,4 @@
-"""The boxes of the settings form, by the Request field they set; `SettingsForm` lays them out."""
+"""Form fields: builds the components of a picture's settings, by the field they set."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Parts = dict[str, Component]
 
 
 def sampling_parts(start: Request, supports: Supports | None) -> Parts:
-    """Sampler, schedule, steps and guidance, with what fits a model."""
+    """Build sampler, schedule, steps and guidance, with what fits a model."""
     parts: Parts = {}
     with gr.Row():
         parts["sampler"] = gr.Dropdown(
@@ -63,7 +63,7 @@ def sampling_parts(start: Request, supports: Supports | None) -> Parts:
 
 
 def size_parts(preset: ModelPreset) -> Parts:
-    """Size and number of pictures."""
+    """Build size and number of pictures."""
     parts: Parts = {}
     choices = size_choices(preset)
     with gr.Row():
@@ -86,7 +86,7 @@ def size_parts(preset: ModelPreset) -> Parts:
 
 
 def seed_parts() -> Parts:
-    """The seed and whether it is fixed."""
+    """Build the seed and whether it is fixed."""
     parts: Parts = {}
     with gr.Row():
         parts["seed_mode"] = gr.Radio(
@@ -103,7 +103,7 @@ def seed_parts() -> Parts:
 
 
 def guidance_parts() -> Parts:
-    """What acts on guidance, folded away."""
+    """Build what acts on guidance, folded away."""
     parts: Parts = {}
     with gr.Accordion("More about guidance", open=False), gr.Row():
         for name, label, info in (
@@ -117,23 +117,8 @@ def guidance_parts() -> Parts:
     return parts
 
 
-def lora_parts(studio: Studio) -> Parts:
-    """The menu of LoRAs, folded away."""
-    parts: Parts = {}
-    with gr.Accordion("LoRAs", open=False):
-        parts["loras"] = gr.Dropdown(
-            lora_choices(studio),
-            value=[],
-            multiselect=True,
-            allow_custom_value=True,
-            label="LoRAs",
-            info="Type name:0.8 for another scale than 1 (-4 to 4)",
-        )
-    return parts
-
-
 def skip_parts() -> Parts:
-    """Components by the Request field they set, to be placed in the layout that is open."""
+    """Build the fields of skip-layer guidance."""
     parts: Parts = {
         "skip_layers": gr.Textbox(
             "",
@@ -152,6 +137,21 @@ def skip_parts() -> Parts:
     return parts
 
 
+def lora_parts(studio: Studio) -> Parts:
+    """Build the menu of LoRAs, folded away."""
+    parts: Parts = {}
+    with gr.Accordion("LoRAs", open=False):
+        parts["loras"] = gr.Dropdown(
+            lora_choices(studio),
+            value=[],
+            multiselect=True,
+            allow_custom_value=True,
+            label="LoRAs",
+            info="Type name:0.8 for another scale than 1 (-4 to 4)",
+        )
+    return parts
+
+
 def skip_text(request: Request) -> str:
-    """What stands in the box: nothing where nothing is skipped."""
+    """Write skipped layers as their field shows them: nothing where nothing is skipped."""
     return layers_text(request.skip_layers) if request.skip_layers else ""
