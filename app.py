@@ -90,11 +90,11 @@ def generate(
     """Make one picture and write it as PNG, with its settings inside."""
     quiet_libraries()
     with bad_input_ends_here():
-        steered = read_controls(settings.control)
-        request = steered.steer(settings.request())
+        controls = read_controls(settings.control)
+        request = controls.add_to(settings.request())
         check_writable(out)
         studio = settings.studio()
-        steered.bring_to(studio)
+        controls.add_pictures(studio)
         run = studio.submit(Sheet(base=request), previews=False)
         outcomes = follow(run)
         if not outcomes:
@@ -133,18 +133,18 @@ def make_sheet(
             axis_in_style(parse_axis(text, folders), settings.style, settings.model)
             for text in axis
         ]
-        steered = read_controls(settings.control, axes)
-        sheet = Sheet(base=steered.steer(settings.request()), axes=steered.axes)
+        controls = read_controls(settings.control, axes)
+        sheet = Sheet(base=controls.add_to(settings.request()), axes=controls.axes)
         check_folder(out)
         # Checked without a store first: bad input must leave no folder behind.
         checker = settings.studio()
-        steered.bring_to(checker)
+        controls.add_pictures(checker)
         for cell in sheet.expand():
             checker.resolve(cell)
         typer.echo(shape_line(sheet), err=True)
         folder = SheetFolder(out, sheet)
         studio = settings.studio(outputs)
-        steered.bring_to(studio)
+        controls.add_pictures(studio)
         run = studio.submit(sheet, previews=False)
         outcomes = follow(run, folder.add)
         end = run.snapshot()

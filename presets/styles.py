@@ -14,7 +14,7 @@ PLACE = "{prompt}"
 
 
 class Style(BaseModel):
-    """Words around a prompt.
+    """Style: a template of words around a prompt.
 
     Attributes:
         prompt: with `{prompt}` where the prompt goes.
@@ -62,20 +62,23 @@ class Style(BaseModel):
 
 @cache
 def styles() -> dict[str, Style]:
-    """All styles by name, in the order they are shown."""
+    """List all styles by name, in the order they are shown."""
     with (Path(__file__).parent / "styles.toml").open("rb") as file:
         return {name: Style(**entry) for name, entry in tomllib.load(file).items()}
 
 
 def styles_for(model: str) -> dict[str, Style]:
-    """Those for a model, by name; `model` is its id or its folder."""
+    """List the styles for a model, by name; `model` is its id or its folder."""
     id = Path(model).name
     own = {name: style for name, style in styles().items() if id in style.models}
     return own or {name: style for name, style in styles().items() if not style.models}
 
 
 def find_style(name: str, model: str) -> Style:
-    """A style by name. Raises: UnknownName; InvalidRequest: if it is not for this model."""
+    """Look up a style by name.
+
+    Raises: UnknownName; InvalidRequest: if it is not for this model.
+    """
     fit = styles_for(model)
     if name not in styles():
         raise UnknownName.of("style", name, fit, "python app.py styles lists them")

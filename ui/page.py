@@ -1,4 +1,4 @@
-"""Puts the tabs together. One file a tab; this one only composes them."""
+"""Page: composes the tabs, each of which has its own file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TAGLINE = "Explore prompts side by side, on your own machine."
 
 
 def build(studio: Studio) -> gr.Blocks:
-    """The page. Its look is in `looks`, which goes to whatever serves it."""
+    """Build the page. Its look is in `looks`, which goes to whatever serves it."""
     page = gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True)
     with page:
         gr.HTML(
@@ -57,7 +57,7 @@ def build(studio: Studio) -> gr.Blocks:
 
 
 def _connect_sending(tabs: gr.Tabs, made: Sequence[RunTab]) -> None:
-    """A picture's settings, from any tab to the text-to-image tab, which comes to the front."""
+    """Send a picture's settings from any tab to the text-to-image tab, and open that."""
     target = next(tab for tab in made if isinstance(tab, TextToImage))
 
     def send(event: gr.EventData) -> Update:
@@ -72,7 +72,7 @@ def _connect_sending(tabs: gr.Tabs, made: Sequence[RunTab]) -> None:
 
 
 def _connect_steering(tabs: gr.Tabs, made: Sequence[RunTab]) -> None:
-    """A picture, from any tab, as what steers on the ControlNet tab, which comes to the front."""
+    """Send a picture from any tab to the ControlNet tab as its source, and open that."""
     target = next(tab for tab in made if isinstance(tab, ControlNet))
 
     def steer(values: Values, event: gr.EventData) -> Update:

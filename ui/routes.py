@@ -1,4 +1,4 @@
-"""Routes: serves pictures, films and sheets beside the page."""
+"""Routes: serves pictures, films, sheets and maps beside the page."""
 
 from __future__ import annotations
 

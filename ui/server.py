@@ -45,7 +45,7 @@ _HEADERS = {
 
 
 class Guard:
-    """Adds the security headers to every answer, without touching streams.
+    """Security headers: adds them to every answer, without touching streams.
 
     Gradio can also fetch a web address for whoever asks (`file=https://…`, `proxy=…`); this
     server asks nobody for anything, so those are refused.
@@ -68,7 +68,7 @@ class Guard:
 
 
 class PageServer(uvicorn.Server):
-    """uvicorn on a socket that is bound already, telling when the page can be opened."""
+    """Server of the page: uvicorn on a socket that is bound already; says when it is ready."""
 
     def __init__(self, app: FastAPI, bound: socket.socket, ready: Callable[[str], None]) -> None:
         super().__init__(
@@ -79,7 +79,7 @@ class PageServer(uvicorn.Server):
 
     @property
     def url(self) -> str:
-        """The address to open in a browser on this machine."""
+        """Address to open in a browser on this machine."""
         host, port = self.bound.getsockname()[:2]
         if ipaddress.ip_address(host).is_unspecified:
             host = "127.0.0.1"
@@ -104,7 +104,7 @@ def make_server(
     *,
     ready: Callable[[str], None] = lambda url: None,
 ) -> PageServer:
-    """A server for the page, its port taken but nothing served yet.
+    """Make a server for the page, its port taken but nothing served yet.
 
     Args:
         port: None takes 7860 or the next free one; 0 any free one.

@@ -14,7 +14,7 @@ _SYSTEM_MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospac
 
 
 def looks() -> dict[str, Any]:
-    """Theme, styles and keys, as `launch` and `mount_gradio_app` take them."""
+    """Build theme, styles and keys, as `launch` and `mount_gradio_app` take them."""
     theme = gr.themes.Base(
         primary_hue=gr.themes.colors.blue,
         neutral_hue=gr.themes.colors.zinc,

@@ -182,7 +182,7 @@ def takes(
     # Those of the class itself first, as its page of help should begin.
     shared = sorted(fields(kind), key=lambda one: one.name not in kind.__annotations__)
 
-    def made(command: Callable[Concatenate[Options, Own], None]) -> Callable[..., None]:
+    def decorate(command: Callable[Concatenate[Options, Own], None]) -> Callable[..., None]:
         own = list(signature(command, eval_str=True).parameters.values())[1:]
         parameters = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in own]
         for one in shared:
@@ -205,7 +205,7 @@ def takes(
         described.__annotations__ = {one.name: one.annotation for one in parameters}
         return run
 
-    return made
+    return decorate
 
 
 _SKIP_PARTS = ("scale", "start", "stop")

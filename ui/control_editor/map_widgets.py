@@ -39,7 +39,7 @@ class MapSettings:
     net: str = ANY_MODEL
 
     def remade(self, **changes: Any) -> MapSettings:
-        """With another picture, preprocessor or parameters: edits of the old map are gone."""
+        """Change picture, preprocessor or parameters; edits of the old map are gone."""
         return replace(self, state=self.state.remade(**changes))
 
 

@@ -17,7 +17,7 @@ from ui.control_editor.map_state import MapState, Size, map_of
 
 @dataclass(frozen=True, slots=True)
 class ControlValues:
-    """What the form says of one control, as the page has it: not checked yet.
+    """Values of one control's fields, as the page has them: not checked yet.
 
     Attributes:
         map: a MapState as JSON.
@@ -45,7 +45,7 @@ class ControlFields:
     number: int
 
     def name(self, value: str) -> str:
-        """The form's name for one of the ControlValues."""
+        """Name the form's field of one of the ControlValues."""
         return f"control{self.number}_{value}"
 
     @property
@@ -53,7 +53,7 @@ class ControlFields:
         return tuple(self.name(one.name) for one in fields(ControlValues))
 
     def read(self, form: Mapping[str, Any]) -> ControlValues:
-        """This control's values among those of a whole form."""
+        """Pick this control's values from those of a whole form."""
         return ControlValues(
             **{one.name: form[self.name(one.name)] for one in fields(ControlValues)}
         )

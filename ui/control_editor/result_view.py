@@ -1,4 +1,4 @@
-"""Below a controlled run: picture, source and map side by side, to see how well it was followed."""
+"""Control result: shows source, map and picture side by side, below a controlled run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ui.scripts import script
 
 
 class ControlResult:
-    """The panel; `view` is the tab's own run."""
+    """Control result of a tab's run, which is in `view`."""
 
     def __init__(self, studio: Studio, view: gr.HTML) -> None:
         self.studio = studio
@@ -40,7 +40,7 @@ class ControlResult:
 
 
 def followed(snapshot: Snapshot, studio: Studio) -> dict[str, Any] | None:
-    """What `followed.js` draws: for each finished picture its source and its maps."""
+    """Describe each finished picture's source and maps for `followed.js`."""
     indices = snapshot.sheet.indices()
     cells = []
     for i, cell in enumerate(snapshot.cells):

@@ -1,4 +1,4 @@
-"""The menu of models, and the button that looks for new ones."""
+"""Model menu: lists the models, with a button that looks for new ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ui.form.choices import model_choices
 
 
 def add_model_menu(studio: Studio, model: str, about: str, elem_id: str) -> gr.Dropdown:
-    """The menu, with its button below."""
+    """Add the menu, with its button below."""
 
     def refresh(chosen: str | None) -> Any:
         choices = model_choices(studio)
@@ -32,7 +32,7 @@ def add_model_menu(studio: Studio, model: str, about: str, elem_id: str) -> gr.D
 
 
 def found(studio: Studio) -> str:
-    """How many models there are, and which cannot be used."""
+    """Write how many models there are, and which cannot be used."""
     infos = studio.models()
     broken = [info.id for info in infos if info.problem]
     good = len(infos) - len(broken)

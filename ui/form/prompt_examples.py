@@ -1,4 +1,4 @@
-"""Example prompts below the buttons: a click fills the prompt and starts the tab's run."""
+"""Prompt examples below the buttons: a click fills the prompt and starts the tab's run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ui.form.settings_form import SettingsForm
 
 
 class PromptExamples:
-    """The examples of the form's model; built in the layout that is open."""
+    """Example prompts of the form's model; built in the layout that is open."""
 
     def __init__(self, model: str) -> None:
         samples = example_samples(model)
@@ -42,5 +42,5 @@ class PromptExamples:
 
 
 def example_samples(model: str) -> list[list[str]]:
-    """The preset's example prompts, one a row."""
+    """List the preset's example prompts, one a row."""
     return [[prompt] for prompt in model_preset(model).examples]

@@ -61,17 +61,17 @@ class PromptHelp:
 
 
 def style_choices(model: str) -> list[tuple[str, str]]:
-    """Title and name of every style for a model, and none."""
+    """List title and name of every style for a model, and none."""
     return [("None", NO_STYLE), *((one.title, name) for name, one in styles_for(model).items())]
 
 
 def change_style(model: str, name: str, prompt: str, negative: str) -> tuple[str, str]:
-    """Both prompts in the chosen style, in place of the one they were in."""
+    """Put both prompts into the chosen style, in place of the one they were in."""
     return apply_style(prompt, negative, styles_for(model).get(name))
 
 
 def tokens_line(studio: Studio, model: str, prompt: str) -> str:
-    """How many tokens a prompt has, and what of it is cut; a blank line where that is not known."""
+    """Count a prompt's tokens, and say what of it is cut; a blank line where that is not known."""
     try:
         tokens = studio.tokens(model, prompt) if prompt else None
     except ContactSheetError:  # said when the picture is asked for

@@ -1,4 +1,4 @@
-"""The form for the settings of a picture, for any tab.
+"""Settings form: the settings of a picture as components, for any tab.
 
 Components are reached by the name of the Request field they set, never by position.
 """
@@ -48,7 +48,7 @@ from ui.form.prompt_help import PromptHelp
 
 
 class SettingsForm:
-    """The components of the form and what they mean together.
+    """Form of a tab: its components, and the Request that they stand for.
 
     Besides the fields of a Request there are `size` and `seed_mode`, which decide how width,
     height and seed are read, and `count`, the number of pictures. Build it in two parts, in
@@ -73,7 +73,7 @@ class SettingsForm:
 
     @property
     def changes(self) -> list[Any]:
-        """The events that tell of a change of any field."""
+        """Change events of all fields."""
         return [self[name].change for name in self.parts]
 
     def add(self, parts: Parts) -> None:
@@ -83,7 +83,7 @@ class SettingsForm:
     # ---- layout
 
     def add_prompts(self) -> None:
-        """The two prompt boxes, and what helps with them."""
+        """Add the two prompt boxes, and what helps with them."""
         self.parts["prompt"] = gr.Textbox(
             "",
             label="Prompt",
@@ -105,7 +105,7 @@ class SettingsForm:
         self.help.add_styles()
 
     def add_settings(self, studio: Studio) -> None:
-        """Everything else, with the first model's recommended values."""
+        """Add everything else, with the first model's recommended values."""
         self._studio = studio
         models = model_choices(studio)
         model = models[0][1] if models else Request.model_fields["model"].default
@@ -151,11 +151,11 @@ class SettingsForm:
     # ---- meaning
 
     def by_name(self, values: Values) -> dict[str, Any]:
-        """Field name to raw value, from what an event with RAW hands over."""
+        """Map field names to raw values, from what an event with RAW hands over."""
         return {name: values[part] for name, part in self.parts.items()}
 
     def read(self, fields: Mapping[str, Any]) -> tuple[Request, int]:
-        """The Request and the number of pictures that the form asks for.
+        """Read the Request and the number of pictures that the form asks for.
 
         Args:
             fields: as `by_name` gives them.
@@ -180,7 +180,7 @@ class SettingsForm:
         return Request(**{k: v for k, v in given.items() if k in Request.model_fields}), count
 
     def fill(self, request: Request) -> Update:
-        """The form filled with a Request's settings, its seed fixed."""
+        """Fill the form with a Request's settings, its seed fixed."""
         supports = supports_of(self._studio, request.model)
         preset = preset_of(request.model, supports)
         values = {name: getattr(request, name) for name in Request.model_fields}
@@ -197,7 +197,7 @@ class SettingsForm:
         return updates | self._sizes(preset, request.width, request.height)
 
     def restore(self, fields: Any) -> Update:
-        """The form as it was, from fields that a browser kept; nothing if they are not valid."""
+        """Restore the form from fields that a browser kept; nothing if they are not valid."""
         if not isinstance(fields, dict) or set(fields) != set(self.parts):
             return {}
         try:
@@ -212,7 +212,7 @@ class SettingsForm:
         return self.fill(request) | exact
 
     def recommend(self, model: str) -> Update:
-        """What suits this model best."""
+        """Fill the form with what suits a model best."""
         supports = supports_of(self._studio, model)
         preset = preset_of(model, supports)
         start = Request(model=model, **preset.defaults())
@@ -251,7 +251,7 @@ class SettingsForm:
 
 
 def picture_count(value: Any) -> int:
-    """Number of pictures. Raises: InvalidRequest: if it is not a whole number from 1 to 16."""
+    """Check the number of pictures. Raises: InvalidRequest: if it is not from 1 to 16."""
     if value not in range(1, PICTURES_MAX + 1):
         raise InvalidRequest(
             f"the number of pictures is {value!r}; it must be a whole number "
@@ -261,5 +261,5 @@ def picture_count(value: Any) -> int:
 
 
 def random_seed(count: int) -> int:
-    """A seed with room for `count` that follow each other."""
+    """Draw a seed with room for `count` that follow each other."""
     return secrets.randbelow(SEED_MAX + 2 - count)

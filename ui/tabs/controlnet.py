@@ -30,7 +30,7 @@ KEEP_DRAFT = """(kept, ...values) => {
 
 
 class ControlNet(RunTab):
-    """One Request with one or two controls; strengths may be several, seeds too."""
+    """ControlNet tab: one Request with one or two controls; strengths may be several, seeds too."""
 
     id = "controlnet"
     empty = (
@@ -139,7 +139,7 @@ class ControlNet(RunTab):
     # ---- handlers
 
     def take(self, values: Values, run_id: str, cell: int) -> Update:
-        """The form with a run's picture as what steers, in place of its first control's.
+        """Fill the form with a run's picture as the source, in place of its first control's.
 
         Raises: InvalidRequest: if there is no such picture.
         """

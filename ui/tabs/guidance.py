@@ -1,4 +1,4 @@
-"""The guidance tab: one prompt at many guidance scales."""
+"""Guidance tab: one prompt at many guidance scales."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ACROSS = {
 
 
 class GuidanceSweep(RunTab):
-    """Guidance scales along the columns, a second field along the rows if wanted."""
+    """Guidance sweep: scales along the columns, a second field along the rows if wanted."""
 
     id = "guidance"
     empty = (
@@ -95,7 +95,7 @@ class GuidanceSweep(RunTab):
 
 
 def across_values(field: str) -> Any:
-    """The box for the second axis' values, with an example in it."""
+    """Build the box for the second axis' values, with an example in it."""
     shown = field in ACROSS
     return gr.Textbox(ACROSS[field][1] if shown else "", visible=shown)
 

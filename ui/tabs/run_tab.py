@@ -1,4 +1,4 @@
-"""Run tab: what every tab has that makes pictures: a form, its buttons, the run, recent runs."""
+"""Run tab: the form, the buttons, the run and the recent runs of every tab that makes pictures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NO_MODEL = (
 
 
 class RunTab:
-    """A tab's components and handlers. Runs live in the studio; the tab only shows them.
+    """Tab that makes pictures. Runs live in the studio; the tab only starts and shows them.
 
     A tab sets the class attributes, adds its own inputs and says which sheet they ask for.
     """

@@ -1,4 +1,4 @@
-"""The sampler tab: samplers and schedules against steps or against evaluations."""
+"""Samplers tab: samplers and schedules against steps or against evaluations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EQUAL = [("Steps", "steps"), ("Evaluations", EVALUATIONS)]
 
 
 class SamplerComparison(RunTab):
-    """Samplers, with each schedule chosen that they have, along the rows; budgets along columns."""
+    """Sampler comparison: samplers and schedules along the rows, budgets along the columns."""
 
     id = "samplers"
     empty = (
@@ -95,14 +95,14 @@ class SamplerComparison(RunTab):
 
 
 def first_samplers(supports: Supports | None) -> list[str]:
-    """What is compared at first: the usual ones, or all where a model takes none of them."""
+    """Choose the samplers compared at first: the usual, or all where a model takes none."""
     if supports is None:
         return list(FIRST_SAMPLERS)
     return [id for id in FIRST_SAMPLERS if id in supports.samplers] or list(supports.samplers)
 
 
 def sampler_schedules(chosen: list[str], schedules: list[str]) -> list[tuple[str, str]]:
-    """Every chosen sampler with every chosen schedule that it has.
+    """Pair every chosen sampler with every chosen schedule that it has.
 
     Raises: InvalidRequest: if nothing is left to compare.
     """

@@ -1,4 +1,4 @@
-"""The sheet tab: any fields of a Request against each other."""
+"""Sheet tab: any fields of a Request against each other."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ own folder, `{2$$ and $$a|b|c}` two of three, `\\{` a brace. `[20]` behind it dr
 
 
 class SheetTab(RunTab):
-    """A base Request from the form, axes as text."""
+    """Sheet tab: a base Request from the form, axes as text."""
 
     id = "sheet"
     empty = "No sheet yet. Write one axis a line and press Generate, or pick an example."
@@ -115,7 +115,7 @@ def _parts(line: str) -> list[tuple[str, ...] | ContactSheetError]:
 
 
 def variants_markup(found: tuple[str, ...] | ContactSheetError) -> str:
-    """How many prompts, and the first of them."""
+    """Write how many prompts there are and the first of them, as markup, or why there are none."""
     if isinstance(found, ContactSheetError):
         return f'<p class="cs-problem">{html.escape(str(found))}</p>'
     some = "".join(f"<li>{html.escape(prompt) or '(empty)'}</li>" for prompt in found[:SHOWN])
