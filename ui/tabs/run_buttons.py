@@ -52,7 +52,7 @@ class RunButtons:
             **self._ask(None, ""),
         }
 
-    def asking(self, fields: Mapping[str, Any], plan: Plan) -> Update:
+    def asking(self, fields: Mapping[str, Any], cost: Plan) -> Update:
         """Ask whether a large run is wanted.
 
         Args:
@@ -62,7 +62,7 @@ class RunButtons:
         return {
             self.generate: gr.Button(interactive=True),
             **self.without_problem(),
-            **self._ask(fields, f"This is a large run: {plan_line(plan)}. Make it?"),
+            **self._ask(fields, f"This is a large run: {cost_line(cost)}. Make it?"),
         }
 
     def refused(self, message: str) -> Update:
@@ -92,11 +92,11 @@ class RunButtons:
         """Take away what was wrong with the last try."""
         return {self.problem: gr.HTML("", visible=False)}
 
-    def forecast_of(self, plan: Plan | None) -> gr.HTML:
+    def forecast_of(self, cost: Plan | None) -> gr.HTML:
         """Say what a run will cost; nothing where that is not known."""
-        if plan is None:
+        if cost is None:
             return gr.HTML(visible=False)
-        return gr.HTML(f'<p class="cs-note">{plan_line(plan)}</p>', visible=True)
+        return gr.HTML(f'<p class="cs-note">{cost_line(cost)}</p>', visible=True)
 
     def _ask(self, fields: Mapping[str, Any] | None, question: str) -> Update:
         return {
@@ -128,13 +128,13 @@ def build_run_buttons(tab: str) -> RunButtons:
     )  # fmt: skip
 
 
-def plan_line(plan: Plan) -> str:
-    """Say a plan in words: `12 cells, 3 made before · up to 450 denoiser rows · about 9 s`."""
-    cells = "1 cell" if plan.cells == 1 else f"{plan.cells} cells"
-    if plan.cached == plan.cells:
+def cost_line(cost: Plan) -> str:
+    """Say what a run will cost: `12 cells, 3 made before · up to 450 denoiser rows · about 9 s`."""
+    cells = "1 cell" if cost.cells == 1 else f"{cost.cells} cells"
+    if cost.cached == cost.cells:
         return f"{cells}, all made before"
-    parts = [cells + (f", {plan.cached} made before" if plan.cached else "")]
-    parts.append(f"up to {plan.rows:,} denoiser rows")
-    if plan.seconds is not None:
-        parts.append(f"about {duration(plan.seconds)}")
+    parts = [cells + (f", {cost.cached} made before" if cost.cached else "")]
+    parts.append(f"up to {cost.rows:,} denoiser rows")
+    if cost.seconds is not None:
+        parts.append(f"about {duration(cost.seconds)}")
     return " · ".join(parts)
