@@ -41,7 +41,7 @@ from ui.cli.guider_table import guider_row, modifier_row
 from ui.cli.model_table import model_row
 from ui.cli.options import Machine, ModelName, Models, Settings, takes
 from ui.cli.preprocessors import add_commands
-from ui.cli.style_option import style_row, styled_axis
+from ui.cli.style_option import axis_in_style, style_row
 
 app = typer.Typer(
     cls=Group,
@@ -92,12 +92,12 @@ def generate(
     """Make one picture and write it as PNG, with its settings inside."""
     quiet_libraries()
     with bad_input_ends_here():
-        steered = read_controls(settings.control)
-        request = steered.steer(settings.request())
+        controls = read_controls(settings.control)
+        request = controls.add_to(settings.request())
         check_writable(out)
-        door = settings.studio()
-        steered.bring_to(door)
-        run = door.submit(Sheet(base=request), previews=False)
+        studio = settings.studio()
+        controls.add_pictures(studio)
+        run = studio.submit(Sheet(base=request), previews=False)
         outcomes = follow(run)
         if not outcomes:
             typer.echo(f"error: {run.snapshot().error or 'the run was stopped'}", err=True)
@@ -132,20 +132,21 @@ def make_sheet(
     with bad_input_ends_here():
         folders = wildcard_folders()
         axes = [
-            styled_axis(parse_axis(text, folders), settings.style, settings.model) for text in axis
+            axis_in_style(parse_axis(text, folders), settings.style, settings.model)
+            for text in axis
         ]
-        steered = read_controls(settings.control, axes)
-        sheet = Sheet(base=steered.steer(settings.request()), axes=steered.axes)
+        controls = read_controls(settings.control, axes)
+        sheet = Sheet(base=controls.add_to(settings.request()), axes=controls.axes)
         check_folder(out)
         # Checked without a store first: bad input must leave no folder behind.
         checker = settings.studio()
-        steered.bring_to(checker)
+        controls.add_pictures(checker)
         plan = checker.plan(sheet)
         typer.echo(shape_line(sheet), err=True)
         folder = SheetFolder(out, sheet)
-        door = settings.studio(outputs)
-        steered.bring_to(door)
-        run = door.submit(plan, previews=False)
+        studio = settings.studio(outputs)
+        controls.add_pictures(studio)
+        run = studio.submit(plan, previews=False)
         outcomes = follow(run, folder.add)
         end = run.snapshot()
         folder.finish(end.stats)
@@ -166,11 +167,11 @@ def make_sheet(
 def list_models(models: Models = None, as_json: AsJson = False) -> None:
     """List the models, ControlNets and LoRAs that are here."""
     with bad_input_ends_here():
-        door = Machine(models=models).studio()
+        studio = Machine(models=models).studio()
         # A LoRA in a single file is no model, and stands among the LoRAs.
-        known = [info for info in door.models() if info.source != "lora"]
-        found = [*known, *door.controlnets(), *door.loras()]
-        rows = [model_row(door, info, as_json) for info in found]
+        known = [info for info in studio.models() if info.source != "lora"]
+        found = [*known, *studio.controlnets(), *studio.loras()]
+        rows = [model_row(studio, info, as_json) for info in found]
     show(rows, as_json)
 
 

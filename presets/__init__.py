@@ -1,4 +1,4 @@
-"""What ships as readable files: how models are shown, their best settings, examples."""
+"""Presets: reads what ships as files: model settings, styles, example sheets and pictures."""
 
 from presets.loader import (
     ModelPreset,
@@ -10,19 +10,19 @@ from presets.loader import (
     wildcard_folders,
 )
 from presets.pictures import ExamplePicture, example_pictures
-from presets.styles import Style, find_style, restyled, styles_for
+from presets.styles import Style, apply_style, find_style, styles_for
 
 __all__ = [
     "ExamplePicture",
     "ModelPreset",
     "SheetPreset",
     "Style",
+    "apply_style",
     "example_pictures",
     "find_style",
     "hub_models",
     "model_preset",
     "recommended",
-    "restyled",
     "sheet_presets",
     "styles_for",
     "wildcard_folders",

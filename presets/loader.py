@@ -1,4 +1,4 @@
-"""Loads the preset files that lie beside this module."""
+"""Preset loader: reads the TOML files that lie beside this module."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HERE = Path(__file__).parent
 
 
 class ModelPreset(BaseModel):
-    """How a model is shown and what it does best with; every field has a sensible default.
+    """Model preset: how a model is shown and what it does best with; every field has a default.
 
     Attributes:
         hub: the hub's id of the model; empty for those that do not come from there.
@@ -44,7 +44,7 @@ class ModelPreset(BaseModel):
     examples: tuple[str, ...] = ()
 
     def defaults(self) -> dict[str, Any]:
-        """The Request fields this preset recommends."""
+        """List the Request fields that this preset recommends, with their values."""
         return {name: getattr(self, name) for name in RECOMMENDED}
 
 
@@ -58,12 +58,12 @@ def _models() -> dict[str, ModelPreset]:
 
 
 def hub_models() -> dict[str, ModelPreset]:
-    """The models that can be fetched from the hub, by id."""
+    """List the models that can be fetched from the hub, by id."""
     return {name: preset for name, preset in _models().items() if preset.hub}
 
 
 def model_preset(model: str, suggested: Mapping[str, Any] | None = None) -> ModelPreset:
-    """The preset of a model id.
+    """Look up the preset of a model id.
 
     Args:
         suggested: settings for a model without an entry, from its family; without them there
@@ -75,7 +75,7 @@ def model_preset(model: str, suggested: Mapping[str, Any] | None = None) -> Mode
 def recommended(
     model: str, chosen: Mapping[str, Any], suggested: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The model's recommended settings under what was chosen (None counts as not chosen).
+    """Merge what was chosen into the model's recommended settings (None counts as not chosen).
 
     A chosen sampler drops the recommended schedule, which may not fit it.
     """
@@ -87,7 +87,7 @@ def recommended(
 
 
 def wildcard_folders() -> tuple[Path, ...]:
-    """Folders of wildcards for prompt templates: those that ship, then the user's, which win.
+    """List the folders of wildcards: those that ship, then the user's, which win.
 
     The user's are in CONTACT_SHEET_WILDCARDS, or in `wildcards` beside the code.
     """
@@ -96,7 +96,7 @@ def wildcard_folders() -> tuple[Path, ...]:
 
 
 class SheetPreset(BaseModel):
-    """An example sheet: a prompt and its axes, as a person would type them."""
+    """Example sheet: a prompt and its axes, as a person would type them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -107,6 +107,6 @@ class SheetPreset(BaseModel):
 
 @cache
 def sheet_presets() -> tuple[SheetPreset, ...]:
-    """The example sheets, in the order they are shown."""
+    """List the example sheets, in the order they are shown."""
     with (_HERE / "sheets.toml").open("rb") as file:
         return tuple(SheetPreset(**entry) for entry in tomllib.load(file)["sheet"])

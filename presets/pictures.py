@@ -1,4 +1,4 @@
-"""Example pictures for controls; they lie in `controls/` beside this module."""
+"""Example pictures for controls: lists what lies in `controls/` beside this module."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _HERE = Path(__file__).parent
 
 
 class ExamplePicture(BaseModel):
-    """A picture or a map to begin with, and what to do with it.
+    """Example picture: a picture or a map to begin with, and what to do with it.
 
     Attributes:
         like: the preprocessor whose maps a ready-made one resembles.
@@ -30,11 +30,11 @@ class ExamplePicture(BaseModel):
 
     @property
     def path(self) -> Path:
-        """Where the picture lies."""
+        """File of the picture."""
         return _HERE / "controls" / self.file
 
     def skeletons_text(self) -> str | None:
-        """The people in it, as `skeletons.to_json` wrote them."""
+        """Read the people in it, as `skeletons.to_json` wrote them."""
         if self.skeletons is None:
             return None
         return self.path.with_name(self.skeletons).read_text(encoding="utf-8")
@@ -42,6 +42,6 @@ class ExamplePicture(BaseModel):
 
 @cache
 def example_pictures() -> tuple[ExamplePicture, ...]:
-    """The pictures, in the order they are shown."""
+    """List the pictures, in the order they are shown."""
     with (_HERE / "controls.toml").open("rb") as file:
         return tuple(ExamplePicture(**entry) for entry in tomllib.load(file)["picture"])

@@ -1,4 +1,4 @@
-"""Styles: words that stand around a prompt, from `styles.toml`."""
+"""Styles: templates of words around a prompt, read from `styles.toml`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PLACE = "{prompt}"
 
 
 class Style(BaseModel):
-    """Words around a prompt.
+    """Style: a template of words around a prompt.
 
     Attributes:
         prompt: with `{prompt}` where the prompt goes.
@@ -36,25 +36,25 @@ class Style(BaseModel):
             raise ValueError(f"it must hold {PLACE} once, and words around it")
         return text
 
-    def around(self, prompt: str) -> str:
-        """The prompt in this style; an empty prompt leaves no comma at either end."""
+    def wrap(self, prompt: str) -> str:
+        """Wrap a prompt in this style; an empty prompt leaves no comma at either end."""
         return self.prompt.replace(PLACE, prompt).strip(", ")
 
-    def against(self, negative: str) -> str:
-        """The negative prompt, with this style's added."""
+    def add_negative(self, negative: str) -> str:
+        """Add this style's negative prompt to another."""
         return ", ".join(text for text in (negative.strip(), self.negative) if text)
 
-    def within(self, prompt: str) -> str | None:
-        """The prompt that was put into this style; None where it was not."""
+    def unwrap(self, prompt: str) -> str | None:
+        """Take this style off a prompt; None where it was not in it."""
         before, after = self.prompt.split(PLACE)
-        if prompt == self.around(""):
+        if prompt == self.wrap(""):
             return ""
         if len(prompt) < len(before + after) or not prompt.startswith(before):
             return None
         return prompt[len(before) : len(prompt) - len(after)] if prompt.endswith(after) else None
 
-    def apart(self, negative: str) -> str:
-        """The negative prompt without this style's."""
+    def remove_negative(self, negative: str) -> str:
+        """Take this style's negative prompt off another."""
         if not self.negative or not negative.endswith(self.negative):
             return negative
         return negative.removesuffix(self.negative).removesuffix(", ")
@@ -62,20 +62,23 @@ class Style(BaseModel):
 
 @cache
 def styles() -> dict[str, Style]:
-    """All styles by name, in the order they are shown."""
+    """List all styles by name, in the order they are shown."""
     with (Path(__file__).parent / "styles.toml").open("rb") as file:
         return {name: Style(**entry) for name, entry in tomllib.load(file).items()}
 
 
 def styles_for(model: str) -> dict[str, Style]:
-    """Those for a model, by name; `model` is its id or its folder."""
+    """List the styles for a model, by name; `model` is its id or its folder."""
     id = Path(model).name
     own = {name: style for name, style in styles().items() if id in style.models}
     return own or {name: style for name, style in styles().items() if not style.models}
 
 
 def find_style(name: str, model: str) -> Style:
-    """A style by name. Raises: UnknownName; InvalidRequest: if it is not for this model."""
+    """Look up a style by name.
+
+    Raises: UnknownName; InvalidRequest: if it is not for this model.
+    """
     fit = styles_for(model)
     if name not in styles():
         raise UnknownName.of("style", name, fit, "python app.py styles lists them")
@@ -84,11 +87,13 @@ def find_style(name: str, model: str) -> Style:
     return fit[name]
 
 
-def restyled(prompt: str, negative: str, style: Style | None) -> tuple[str, str]:
-    """Both prompts in a style, in place of the one they were in; None takes it away."""
-    for worn in styles().values():
-        inner = worn.within(prompt)
+def apply_style(prompt: str, negative: str, style: Style | None) -> tuple[str, str]:
+    """Put both prompts into a style, in place of the one they were in; None takes it away."""
+    for old in styles().values():
+        inner = old.unwrap(prompt)
         if inner is not None:
-            prompt, negative = inner, worn.apart(negative)
+            prompt, negative = inner, old.remove_negative(negative)
             break
-    return (prompt, negative) if style is None else (style.around(prompt), style.against(negative))
+    if style is None:
+        return prompt, negative
+    return style.wrap(prompt), style.add_negative(negative)

@@ -1,4 +1,4 @@
-"""What people see: the web page (the only modules that import gradio) and the terminal."""
+"""User interfaces: the web page, whose modules alone import gradio, and the command line."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Turns what went wrong into what the page shows."""
+"""Error display: turns errors into what the page shows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BUG = "Something went wrong inside Contact Sheet; the server's log has the detai
 
 @contextmanager
 def shown() -> Iterator[None]:
-    """Inside, a ContactSheetError becomes a `gr.Error` with the same text.
+    """Turn a ContactSheetError raised inside into a `gr.Error` with the same text.
 
     Anything else is a bug: it goes to the log with its traceback, and the page says so without
     showing the details of the machine.
@@ -34,7 +34,7 @@ def shown() -> Iterator[None]:
 
 
 def toast(message: str) -> gr.Error:
-    """The error box in the corner of the page, to be raised. The text is shown as it is."""
+    """Build the error box in the corner of the page, to be raised. The text is shown as it is."""
     # Gradio renders the message as HTML, and it may quote what a user typed.
     escaped = message.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return gr.Error(escaped, duration=10, print_exception=False)

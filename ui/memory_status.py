@@ -1,4 +1,4 @@
-"""The line at the foot of the page that says what is in memory, and its button.
+"""Memory status: the line at the foot of the page that says what is in memory, and its button.
 
 Its script asks once when the page opens; while a run is watched, the answers about the run bring
 the line along. No timer runs, and no other component is touched.
@@ -15,9 +15,11 @@ from pipelines import Studio
 from pipelines.model_manager.component_cache import Resident
 from ui.scripts import script
 
+EMPTY = "Nothing is in memory."
+
 
 def add_memory_line(studio: Studio) -> gr.HTML:
-    """The line, with the button that frees what no run uses."""
+    """Add the line, with the button that frees what no run uses."""
 
     def look(_: Any = None) -> str:
         return memory_line(studio)
@@ -35,11 +37,8 @@ def add_memory_line(studio: Studio) -> gr.HTML:
     )
 
 
-EMPTY = "Nothing is in memory."
-
-
 def memory_line(studio: Studio) -> str:
-    """The line as of now. Waits for no load, and asks for no device before the first one."""
+    """Write the line as of now. Waits for no load, and asks for no device before the first one."""
     manager = studio.manager
     residents = manager.residents
     if not any(one.bytes for one in residents):
@@ -49,7 +48,7 @@ def memory_line(studio: Studio) -> str:
 
 
 def memory_text(device: str, budget: int, residents: Sequence[Resident]) -> str:
-    """Device, memory used of the budget, and what takes it, the largest first."""
+    """Write device, memory used of the budget, and what takes it, the largest first."""
     large = sorted((one for one in residents if one.bytes), key=lambda one: -one.bytes)
     here = [one for one in large if not one.waiting]
     waiting = [one for one in large if one.waiting]
@@ -62,7 +61,7 @@ def memory_text(device: str, budget: int, residents: Sequence[Resident]) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes in a unit that fits."""
+    """Write bytes in a unit that fits."""
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
 
 

@@ -1,16 +1,15 @@
-"""Puts the tabs together. One file a tab; this one only composes them."""
+"""Page: composes the tabs, each of which has its own file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import gradio as gr
 
 from pipelines import Request, Studio
 from ui.api.endpoints import add_endpoints
 from ui.errors import shown
-from ui.events import DIRECT, Update
+from ui.events import DIRECT, RAW, Update, Values
 from ui.memory_status import add_memory_line
 from ui.tabs.controlnet import ControlNet
 from ui.tabs.guidance import GuidanceSweep
@@ -31,7 +30,7 @@ TAGLINE = "Explore prompts side by side, on your own machine."
 
 
 def build(studio: Studio) -> gr.Blocks:
-    """The page. Its look is in `looks`, which goes to whatever serves it."""
+    """Build the page. Its look is in `looks`, which goes to whatever serves it."""
     page = gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True)
     with page:
         gr.HTML(
@@ -49,9 +48,7 @@ def build(studio: Studio) -> gr.Blocks:
                 tab.restore,
                 tab.kept,
                 [tab.view, tab.strip, *tab.filled],
-                show_progress="hidden",
-                api_visibility="private",
-                queue=False,
+                **DIRECT,
             )
         _connect_sending(tabs, made)
         add_memory_line(studio)
@@ -60,7 +57,7 @@ def build(studio: Studio) -> gr.Blocks:
 
 
 def _connect_sending(tabs: gr.Tabs, made: Sequence[RunTab]) -> None:
-    """A picture's settings, from any tab to the text-to-image tab, which comes to the front."""
+    """Send a picture's settings from any tab to the text-to-image tab, and open that."""
     target = next(tab for tab in made if isinstance(tab, TextToImage))
 
     def send(event: gr.EventData) -> Update:
@@ -75,15 +72,13 @@ def _connect_sending(tabs: gr.Tabs, made: Sequence[RunTab]) -> None:
 
 
 def _connect_steering(tabs: gr.Tabs, made: Sequence[RunTab]) -> None:
-    """A picture, from any tab, as what steers on the ControlNet tab, which comes to the front."""
+    """Send a picture from any tab to the ControlNet tab as its source, and open that."""
     target = next(tab for tab in made if isinstance(tab, ControlNet))
 
-    def steer(values: Mapping[Any, Any], event: gr.EventData) -> Update:
+    def steer(values: Values, event: gr.EventData) -> Update:
         with shown():
             taken = target.take(values, str(event.run), int(event.cell))
         return {tabs: gr.Tabs(selected=target.id), **taken}
 
     for tab in made:
-        tab.view.steer(
-            steer, target.form.inputs, [tabs, *target.filled], preprocess=False, **DIRECT
-        )
+        tab.view.steer(steer, target.form.inputs, [tabs, *target.filled], **RAW)

@@ -1,4 +1,4 @@
-"""Routes: serves pictures, films and sheets beside the page."""
+"""Routes: serves pictures, films, sheets and maps beside the page."""
 
 from __future__ import annotations
 
@@ -13,6 +13,14 @@ from pipelines.utils.images import png_bytes
 from ui.run_view.downloads import SHEET_FILES
 
 _FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
+
+
+def add_routes(app: FastAPI, studio: Studio) -> None:
+    """Add the routes of everything that the page shows by address."""
+    _add_pictures(app, studio)
+    _add_films(app, studio)
+    _add_sheets(app, studio)
+    _add_sources(app, studio)
 
 
 def _add_pictures(app: FastAPI, studio: Studio) -> None:

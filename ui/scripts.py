@@ -8,7 +8,7 @@ ASSETS = Path(__file__).parent / "assets"
 
 
 def script(*names: str) -> str:
-    """A component's scripts, with the helpers they use before them."""
+    """Read a component's scripts, with the helpers they use before them."""
     return "\n".join(
         (ASSETS / file).read_text(encoding="utf-8") for file in ("elements.js", *names)
     )

@@ -1,4 +1,4 @@
-"""Serves the page: one process, one address, nothing fetched from elsewhere."""
+"""Server: serves the page from one process at one address, and fetches nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pipelines import ContactSheetError, InvalidRequest, Studio
 from ui.form.choices import model_choices
 from ui.page import build
-from ui.routes import _add_films, _add_pictures, _add_sheets, _add_sources
-from ui.theme import ASSETS, looks
+from ui.routes import add_routes
+from ui.scripts import ASSETS
+from ui.theme import looks
 
 PORT = 7860
 _PORTS_TRIED = 100
@@ -44,7 +45,7 @@ _HEADERS = {
 
 
 class Guard:
-    """Adds the security headers to every answer, without touching streams.
+    """Security headers: adds them to every answer, without touching streams.
 
     Gradio can also fetch a web address for whoever asks (`file=https://…`, `proxy=…`); this
     server asks nobody for anything, so those are refused.
@@ -67,7 +68,7 @@ class Guard:
 
 
 class PageServer(uvicorn.Server):
-    """uvicorn on a socket that is bound already, telling when the page can be opened."""
+    """Server of the page: uvicorn on a socket that is bound already; says when it is ready."""
 
     def __init__(self, app: FastAPI, bound: socket.socket, ready: Callable[[str], None]) -> None:
         super().__init__(
@@ -78,7 +79,7 @@ class PageServer(uvicorn.Server):
 
     @property
     def url(self) -> str:
-        """The address to open in a browser on this machine."""
+        """Address to open in a browser on this machine."""
         host, port = self.bound.getsockname()[:2]
         if ipaddress.ip_address(host).is_unspecified:
             host = "127.0.0.1"
@@ -103,7 +104,7 @@ def make_server(
     *,
     ready: Callable[[str], None] = lambda url: None,
 ) -> PageServer:
-    """A server for the page, its port taken but nothing served yet.
+    """Make a server for the page, its port taken but nothing served yet.
 
     Args:
         port: None takes 7860 or the next free one; 0 any free one.
@@ -114,10 +115,7 @@ def make_server(
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Guard)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=_trusted(host))
-    _add_pictures(app, studio)
-    _add_films(app, studio)
-    _add_sheets(app, studio)
-    _add_sources(app, studio)
+    add_routes(app, studio)
     mount: dict[str, Any] = {
         "footer_links": ["api"],
         "run_history": False,

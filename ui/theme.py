@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-ASSETS = Path(__file__).parent / "assets"
+from ui.scripts import ASSETS
+
 STYLES = ("page.css", "editor.css")
 _SYSTEM_FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
 _SYSTEM_MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 
 
 def looks() -> dict[str, Any]:
-    """Theme, styles and keys, as `launch` and `mount_gradio_app` take them."""
+    """Build theme, styles and keys, as `launch` and `mount_gradio_app` take them."""
     theme = gr.themes.Base(
         primary_hue=gr.themes.colors.blue,
         neutral_hue=gr.themes.colors.zinc,

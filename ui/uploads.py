@@ -14,7 +14,7 @@ from pipelines.utils.images import open_picture
 
 
 def opened(file: Any) -> Image.Image:
-    """The picture of a file that was uploaded; no other file of this machine is looked at.
+    """Open the picture of an uploaded file; no other file of this machine is looked at.
 
     Raises: InvalidRequest: if it is no such file, or no picture.
     """

@@ -14,9 +14,9 @@ import app
 from pipelines import InvalidRequest, UnknownName
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.runs.png_metadata import read_request
-from presets import find_style, restyled, styles_for
+from presets import apply_style, find_style, styles_for
 from presets.styles import Style, styles
-from ui.cli.style_option import styled_axis
+from ui.cli.style_option import axis_in_style
 
 WORDS = st.text("abc ,(:1)", max_size=12)
 
@@ -35,10 +35,10 @@ def test_what_ships():
 @given(WORDS, WORDS, st.sampled_from(sorted(styles())), st.sampled_from(sorted(styles())))
 def test_a_style_comes_off_as_it_went_on(prompt, negative, first, second):
     prompt, negative = prompt.strip(" ,"), negative.strip(" ,")
-    worn = restyled(prompt, negative, styles()[first])
-    assert prompt in worn[0] and worn[0] != prompt
-    assert restyled(*worn, None) == (prompt, negative)
-    assert restyled(*worn, styles()[second]) == restyled(prompt, negative, styles()[second])
+    styled = apply_style(prompt, negative, styles()[first])
+    assert prompt in styled[0] and styled[0] != prompt
+    assert apply_style(*styled, None) == (prompt, negative)
+    assert apply_style(*styled, styles()[second]) == apply_style(prompt, negative, styles()[second])
 
 
 def test_a_style_needs_a_place_for_the_prompt():
@@ -55,10 +55,10 @@ def test_a_style_that_is_not_there_or_does_not_fit():
 
 
 def test_prompts_along_an_axis_wear_the_style_too():
-    axis = styled_axis(parse_axis("seed=1,2 & prompt=a pear, a fig"), "flat", "emoji")
+    axis = axis_in_style(parse_axis("seed=1,2 & prompt=a pear, a fig"), "flat", "emoji")
     assert axis.zipped[0].values == ("a pear, flat style", "a fig, flat style")
     assert (axis.field, axis.values) == ("seed", (1, 2))
-    assert styled_axis(parse_axis("seed=1"), "flat", "emoji").values == (1,)
+    assert axis_in_style(parse_axis("seed=1"), "flat", "emoji").values == (1,)
 
 
 def test_the_command_line(models, tmp_path):

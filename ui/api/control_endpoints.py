@@ -1,4 +1,4 @@
-"""Endpoints for programs that steer pictures: `/preprocess` and `/controlnet`."""
+"""ControlNet endpoints for programs: `/preprocess` and `/controlnet`."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def control_endpoints(
     base: Callable[[Fields], Request],
     make: Callable[[Sheet], Awaitable[Made]],
 ) -> list[Callable[..., Any]]:
-    """The endpoints.
+    """Build the endpoints `/preprocess` and `/controlnet`, as functions that Gradio can read.
 
     Args:
         base: a Request from the fields that were given.
-        make: makes a sheet's pictures.
+        make: makes a sheet's pictures, within the page's limits.
     """
 
     async def preprocess(
@@ -46,8 +46,11 @@ def control_endpoints(
             settings = preprocessors.check_parameters(preprocessor, parameters or {})
             size = (width or picture.width, height or picture.height)
             made = await asyncio.to_thread(preprocessors.run, preprocessor, picture, settings, size)
-            told = {"preprocessor": preprocessor, "parameters": settings}
-            return _sent(made), json.dumps(told | {"width": size[0], "height": size[1]})
+            used = {
+                "preprocessor": preprocessor, "parameters": settings,
+                "width": size[0], "height": size[1],
+            }  # fmt: skip
+            return _file_of(made), json.dumps(used)
 
     @with_settings()
     async def controlnet(
@@ -76,14 +79,14 @@ def control_endpoints(
         with shown():
             values = parse_values("control_strength", strengths)
             axes = (Axis(field="control_strength", values=values),)
-            controls = _controls(studio, [first, *(more_controls or [])])
+            controls = _read_controls(studio, [first, *(more_controls or [])])
             request = base(fields | {"prompt": prompt}).replace(controls=controls)
             return await make(Sheet(base=request, axes=axes))
 
     return [preprocess, controlnet]
 
 
-def _controls(studio: Studio, given: Sequence[Mapping[str, Any]]) -> tuple[Control, ...]:
+def _read_controls(studio: Studio, given: Sequence[Mapping[str, Any]]) -> tuple[Control, ...]:
     controls = []
     for one in given:
         if not isinstance(one, Mapping):
@@ -94,6 +97,6 @@ def _controls(studio: Studio, given: Sequence[Mapping[str, Any]]) -> tuple[Contr
     return tuple(controls)
 
 
-def _sent(picture: Image.Image) -> File:
+def _file_of(picture: Image.Image) -> File:
     path = save_pil_to_cache(picture, cache_dir=get_upload_folder(), format="png")
     return {"path": path, "meta": {"_type": "gradio.FileData"}}

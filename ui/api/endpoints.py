@@ -1,4 +1,4 @@
-"""The endpoints for programs (`gradio_client`); the page itself does not use them."""
+"""Endpoints for programs (`gradio_client`): make pictures on request; the page uses none."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ def add_endpoints(studio: Studio) -> None:
         model = fields["model"]
         return Request(**recommended(model, fields, studio.suggested(model)))
 
+    async def make(sheet: Sheet) -> Made:
+        check_cells(sheet)
+        return await _wait_for(await asyncio.to_thread(studio.submit, sheet))
+
     @with_settings()
     async def generate(fields: Fields, prompt: str = "", count: int = 1) -> Made:
         """Make pictures: their PNG files, and their settings as a JSON list.
@@ -36,7 +40,7 @@ def add_endpoints(studio: Studio) -> None:
         """
         with shown():
             request = base(fields | {"prompt": prompt})
-            return await _sheet(Sheet.seeds(request, picture_count(count)))
+            return await make(Sheet.seeds(request, picture_count(count)))
 
     @with_settings(without=("guidance_scale",))
     async def guidance_sweep(
@@ -49,7 +53,7 @@ def add_endpoints(studio: Studio) -> None:
         with shown():
             scales = parse_values("guidance_scale", guidance_scales)
             axes = (Axis(field="guidance_scale", values=scales),)
-            return await _sheet(Sheet(base=base(fields | {"prompt": prompt}), axes=axes))
+            return await make(Sheet(base=base(fields | {"prompt": prompt}), axes=axes))
 
     @with_settings(without=("sampler", "schedule", "steps"))
     async def compare_samplers(
@@ -67,18 +71,14 @@ def add_endpoints(studio: Studio) -> None:
                 Axis(field="sampler", values=parse_values("sampler", samplers)),
                 Axis(field="steps", values=parse_values("steps", steps)),
             )
-            return await _sheet(Sheet(base=base(fields | {"prompt": prompt}), axes=axes))
+            return await make(Sheet(base=base(fields | {"prompt": prompt}), axes=axes))
 
-    async def _sheet(sheet: Sheet) -> Made:
-        check_cells(sheet)
-        return await _pictures(await asyncio.to_thread(studio.submit, sheet))
-
-    steered = control_endpoints(studio, base, _sheet)
-    for endpoint in (generate, guidance_sweep, compare_samplers, *steered):
+    controlled = control_endpoints(studio, base, make)
+    for endpoint in (generate, guidance_sweep, compare_samplers, *controlled):
         api(endpoint, api_name=endpoint.__name__, concurrency_limit=None)
 
 
-async def _pictures(run: Run) -> Made:
+async def _wait_for(run: Run) -> Made:
     """Wait for a run. Whoever hangs up stops it, because nobody else would look at it.
 
     Raises: ContactSheetError: if a picture could not be made.

@@ -1,4 +1,4 @@
-"""What endpoints are told alike: most of a Request's fields, as parameters of each."""
+"""Parameters shared by all endpoints: most of a Request's fields."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Endpoint = Callable[..., Awaitable[Made]]
 
 
 def with_settings(*, without: Collection[str] = ()) -> Callable[[Endpoint], Endpoint]:
-    """Gives an endpoint the parameters in SHARED besides its own.
+    """Give an endpoint the parameters in SHARED besides its own.
 
     It is called with the Fields first, then with its own parameters by name.
     Args:
@@ -53,12 +53,12 @@ def with_settings(*, without: Collection[str] = ()) -> Callable[[Endpoint], Endp
     """
     shared = [one for one in SHARED if one.name not in without]
 
-    def made(endpoint: Endpoint) -> Endpoint:
+    def decorate(endpoint: Endpoint) -> Endpoint:
         own = list(signature(endpoint, eval_str=True).parameters.values())[1:]
         public = Signature([*own, *shared], return_annotation=Made)
 
         @wraps(endpoint)
-        async def told(*args: Any, **kwargs: Any) -> Made:
+        async def with_fields(*args: Any, **kwargs: Any) -> Made:
             given = public.bind(*args, **kwargs)
             given.apply_defaults()
             values = given.arguments
@@ -67,10 +67,10 @@ def with_settings(*, without: Collection[str] = ()) -> Callable[[Endpoint], Endp
             return await endpoint(fields, **values)
 
         # What Gradio reads; it would follow `wraps` to the endpoint otherwise.
-        described: Any = told
+        described: Any = with_fields
         described.__signature__ = public
         described.__annotations__ = {one.name: one.annotation for one in (*own, *shared)}
         described.__annotations__["return"] = Made
-        return told
+        return with_fields
 
-    return made
+    return decorate

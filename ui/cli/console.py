@@ -1,4 +1,4 @@
-"""What the command line prints: progress, tables, one-line errors. Imports no gradio."""
+"""Console output of the command line: progress bars, tables, one-line errors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _UsageError: Any = typer.BadParameter.__base__
 
 
 class Group(typer.core.TyperGroup):
-    """Says in one line, as all other errors are said, that the command line is wrong."""
+    """Command group that reports a wrong command line in one line, as all other errors are."""
 
     def main(self, *args: Any, **options: Any) -> Any:
         try:
@@ -50,7 +50,7 @@ class Group(typer.core.TyperGroup):
 def follow(
     run: Run, ended_cell: Callable[[CellDone | CellFailed], None] = lambda event: None
 ) -> list[CellDone | CellFailed]:
-    """Show a run's progress on stderr until it ends; how its cells ended, in axis order.
+    """Show a run's progress on stderr until it ends; return how its cells ended, in axis order.
 
     Args:
         ended_cell: called for every cell as it ends. If it raises, the run is stopped.
@@ -83,13 +83,16 @@ def follow(
 
 
 def shape_line(sheet: Sheet) -> str:
-    """What a sheet will make, such as `6 cells: 3 × prompt, 2 × seed`."""
+    """Write what a sheet will make, such as `6 cells: 3 × prompt, 2 × seed`."""
     counts = [f"{len(axis.values)} × {axis_title(axis)}" for axis in sheet.axes]
     return f"{math.prod(sheet.shape)} cells: {', '.join(counts)}"
 
 
 def check_writable(out: Path) -> None:
-    """Raises: InvalidRequest: before any work, if the file could not be written after it."""
+    """Check, before any work, that a PNG file can be written after it.
+
+    Raises: InvalidRequest: if it cannot.
+    """
     if out.suffix.lower() != ".png":
         raise InvalidRequest(f"{out} does not end in .png; pictures are written as PNG")
     try:
@@ -121,7 +124,7 @@ def quiet_libraries() -> None:
 
 
 def show(rows: list[dict[str, Any]], as_json: bool) -> None:
-    """Rows as a table for people or as JSON for machines.
+    """Print rows as a table for people or as JSON for machines.
 
     The table leaves out what is empty in all rows, and names files from the folder one is in.
     """

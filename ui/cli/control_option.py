@@ -1,4 +1,4 @@
-"""`--control FILE:PREPROCESSOR:name=value,…` on the command line. Imports no gradio."""
+"""Control option: reads `--control FILE:PREPROCESSOR:name=value,…` on the command line."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _FIELDS = ("model", "strength", "start", "stop", "mode")
 
 @dataclass(frozen=True, slots=True)
 class ControlOptions:
-    """What the command line says of controls, with its pictures read.
+    """Controls of a command line, with their pictures read.
 
     Attributes:
         pictures: of the controls and of axes over them.
@@ -44,18 +44,18 @@ class ControlOptions:
     axes: tuple[Axis, ...]
     pictures: tuple[Image, ...]
 
-    def steer(self, request: Request) -> Request:
-        """The Request with these controls."""
+    def add_to(self, request: Request) -> Request:
+        """Add these controls to a Request."""
         return request.replace(controls=self.controls) if self.controls else request
 
-    def bring_to(self, studio: Studio) -> None:
-        """Put the pictures where the studio finds them."""
+    def add_pictures(self, studio: Studio) -> None:
+        """Add the pictures to a studio, where its runs find them."""
         for picture in self.pictures:
             studio.add_picture(picture)
 
 
 def read_controls(texts: Sequence[str] | None, axes: Sequence[Axis] = ()) -> ControlOptions:
-    """Controls of the command line; axes over control pictures name files, as controls do.
+    """Read controls; axes over control pictures name files, as controls do.
 
     Raises: InvalidRequest, UnknownName: saying what is wrong with which option.
     """
@@ -87,7 +87,7 @@ def read_controls(texts: Sequence[str] | None, axes: Sequence[Axis] = ()) -> Con
 
 
 def parse_control(text: str) -> tuple[str, dict[str, Any]]:
-    """The file and the fields of one `--control`; other names are the preprocessor's parameters.
+    """Parse the file and the fields of one `--control`; other names are preprocessor parameters.
 
     Raises: InvalidRequest: if it is not written as it should be.
     """

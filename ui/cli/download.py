@@ -1,4 +1,4 @@
-"""The command that fetches a model from the hub, after saying what it is."""
+"""Download command: fetches a model from the hub, after saying what it is."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def download(name: Name, models: Models = None, dry_run: DryRun = False) -> None
 
 
 def plan_lines(name: str, preset: ModelPreset, folder: Path) -> list[str]:
-    """What is about to be fetched, for people."""
+    """Describe what is about to be fetched, in lines for people."""
     sizes = ", ".join(f"{width} × {height}" for width, height in preset.sizes)
     guidance = f"guidance {preset.guidance_scale:g}"
     if preset.distilled_guidance is not None:
@@ -71,5 +71,5 @@ def _line(preset: ModelPreset) -> str:
 
 
 def add_download(app: typer.Typer) -> None:
-    """Gives the command line `download`."""
+    """Add `download` to the command line."""
     app.command("download")(download)

@@ -1,4 +1,4 @@
-"""Rows of the tables that the command line prints."""
+"""Model table: describes models, ControlNets and LoRAs for the command line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from presets import model_preset
 
 
 def model_row(studio: Studio, info: ModelInfo, full: bool) -> dict[str, Any]:
-    """What there is to say of a model; what it can do is empty where it cannot be used.
+    """Describe a model as a row; what it can do is empty where it cannot be used.
 
     Args:
         full: with the lists that are too long for a terminal.

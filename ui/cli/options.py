@@ -1,4 +1,4 @@
-"""`--lora NAME[:SCALE]` on the command line. Imports no gradio."""
+"""Command-line options: the settings and the machine of a picture, shared by commands."""
 
 from __future__ import annotations
 
@@ -19,15 +19,8 @@ from pipelines.request.axis_grammar import split
 from pipelines.request.field_labels import FIELD_LABELS
 from presets import recommended
 from ui.cli.control_option import ControlTexts
-from ui.cli.style_option import worn
+from ui.cli.style_option import prompts_in_style
 
-LoraTexts = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--lora",
-        help=FIELD_LABELS["loras"].help,
-    ),
-]
 MODELS = Path(__file__).parents[2] / "models"
 """The models that ship."""
 Models = Annotated[
@@ -50,6 +43,25 @@ BackendName = Annotated[
 Batch = Annotated[
     int | None, typer.Option(help="Denoiser rows in a batch; default: what measures fastest.")
 ]
+OffloadName = Annotated[
+    str,
+    typer.Option(
+        "--offload",
+        help="Where models wait that do not fit on a GPU: auto, none, model (they come whole) or "
+        "group (by layers; slowest).",
+    ),
+]
+QuantizeName = Annotated[
+    str | None,
+    typer.Option(
+        "--quantize",
+        help=f"Fewer bits for the denoiser and T5: {', '.join(QUANTIZATIONS)}. Changes pictures. "
+        "A denoiser from a GGUF file stays in its own.",
+    ),
+]
+AttentionName = Annotated[
+    str, typer.Option("--attention", help=f"For FLUX: {', '.join(ATTENTIONS)}.")
+]
 Prompt = Annotated[str, typer.Argument(help=FIELD_LABELS["prompt"].help)]
 ModelName = Annotated[str, typer.Option(help=FIELD_LABELS["model"].help)]
 NegativePrompt = Annotated[str, typer.Option(help=FIELD_LABELS["negative_prompt"].help)]
@@ -62,14 +74,18 @@ GuidanceRescale = Annotated[float, typer.Option(help=FIELD_LABELS["guidance_resc
 DistilledGuidance = Annotated[
     float | None, typer.Option(help=FIELD_LABELS["distilled_guidance"].help)
 ]
+SkipText = Annotated[
+    str | None, typer.Option("--skip-layers", help=FIELD_LABELS["skip_layers"].help)
+]
+GuiderName = Annotated[str, typer.Option(help=FIELD_LABELS["guider"].help)]
 Seed = Annotated[int, typer.Option(help=FIELD_LABELS["seed"].help)]
 Side = Annotated[int | None, typer.Option(help=FIELD_LABELS["width"].help)]
-GuiderName = Annotated[str, typer.Option(help=FIELD_LABELS["guider"].help)]
+LoraTexts = Annotated[list[str] | None, typer.Option("--lora", help=FIELD_LABELS["loras"].help)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What makes pictures: the models, the device and how it computes."""
+    """Options of what makes pictures: the models, the device and how it computes."""
 
     models: Models = None
     device: Device = "auto"
@@ -82,7 +98,7 @@ class Machine:
     attention: AttentionName = "torch"
 
     def studio(self, outputs: Path | None = None) -> Studio:
-        """A studio on it. Raises: InvalidRequest."""
+        """Open a studio on it. Raises: InvalidRequest."""
         if self.memory is not None and self.memory <= 0:
             raise InvalidRequest(f"memory is {self.memory:g} GB; it must be more than 0")
         for folder in self.models or []:
@@ -96,13 +112,14 @@ class Machine:
             exact=self.exact,
             backend=self.backend,
             batch=self.batch,
-            saving=saving(self.offload, self.quantize, self.attention),
+            # `Saving.check` says what is wrong with it.
+            saving=Saving(cast(Offload, self.offload), self.quantize, self.attention),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(Machine):
-    """What a picture is made of, beside what makes it; most are a Request's fields by name."""
+    """Options of a picture, beside those of its machine; most are a Request's fields by name."""
 
     prompt: Prompt
     model: ModelName = "emoji"
@@ -123,7 +140,7 @@ class Settings(Machine):
     lora: LoraTexts = None
 
     def request(self) -> Request:
-        """The Request, without controls; what was left out comes from the model's preset.
+        """Build the Request, without controls; what was left out comes from the model's preset.
 
         Raises: InvalidRequest, UnknownName.
         """
@@ -131,29 +148,28 @@ class Settings(Machine):
         chosen = {name: given[name] for name in Request.model_fields if name in given}
         chosen["loras"] = self.lora or ()
         chosen |= read_skip(chosen.pop("skip_layers"))
-        door = Machine(models=self.models).studio()
-        chosen |= worn(door, self.style, chosen)
-        suggested = door.suggested(self.model)
-        return Request(**recommended(self.model, chosen, suggested))
+        studio = Machine(models=self.models).studio()
+        chosen |= prompts_in_style(studio, self.style, chosen)
+        return Request(**recommended(self.model, chosen, studio.suggested(self.model)))
 
 
-Told = TypeVar("Told", bound=Machine)
+Options = TypeVar("Options", bound=Machine)
 Own = ParamSpec("Own")
 
 
 def takes(
-    kind: type[Told],
-) -> Callable[[Callable[Concatenate[Told, Own], None]], Callable[..., None]]:
-    """Makes a command of a function: its first argument becomes an option for each field.
+    kind: type[Options],
+) -> Callable[[Callable[Concatenate[Options, Own], None]], Callable[..., None]]:
+    """Make a command of a function: its first argument becomes an option for each field.
 
     Args:
-        kind: of the first argument.
+        kind: the class of that first argument.
     """
     hints = get_type_hints(kind, include_extras=True)
     # Those of the class itself first, as its page of help should begin.
     shared = sorted(fields(kind), key=lambda one: one.name not in kind.__annotations__)
 
-    def made(command: Callable[Concatenate[Told, Own], None]) -> Callable[..., None]:
+    def decorate(command: Callable[Concatenate[Options, Own], None]) -> Callable[..., None]:
         own = list(signature(command, eval_str=True).parameters.values())[1:]
         parameters = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in own]
         for one in shared:
@@ -167,8 +183,8 @@ def takes(
         @wraps(command)
         def run(**given: Any) -> None:
             names = [one.name for one in shared if one.name in given]
-            told = kind(**{name: given.pop(name) for name in names})
-            command(told, **given)  # type: ignore[call-arg]
+            options = kind(**{name: given.pop(name) for name in names})
+            command(options, **given)  # type: ignore[call-arg]
 
         # What Typer reads; it would follow `wraps` to the function otherwise.
         described: Any = run
@@ -176,60 +192,27 @@ def takes(
         described.__annotations__ = {one.name: one.annotation for one in parameters}
         return run
 
-    return made
+    return decorate
 
 
-OffloadName = Annotated[
-    str,
-    typer.Option(
-        "--offload",
-        help="Where models wait that do not fit on a GPU: auto, none, model (they come whole) or "
-        "group (by layers; slowest).",
-    ),
-]
-QuantizeName = Annotated[
-    str | None,
-    typer.Option(
-        "--quantize",
-        help=f"Fewer bits for the denoiser and T5: {', '.join(QUANTIZATIONS)}. Changes pictures. "
-        "A denoiser from a GGUF file stays in its own.",
-    ),
-]
-AttentionName = Annotated[
-    str, typer.Option("--attention", help=f"For FLUX: {', '.join(ATTENTIONS)}.")
-]
-
-
-def saving(offload: str, quantize: str | None, attention: str) -> Saving:
-    """What the options say; `Saving.check` says what is wrong with it."""
-    return Saving(cast(Offload, offload), quantize, attention)
-
-
-SkipText = Annotated[
-    str | None,
-    typer.Option(
-        "--skip-layers",
-        help=FIELD_LABELS["skip_layers"].help,
-    ),
-]
-_PARTS = ("scale", "start", "stop")
+_SKIP_PARTS = ("scale", "start", "stop")
 
 
 def read_skip(text: str | None) -> dict[str, Any]:
-    """The fields of a Request that `--skip-layers` sets.
+    """Read the fields of a Request that `--skip-layers` sets.
 
     Raises: InvalidRequest: if it is not written as it should be.
     """
     if text is None:
         return {}
     layers, _, rest = text.partition(":")
-    fields: dict[str, Any] = {"skip_layers": layers}
+    found: dict[str, Any] = {"skip_layers": layers}
     for entry in split(rest):
         part, equals, value = (one.strip() for one in entry.partition("="))
-        if part not in _PARTS or not equals or f"skip_layer_{part}" in fields:
+        if part not in _SKIP_PARTS or not equals or f"skip_layer_{part}" in found:
             raise InvalidRequest(
                 f"skip-layers {text!r}: {entry!r} is no setting; write each of "
-                f"{', '.join(_PARTS)} once, as in 7+8+9:scale=2.8,stop=0.3"
+                f"{', '.join(_SKIP_PARTS)} once, as in 7+8+9:scale=2.8,stop=0.3"
             )
-        fields[f"skip_layer_{part}"] = value
-    return fields
+        found[f"skip_layer_{part}"] = value
+    return found

@@ -1,4 +1,4 @@
-"""Commands about preprocessors: what there is, and weights for those that are learned."""
+"""Preprocessor commands: lists them, and fetches weights for those that are learned."""
 
 from __future__ import annotations
 
@@ -48,6 +48,6 @@ def fetch_annotators(names: Names = None) -> None:
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Gives the command line `preprocessors` and `fetch-annotators`."""
+    """Add `preprocessors` and `fetch-annotators` to the command line."""
     app.command("preprocessors")(list_preprocessors)
     app.command("fetch-annotators")(fetch_annotators)

@@ -1,4 +1,4 @@
-"""`--style NAME` on the command line. Imports no gradio."""
+"""Style option: reads `--style NAME` on the command line."""
 
 from __future__ import annotations
 
@@ -9,30 +9,32 @@ from pipelines import Axis, Studio
 from presets import Style, find_style
 
 
-def worn(studio: Studio, style: str | None, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """The prompts of a command in a style; a model without negative prompt gets none of it.
+def prompts_in_style(
+    studio: Studio, style: str | None, chosen: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Put a command's prompts into a style; a model without negative prompt gets none of it.
 
     Raises: UnknownName, InvalidRequest: if there is no such style for the model.
     """
     if style is None:
         return {}
     found = find_style(style, chosen["model"])
-    prompts = {"prompt": found.around(chosen["prompt"])}
+    prompts = {"prompt": found.wrap(chosen["prompt"])}
     if studio.supports(chosen["model"]).negative_prompt:
-        prompts["negative_prompt"] = found.against(chosen["negative_prompt"])
+        prompts["negative_prompt"] = found.add_negative(chosen["negative_prompt"])
     return prompts
 
 
-def styled_axis(axis: Axis, style: str | None, model: str) -> Axis:
-    """An axis whose prompts wear the style of the command line, as the base's does.
+def axis_in_style(axis: Axis, style: str | None, model: str) -> Axis:
+    """Put an axis' prompts into the style of the command line, as the base's are.
 
     Raises: UnknownName, InvalidRequest: if there is no such style for the model.
     """
     if style is None or "prompt" not in [part.field for part in axis.parts]:
         return axis
-    around = find_style(style, model).around
+    wrap = find_style(style, model).wrap
     parts = [
-        Axis(field=part.field, values=tuple(around(str(value)) for value in part.values))
+        Axis(field=part.field, values=tuple(wrap(str(value)) for value in part.values))
         if part.field == "prompt"
         else Axis(field=part.field, values=part.values)
         for part in axis.parts
@@ -41,7 +43,7 @@ def styled_axis(axis: Axis, style: str | None, model: str) -> Axis:
 
 
 def style_row(name: str, style: Style) -> dict[str, Any]:
-    """What there is to say of a style."""
+    """Describe a style as a row of the table."""
     return {
         "name": name,
         "title": style.title,

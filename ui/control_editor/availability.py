@@ -1,4 +1,4 @@
-"""What the ControlNets at hand can do for a model's maps, and the words that say so."""
+"""ControlNet availability: finds which ControlNets fit a model and its maps, and says so."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ANY_MODEL = ""
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a model's maps can be followed by.
+    """ControlNets and modes that are available for a model.
 
     Attributes:
         nets: the ControlNets here that fit it.
@@ -31,7 +31,7 @@ class Offer:
 
     @classmethod
     def of(cls, studio: Studio, model: str) -> Offer:
-        """The offer for a model; an empty one for a model that cannot be used."""
+        """Find what is available for a model; nothing for one that cannot be used."""
         try:
             return cls(model, tuple(studio.controlnets(model)), studio.control_modes(model))
         except ContactSheetError:
@@ -47,7 +47,7 @@ class Offer:
 
 
 def followed_by(offer: Offer, state: MapState, chosen: str, size: Size, studio: Studio) -> str:
-    """In words, what will follow a map and how it meets the picture's size; "" if nothing is said.
+    """Say which ControlNet will follow a map and how the map is resized; "" if neither matters.
 
     Args:
         chosen: the ControlNet that the form names, or ANY_MODEL.
@@ -81,7 +81,7 @@ def _follower(offer: Offer, state: MapState, chosen: str) -> str:
 
 
 def _meets(state: MapState, size: Size, studio: Studio) -> str:
-    """How a ready-made map of another size is brought to the picture's."""
+    """Say how a ready-made map of another size is resized to the picture's."""
     if state.preprocessor != NONE or state.image is None or state.edited is not None:
         return ""
     picture = studio.picture(state.image)
@@ -97,7 +97,7 @@ def _meets(state: MapState, size: Size, studio: Studio) -> str:
 
 
 def missing_text(offer: Offer) -> str:
-    """What to do about a model that has no ControlNet here."""
+    """Say what to do about a model that has no ControlNet here, as markup."""
     if not offer.modes:
         return (
             f"No ControlNet can steer {escape(offer.model)}: its family takes none. Maps can be "
@@ -113,7 +113,7 @@ def missing_text(offer: Offer) -> str:
 
 
 def empty_map(number: int, edited_as: EditedAs) -> InvalidRequest:
-    """What to do about a map that has no line, joint or depth in it."""
+    """Build the error for a map that has no line, joint or depth in it."""
     draw = {"pose": "add a person", "depth": "lighten what is near"}.get(edited_as, "draw an edge")
     return InvalidRequest(
         f"map {number} is empty (all black), so it asks for nothing; {draw}, take "

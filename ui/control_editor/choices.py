@@ -1,4 +1,4 @@
-"""What the ControlNet tab offers, read from the registry of preprocessors."""
+"""Control choices: lists what the ControlNet tab's menus offer, read from the registries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MODE_NAMES = {"balanced": "Balanced", "prompt": "Prompt first", "control": "Cont
 
 
 def preprocessor_choices(offer: Offer | None = None) -> list[tuple[str, str]]:
-    """Label and id of every preprocessor; those that are of no use here say so."""
+    """List label and id of every preprocessor; those that are of no use here say so."""
 
     def label(name: str) -> str:
         lacks = []
@@ -32,17 +32,17 @@ def preprocessor_choices(offer: Offer | None = None) -> list[tuple[str, str]]:
 
 
 def net_choices(offer: Offer) -> list[tuple[str, str]]:
-    """Label and id of what may follow a map."""
+    """List label and id of the ControlNets that may follow a map."""
     return [FIRST_NET, *((id, id) for id in offer.ids)]
 
 
 def mode_choices(modes: Sequence[str]) -> list[tuple[str, str]]:
-    """Label and id of the modes, in their usual order."""
+    """List label and id of the modes, in their usual order."""
     return [(MODE_NAMES[mode], mode) for mode in MODES if mode in modes]
 
 
 def parameters_shown(state: MapState) -> dict[str, Any]:
-    """What `parameters.js` draws: a preprocessor's help and one input a parameter."""
+    """Describe a preprocessor for `parameters.js`: its help and one input a parameter."""
     row = preprocessors.describe(state.preprocessor)
     values = row.canonical(state.parameters)
     return {
@@ -58,5 +58,5 @@ def parameters_shown(state: MapState) -> dict[str, Any]:
 
 
 def problem_text(problem: str) -> str:
-    """A message that stands where the map would be."""
+    """Write a message that stands where the map would be, as markup."""
     return f'<p class="cs-problem" role="alert">{escape(problem)}</p>' if problem else ""

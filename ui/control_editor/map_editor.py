@@ -1,4 +1,4 @@
-"""The map editor: a picture and its map side by side, and the tools to change the map.
+"""Map editor: shows a picture and its map side by side, with tools to change the map.
 
 The page paints; the server gets the whole map back as a PNG whenever a stroke ends. A pose is
 its joints, and its map is drawn from them here.
@@ -45,7 +45,7 @@ POSE: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What the editor gave back.
+    """Edited map, as the editor gave it back.
 
     Attributes:
         id: of the map that was edited, as `editor_value` had it.
@@ -59,7 +59,7 @@ class Edit:
 
 
 def map_editor(*, elem_id: str, empty: str) -> gr.HTML:
-    """A component whose value is what `editor_value` makes; None shows `empty` instead.
+    """Build an editor, whose value is what `editor_value` makes; None shows `empty` instead.
 
     Its event: `edited`, when a stroke or a move has ended; `read_edit` reads its data. Listen to
     it with `trigger_mode="multiple"`, or Gradio drops an edit made while one is on its way. The
@@ -87,7 +87,7 @@ def editor_value(
     computed_skeletons: Sequence[Skeleton] | None = None,
     palette: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
-    """What the editor shows.
+    """Build the value that the editor shows.
 
     Args:
         id: comes back with every edit, so that one of an older map is known as such.
@@ -113,12 +113,12 @@ def editor_value(
 
 
 def read_edit(event: gr.EventData) -> Edit:
-    """What an `edited` event brings. Raises: InvalidRequest: if no editor could have sent it."""
+    """Read an `edited` event. Raises: InvalidRequest: if no editor could have sent it."""
     return _edit(event._data if isinstance(event._data, dict) else {})
 
 
 def shown_edit(value: Any) -> Edit | None:
-    """The edit that an editor shows, from its value; None where the map is as it was given.
+    """Read the edit that an editor shows from its value; None where the map is as it was given.
 
     An `edited` event is on its way for a moment, the value is there at once.
     Raises: InvalidRequest: if no editor could have it.
@@ -136,12 +136,12 @@ def _edit(data: Mapping[str, Any]) -> Edit:
 
 
 def png_url(picture: Image.Image) -> str:
-    """A picture as a data URI, lossless."""
+    """Encode a picture as a data URI, lossless."""
     return _PNG + base64.b64encode(png_bytes(picture, compress_level=3)).decode()
 
 
 def guess_kind(picture: Image.Image) -> EditedAs:
-    """What a ready-made map may be: grey is depth, or edges where most of it is black."""
+    """Guess what a ready-made map is: grey is depth, or edges where most of it is black."""
     small = picture.convert("RGB")
     small.thumbnail((256, 256), Image.Resampling.NEAREST)
     pixels = np.asarray(small).reshape(-1, 3).astype(int)

@@ -1,4 +1,4 @@
-"""What the page knows of a control's map: the picture, how its map is made, and edits of it."""
+"""Map state: a control's picture, how its map is made, and edits of the map."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class MapState:
-    """One control's map; small, since the browser keeps it.
+    """State of one control's map; small, since the browser keeps it.
 
     Attributes:
         image: hash of the picture, as `Studio.add_picture` returned it; None if there is none.
@@ -67,7 +67,7 @@ class MapState:
         return replace(read, like=like, edited=edited, skeletons=people)
 
     def kept(self) -> dict[str, Any]:
-        """As JSON, for `read`."""
+        """Write the state as JSON, for `read`."""
         people = None if self.skeletons is None else json.loads(to_json(self.skeletons))
         return {
             "image": self.image,
@@ -79,12 +79,12 @@ class MapState:
         }
 
     def remade(self, **changes: Any) -> MapState:
-        """With another picture, preprocessor or parameters: edits of the old map are gone."""
+        """Change picture, preprocessor or parameters; edits of the old map are gone."""
         return replace(self, **{"like": None, "edited": None, "skeletons": None, **changes})
 
     @property
     def source(self) -> dict[str, Any]:
-        """The fields of a Control that say what its map is."""
+        """Fields of a Control that decide its map."""
         if self.edited is not None:
             return {"image": self.edited, "preprocessor": NONE, "parameters": {"resize": "stretch"}}
         return {
@@ -95,7 +95,7 @@ class MapState:
 
     @classmethod
     def of(cls, control: Control, studio: Studio) -> MapState:
-        """The state whose map is that of a control; of an edited map, the one it was edited in."""
+        """Find the state whose map is a control's; of an edited map, the state it was edited in."""
         if control.preprocessor == NONE:
             try:
                 kept = json.loads(studio.annotation(control.image) or "null")
@@ -107,7 +107,7 @@ class MapState:
         return cls(control.image, control.preprocessor, dict(control.parameters))
 
     def id(self, size: Size) -> str:
-        """A name for the map as it was made, which edits of it carry."""
+        """Name the map as it was made; edits of it carry this name."""
         parameters = preprocessors.check_parameters(self.preprocessor, self.parameters)
         made = [self.image, self.preprocessor, parameters, size]
         return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
@@ -144,7 +144,7 @@ def _parameters(preprocessor: str, kept: Any) -> dict[str, Any]:
 
 
 def with_edit(state: MapState, edit: Edit, size: Size, studio: Studio) -> MapState:
-    """The state after an edit; an edit of another map changes nothing."""
+    """Apply an edit to a state; an edit of another map changes nothing."""
     if edit.id != state.id(size):
         return state
     if edit.skeletons is not None:
@@ -155,7 +155,7 @@ def with_edit(state: MapState, edit: Edit, size: Size, studio: Studio) -> MapSta
 def with_people(
     state: MapState, people: tuple[Skeleton, ...], size: Size, studio: Studio
 ) -> MapState:
-    """The state whose map shows these people."""
+    """Draw people as a state's edited map."""
     edited = studio.add_picture(preprocessors.draw_skeletons(people, size))
     return _noted(replace(state, edited=edited, skeletons=people), studio)
 
@@ -168,7 +168,7 @@ def _noted(state: MapState, studio: Studio) -> MapState:
 
 
 def editor_shows(state: MapState, size: Size, studio: Studio) -> dict[str, Any] | None:
-    """What the map editor shows; None without a picture.
+    """Make the map, as the value of the map editor; None without a picture.
 
     Raises: ContactSheetError: if the map cannot be made, saying why.
     """
@@ -199,14 +199,14 @@ def editor_shows(state: MapState, size: Size, studio: Studio) -> dict[str, Any] 
 
 
 def map_of(state: MapState, size: Size, studio: Studio) -> Image.Image:
-    """The map that a state's control will have. Raises: ContactSheetError: if it cannot be made."""
+    """Make the map that a state's control will have. Raises: ContactSheetError: if it cannot be."""
     source = state.source
     picture = studio.picture(str(source["image"]))
     return preprocessors.run(source["preprocessor"], picture, source["parameters"], size)
 
 
 def map_size(studio: Studio, fields: Mapping[str, Any]) -> Size:
-    """Width and height of maps, which are those of the picture that the form asks for.
+    """Read width and height of maps, which are those of the picture that the form asks for.
 
     A size that is being typed, or a model that is not there, is no reason to make no map.
     """
@@ -223,7 +223,7 @@ def map_size(studio: Studio, fields: Mapping[str, Any]) -> Size:
 
 
 def source_url(image: str) -> str:
-    """Where the server hands out a picture that was added, relative to the page."""
+    """Build the address of a picture that was added, relative to the page."""
     return f"sources/{image}.png"
 
 

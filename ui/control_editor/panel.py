@@ -1,284 +1,260 @@
-"""One control on the ControlNet tab: what its components mean and do."""
+"""Control panel: what the components of one control on the ControlNet tab mean and do."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from html import escape
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 from PIL import Image
 
-from pipelines import Axis, ContactSheetError, Control, InvalidRequest, preprocessors
+from pipelines import Axis, ContactSheetError, Control, InvalidRequest, Studio, preprocessors
 from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.preprocessors.skeletons import from_json
 from pipelines.request.control import MODES
 from presets import example_pictures
-from ui.control_editor.availability import ANY_MODEL, Offer, followed_by
-from ui.control_editor.choices import (
-    mode_choices,
-    net_choices,
-    parameters_shown,
-    preprocessor_choices,
-    problem_text,
-)
-from ui.control_editor.layout import ControlLayout
+from ui.control_editor.availability import ANY_MODEL, Offer
+from ui.control_editor.choices import mode_choices, net_choices, preprocessor_choices
+from ui.control_editor.inputs import ControlInputs
 from ui.control_editor.map_editor import read_edit, shown_edit
-from ui.control_editor.map_state import (
-    MapState,
-    Size,
-    editor_shows,
-    map_size,
-    with_edit,
-    with_people,
+from ui.control_editor.map_state import MapState, map_size, with_edit, with_people
+from ui.control_editor.map_widgets import (
+    MapSettings,
+    MapWidgets,
+    map_updates,
+    note_update,
+    problem_update,
 )
-from ui.control_editor.read_control import FIELDS, read_control
+from ui.control_editor.read_control import read_control
 from ui.errors import shown
-from ui.events import Update
+from ui.events import EVERY, IN_TURN, PROGRESS, Update, Values
+from ui.form.settings_form import SettingsForm
 from ui.uploads import opened
 
 SIZE_FIELDS = ("model", "size", "width", "height")
-QUICK: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private", "queue": False}
-# An edit must not overtake the one before it, nor be dropped while that is on its way.
-IN_TURN: dict[str, Any] = {
-    **QUICK, "show_progress": "hidden", "queue": True, "concurrency_limit": 1,
-    "trigger_mode": "multiple",
-}  # fmt: skip
+"""Fields of the form that decide how large a map is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What the form says that a map, and the words about it, depend on."""
+class ControlPanel:
+    """One control: its inputs in the form, its map, and what they do to each other."""
 
-    state: MapState
-    size: Size
-    model: str
-    net: str = ANY_MODEL
-
-
-class ControlPanel(ControlLayout):
-    """What the components of one control mean, and what they do to each other."""
+    def __init__(
+        self, studio: Studio, form: SettingsForm, inputs: ControlInputs, widgets: MapWidgets
+    ) -> None:
+        self.studio = studio
+        self.form = form
+        self.inputs = inputs
+        self.widgets = widgets
 
     def connect(self) -> None:
         """Wire it; the form must have its settings by now."""
+        inputs, widgets = self.inputs, self.widgets
         sizes = [self.form[name] for name in SIZE_FIELDS]
-        seen = {self["map"], self["model"], *sizes}
-        outputs = [
-            self["map"], self.parameters, self.editor, self.problem, self.note, self.made,
-        ]  # fmt: skip
-        raw: dict[str, Any] = {"preprocess": False, **QUICK}
+        settings = {inputs.map, inputs.model, *sizes}
+        made = [inputs.map, *widgets.of_map]
+        taken = [inputs.picture, inputs.on, *made, widgets.column]
         # A pasted picture comes as none at first, and at once as itself: the last one counts.
-        self.picture.input(
-            self._take, {self.picture, *seen},
-            [self.picture, self["on"], *outputs, self.desk], trigger_mode="always_last", **raw,
+        inputs.picture.input(
+            self._take, {inputs.picture, *settings}, taken, trigger_mode="always_last", **PROGRESS
+        )
+        inputs.examples.click(
+            self._example, {inputs.examples, self.form["prompt"], *settings},
+            [self.form["prompt"], inputs.on, inputs.map, *self.beyond_form], **PROGRESS,
         )  # fmt: skip
-        self.examples.click(
-            self._example, {self.examples, self.form["prompt"], *seen},
-            [self.form["prompt"], self["on"], self["map"], *self.outputs], **raw,
-        )  # fmt: skip
-        self.preprocessor.input(self._choose, {self.preprocessor, *seen}, outputs, **raw)
-        # Gradio drops what comes while an answer is awaited, unless it is told not to.
-        every: dict[str, Any] = {**raw, "trigger_mode": "multiple"}
-        self.parameters.set_parameters(self._set, seen, outputs, **every)
-        self.editor.edited(self._edit, seen, [self["map"], self.note], preprocess=False, **IN_TURN)
+        widgets.preprocessor.input(
+            self._choose, {widgets.preprocessor, *settings}, made, **PROGRESS
+        )
+        widgets.parameters.set_parameters(self._set, settings, made, **EVERY)
+        widgets.editor.edited(self._edit, settings, [inputs.map, widgets.note], **IN_TURN)
         # Also when another model changes the size: a map of the old size could not be edited.
         gr.on(
-            [field.change for field in sizes], self._resize, {self.made, *seen}, outputs,
-            trigger_mode="always_last", **raw,
+            [field.change for field in sizes], self._resize, {widgets.made, *settings}, made,
+            trigger_mode="always_last", **PROGRESS,
         )  # fmt: skip
-        self.editor.brought(
-            self._bring, seen, [self.picture, self["on"], *outputs, self.desk], **every
-        )
-        self["model"].input(self._say, seen, self.note, **raw)
-        self["on"].input(lambda on: gr.Column(visible=on), self["on"], self.desk, **raw)
+        widgets.editor.brought(self._bring, settings, taken, **EVERY)
+        inputs.model.input(self._say, settings, widgets.note, **PROGRESS)
+        inputs.on.input(lambda on: gr.Column(visible=on), inputs.on, widgets.column, **PROGRESS)
+
+    @property
+    def beyond_form(self) -> list[Block]:
+        """What `show` fills besides fields of the form."""
+        widgets = self.widgets
+        return [self.inputs.picture, widgets.preprocessor, *widgets.of_map, widgets.column]
 
     # ---- meaning
 
     def control(
         self, fields: Mapping[str, Any], nets: Sequence[ModelInfo]
     ) -> tuple[Control, tuple[float, ...]] | None:
-        """The control that the form asks for and its strengths; None if it is off.
+        """Read the control that the form asks for and its strengths; None if it is off.
 
         Args:
             nets: the ControlNets that fit the model.
 
         Raises: ContactSheetError: for the first value that is not possible.
         """
-        given = {name: fields[self._name(name)] for name in FIELDS}
-        return read_control(self.number, given, map_size(self.studio, fields), nets, self.studio)
+        mine = self.inputs.fields
+        size = map_size(self.studio, fields)
+        return read_control(mine.number, mine.read(fields), size, nets, self.studio)
 
     def edited(self, fields: Mapping[str, Any], editor: Any) -> dict[str, Any]:
-        """The form's map as the editor shows it, also where the edit has not arrived by itself.
+        """Read the map as the editor shows it, also if the edit has not arrived by itself.
 
         Args:
             editor: the editor's value.
         Raises: InvalidRequest: if no editor could have it.
         """
         edit = shown_edit(editor)
-        name = self._name("map")
+        name = self.inputs.fields.name("map")
         if edit is None:
             return {}
         state = MapState.read(fields[name], self.studio)
         return {name: with_edit(state, edit, map_size(self.studio, fields), self.studio).kept()}
 
     def axis(self, place: int, strengths: tuple[float, ...]) -> Axis:
-        """The axis of several strengths, for a control that is the place-th of its Request."""
+        """Build the axis of several strengths of the control at this place in its Request."""
         number = "" if place == 0 else place + 1
         return Axis(field=f"control{number}_strength", values=strengths)
 
     def fill(self, control: Control | None) -> Update:
-        """The form filled from a Request's control; None switches it off."""
+        """Fill the form from a Request's control; None switches it off."""
+        inputs = self.inputs
         if control is None:
-            return {self["on"]: False, self.desk: gr.Column(visible=False)}
+            return {inputs.on: False, self.widgets.column: gr.Column(visible=False)}
         return {
-            self["on"]: True,
-            self["model"]: control.model or ANY_MODEL,
-            self["strength"]: f"{control.strength:g}",
-            self["start"]: control.start,
-            self["stop"]: control.stop,
-            self["mode"]: control.mode,
+            inputs.on: True,
+            inputs.map: MapState.of(control, self.studio).kept(),
+            inputs.model: control.model or ANY_MODEL,
+            inputs.strength: f"{control.strength:g}",
+            inputs.start: control.start,
+            inputs.stop: control.stop,
+            inputs.mode: control.mode,
         }
 
-    def show(self, seen: Seen, *, on: bool) -> Update:
-        """The picture, its map and all that belongs to it."""
-        state = seen.state
+    def show(self, settings: MapSettings, *, on: bool) -> Update:
+        """Show the picture, its map and all that belongs to it."""
+        state = settings.state
         return {
-            self["on"]: on,
-            self.desk: gr.Column(visible=on),
-            self.preprocessor: gr.Dropdown(
-                preprocessor_choices(Offer.of(self.studio, seen.model)), value=state.preprocessor
+            self.inputs.on: on,
+            self.widgets.column: gr.Column(visible=on),
+            self.widgets.preprocessor: gr.Dropdown(
+                preprocessor_choices(Offer.of(self.studio, settings.model)),
+                value=state.preprocessor,
             ),
-            self.picture: None if state.image is None else self.studio.picture(state.image),
-            **self._map(seen),
+            self.inputs.picture: None if state.image is None else self.studio.picture(state.image),
+            **self._map(settings),
         }
 
     def offer(self, offer: Offer, net: Any, mode: Any) -> Update:
-        """The menus with what a model offers; what it does not gives way to the usual."""
+        """Offer what a model has in the menus; a choice that it lacks gives way to the usual."""
         modes = offer.modes or MODES[:1]
         return {
-            self["model"]: gr.Dropdown(
+            self.inputs.model: gr.Dropdown(
                 net_choices(offer), value=net if net in offer.ids else ANY_MODEL
             ),
-            self["mode"]: gr.Radio(
+            self.inputs.mode: gr.Radio(
                 mode_choices(modes), value=mode if mode in modes else MODES[0],
                 visible=len(modes) > 1,
             ),
-            self.preprocessor: gr.Dropdown(preprocessor_choices(offer)),
+            self.widgets.preprocessor: gr.Dropdown(preprocessor_choices(offer)),
         }  # fmt: skip
 
     # ---- handlers
 
-    def seen(self, values: Mapping[Any, Any]) -> Seen:
-        """What these values of components say."""
+    def settings(self, values: Values) -> MapSettings:
+        """Read the map's settings from values of components."""
         fields = {name: values[self.form[name]] for name in SIZE_FIELDS}
-        state = MapState.read(values[self["map"]], self.studio)
+        state = MapState.read(values[self.inputs.map], self.studio)
         size = map_size(self.studio, fields)
-        return Seen(state, size, str(fields["model"]), str(values[self["model"]] or ANY_MODEL))
+        net = str(values[self.inputs.model] or ANY_MODEL)
+        return MapSettings(state, size, str(fields["model"]), net)
 
-    def _map(self, seen: Seen) -> Update:
-        """State and editor; why there is no map stands in the editor's place."""
-        state, size = seen.state, seen.size
-        problem, value = "", None
-        with shown():
-            try:
-                value = editor_shows(state, size, self.studio)
-                if state.image is not None and state.edited is None:
-                    problem = preprocessors.problem(state.preprocessor) or ""
-            except ContactSheetError as error:
-                problem = str(error)
+    def _map(self, settings: MapSettings) -> Update:
         return {
-            self["map"]: state.kept(),
-            self.parameters: parameters_shown(state),
-            self.editor: value,
-            self.problem: gr.HTML(problem_text(problem), visible=bool(problem)),
-            self.note: self._note(seen),
-            self.made: None if state.image is None else [state.id(size)],
+            self.inputs.map: settings.state.kept(),
+            **map_updates(self.widgets, settings, self.studio),
         }
 
-    def _note(self, seen: Seen) -> Any:
-        offer = Offer.of(self.studio, seen.model)
-        text = followed_by(offer, seen.state, seen.net, seen.size, self.studio)
-        return gr.HTML(f'<p class="cs-note">{escape(text)}</p>', visible=bool(text))
+    def _say(self, values: Values) -> Any:
+        return note_update(self.settings(values), self.studio)
 
-    def _say(self, values: Mapping[Any, Any]) -> Any:
-        return self._note(self.seen(values))
-
-    def _take(self, values: Mapping[Any, Any]) -> Update:
-        seen = self.seen(values)
-        file = values[self.picture]
+    def _take(self, values: Values) -> Update:
+        settings = self.settings(values)
+        file = values[self.inputs.picture]
         if file is None:
-            return self._map(_with(seen, image=None))
-        return self._taken(seen, lambda: self.studio.add_picture(Path(file["path"]).read_bytes()))
+            return self._map(settings.remade(image=None))
+        return self._taken(
+            settings, lambda: self.studio.add_picture(Path(file["path"]).read_bytes())
+        )
 
-    def _bring(self, values: Mapping[Any, Any], event: gr.EventData) -> Update:
+    def _bring(self, values: Values, event: gr.EventData) -> Update:
         """A picture that was pasted or dropped."""
-        seen = self.seen(values)
+        settings = self.settings(values)
         file = event._data if isinstance(event._data, dict) else {}
-        updates = self._taken(seen, lambda: self.studio.add_picture(_sent(file)))
-        image = MapState.read(updates[self["map"]], self.studio).image
-        return {self.picture: None if image is None else self.studio.picture(image), **updates}
+        updates = self._taken(settings, lambda: self.studio.add_picture(_sent(file)))
+        image = MapState.read(updates[self.inputs.map], self.studio).image
+        picture = None if image is None else self.studio.picture(image)
+        return {self.inputs.picture: picture, **updates}
 
-    def _taken(self, seen: Seen, add: Callable[[], str]) -> Update:
+    def _taken(self, settings: MapSettings, add: Callable[[], str]) -> Update:
         """With a new picture; why it cannot be taken stands in the map's place."""
         try:
             image = add()
         except ContactSheetError as error:
-            problem = gr.HTML(problem_text(str(error)), visible=True)
-            refused = {self.picture: None, self.problem: problem}
-            return {**self._map(_with(seen, image=None)), **refused}
-        on = {self["on"]: True, self.desk: gr.Column(visible=True)}
-        return {**self._map(_with(seen, image=image)), **on}
+            problem = problem_update(str(error))
+            refused: Update = {self.inputs.picture: None, self.widgets.problem: problem}
+            return {**self._map(settings.remade(image=None)), **refused}
+        on: Update = {self.inputs.on: True, self.widgets.column: gr.Column(visible=True)}
+        return {**self._map(settings.remade(image=image)), **on}
 
-    def _example(self, values: Mapping[Any, Any]) -> Update:
-        seen = self.seen(values)
-        example = example_pictures()[int(values[self.examples])]
+    def _example(self, values: Values) -> Update:
+        settings = self.settings(values)
+        example = example_pictures()[int(values[self.inputs.examples])]
         image = self.studio.add_picture(example.path)
         state = MapState(image=image, preprocessor=example.preprocessor, like=example.like)
         people = example.skeletons_text()
         if people is not None:
-            state = with_people(state, tuple(from_json(people)), seen.size, self.studio)
+            state = with_people(state, tuple(from_json(people)), settings.size, self.studio)
         typed = values[self.form["prompt"]]
         # Another example's prompt was not typed; what was typed stays.
         mine = typed and typed not in {one.prompt for one in example_pictures()}
         prompt = typed if mine else example.prompt
-        return {self.form["prompt"]: prompt, **self.show(replace(seen, state=state), on=True)}
+        return {self.form["prompt"]: prompt, **self.show(replace(settings, state=state), on=True)}
 
-    def _choose(self, values: Mapping[Any, Any]) -> Update:
-        name = str(values[self.preprocessor])
+    def _choose(self, values: Values) -> Update:
+        name = str(values[self.widgets.preprocessor])
         with shown():
             preprocessors.describe(name)
-        return self._map(_with(self.seen(values), preprocessor=name, parameters={}))
+        return self._map(self.settings(values).remade(preprocessor=name, parameters={}))
 
-    def _set(self, values: Mapping[Any, Any], event: gr.EventData) -> Update:
-        seen = self.seen(values)
-        name = seen.state.preprocessor
+    def _set(self, values: Values, event: gr.EventData) -> Update:
+        settings = self.settings(values)
+        name = settings.state.preprocessor
         try:
             parameters = preprocessors.check_parameters(name, dict(event.values))
         except ContactSheetError as error:
-            return {self.problem: gr.HTML(problem_text(str(error)), visible=True)}
-        return self._map(_with(seen, parameters=parameters))
+            return {self.widgets.problem: problem_update(str(error))}
+        return self._map(settings.remade(parameters=parameters))
 
-    def _resize(self, values: Mapping[Any, Any]) -> Update:
-        seen = self.seen(values)
-        state = seen.state
-        if state.image is None or [state.id(seen.size)] == values[self.made]:
-            return {self.note: self._note(seen)}  # the map that is shown, undo and all, is right
+    def _resize(self, values: Values) -> Update:
+        settings = self.settings(values)
+        state = settings.state
+        if state.image is None or [state.id(settings.size)] == values[self.widgets.made]:
+            # The map that is shown, undo and all, is right.
+            return {self.widgets.note: note_update(settings, self.studio)}
         if state.skeletons is not None:
-            state = with_people(state, state.skeletons, seen.size, self.studio)
-        return self._map(replace(seen, state=state))
+            state = with_people(state, state.skeletons, settings.size, self.studio)
+        return self._map(replace(settings, state=state))
 
-    def _edit(self, values: Mapping[Any, Any], event: gr.EventData) -> Update:
-        seen = self.seen(values)
+    def _edit(self, values: Values, event: gr.EventData) -> Update:
+        settings = self.settings(values)
         with shown():
-            state = with_edit(seen.state, read_edit(event), seen.size, self.studio)
-        return {self["map"]: state.kept(), self.note: self._note(replace(seen, state=state))}
-
-
-def _with(seen: Seen, **changes: Any) -> Seen:
-    """With another picture, preprocessor or parameters: edits of the old map are gone."""
-    return replace(seen, state=seen.state.remade(**changes))
+            state = with_edit(settings.state, read_edit(event), settings.size, self.studio)
+        note = note_update(replace(settings, state=state), self.studio)
+        return {self.inputs.map: state.kept(), self.widgets.note: note}
 
 
 def _sent(file: Mapping[str, Any]) -> Image.Image:

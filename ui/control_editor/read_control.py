@@ -1,8 +1,9 @@
-"""From what the form says of one control to the Control it asks for."""
+"""Control reader: turns the form's fields of one control into the Control they ask for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 from pipelines import ContactSheetError, Control, InvalidRequest, Studio, preprocessors
@@ -13,42 +14,84 @@ from ui.control_editor.availability import empty_map
 from ui.control_editor.map_editor import guess_kind
 from ui.control_editor.map_state import MapState, Size, map_of
 
-FIELDS = ("on", "map", "model", "strength", "start", "stop", "mode")
-"""What the form has of a control."""
+
+@dataclass(frozen=True, slots=True)
+class ControlValues:
+    """Values of one control's fields, as the page has them: not checked yet.
+
+    Attributes:
+        map: a MapState as JSON.
+        model: a ControlNet's id, or ANY_MODEL.
+        strength: one number or several, as text.
+    """
+
+    on: Any
+    map: Any
+    strength: Any
+    model: Any
+    start: Any
+    stop: Any
+    mode: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ControlFields:
+    """Names of the form's fields of one control: `control1_on`, `control1_map` and so on.
+
+    Attributes:
+        number: counts from 1; errors name it too.
+    """
+
+    number: int
+
+    def name(self, value: str) -> str:
+        """Name the form's field of one of the ControlValues."""
+        return f"control{self.number}_{value}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.name(one.name) for one in fields(ControlValues))
+
+    def read(self, form: Mapping[str, Any]) -> ControlValues:
+        """Pick this control's values from those of a whole form."""
+        return ControlValues(
+            **{one.name: form[self.name(one.name)] for one in fields(ControlValues)}
+        )
 
 
 def read_control(
-    number: int, given: Mapping[str, Any], size: Size, nets: Sequence[ModelInfo], studio: Studio
+    number: int, values: ControlValues, size: Size, nets: Sequence[ModelInfo], studio: Studio
 ) -> tuple[Control, tuple[float, ...]] | None:
-    """The control that the form asks for and its strengths; None if it is off.
+    """Read the control that the form asks for and its strengths; None if it is off.
 
     Args:
         number: counts from 1; errors name it.
-        given: the values of FIELDS.
         nets: the ControlNets that fit the model.
 
     Raises: ContactSheetError: for the first value that is not possible.
     """
-    if not given["on"]:
+    if not values.on:
         return None
-    state = MapState.read(given["map"], studio)
+    state = MapState.read(values.map, studio)
     if state.image is None:
         raise InvalidRequest(
             f"control {number} has no picture; upload one, pick an example, "
             "or switch the control off"
         )
     try:
-        strengths = parse_values("control_strength", str(given["strength"]))
+        strengths = parse_values("control_strength", str(values.strength))
         control = Control(
             **state.source,
             strength=strengths[0],
-            **{name: given[name] for name in ("start", "stop", "mode")},
+            start=values.start,
+            stop=values.stop,
+            mode=values.mode,
         )
         for strength in strengths:
             control.replace(strength=strength)  # each in its range, said before anything is made
     except ContactSheetError as error:
         raise type(error)(f"control {number}: {error}") from None
-    name = given["model"] or _net(number, state, nets)
+    name = values.model or _choose_net(number, state, nets)
     map = map_of(state, size, studio)
     if preprocessors.asks_for_nothing(state.preprocessor, map):
         kind = preprocessors.describe(state.preprocessor).edited_as
@@ -56,7 +99,7 @@ def read_control(
     return control.replace(model=name), tuple(float(value) for value in strengths)
 
 
-def _net(number: int, state: MapState, nets: Sequence[ModelInfo]) -> str:
+def _choose_net(number: int, state: MapState, nets: Sequence[ModelInfo]) -> str:
     try:
         return controlnets.choose(state.like or state.preprocessor, "", nets)
     except InvalidRequest:

@@ -1,4 +1,4 @@
-"""Below a controlled run: picture, source and map side by side, to see how well it was followed."""
+"""Control result: shows source, map and picture side by side, below a controlled run."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pipelines.request.control import NONE
 from pipelines.request.labels import index_text
 from pipelines.runs.run import Snapshot
 from ui.control_editor.map_state import MapState, source_url
-from ui.events import DIRECT
+from ui.events import RAW
 from ui.run_view.snapshot_json import picture_url
 from ui.scripts import script
 
 
 class ControlResult:
-    """The panel; `view` is the tab's own run."""
+    """Control result of a tab's run, which is in `view`."""
 
     def __init__(self, studio: Studio, view: gr.HTML) -> None:
         self.studio = studio
@@ -32,7 +32,7 @@ class ControlResult:
 
     def connect(self) -> None:
         """Wire it."""
-        self.view.run_state(self._draw, self.view, self.output, preprocess=False, **DIRECT)
+        self.view.run_state(self._draw, self.view, self.output, **RAW)
 
     def _draw(self, run_id: Any) -> Any:
         run = self.studio.find(str(run_id)) if run_id else None
@@ -40,7 +40,7 @@ class ControlResult:
 
 
 def followed(snapshot: Snapshot, studio: Studio) -> dict[str, Any] | None:
-    """What `followed.js` draws: for each finished picture its source and its maps."""
+    """Describe each finished picture's source and maps for `followed.js`."""
     indices = snapshot.sheet.indices()
     cells = []
     for i, cell in enumerate(snapshot.cells):

@@ -1,4 +1,4 @@
-"""What the menus of the form offer, read from the registries."""
+"""Form choices: lists what the form's menus offer, read from the registries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NAMES = {"sgm_uniform": "SGM uniform"}
 
 
 def model_choices(studio: Studio) -> list[tuple[str, str]]:
-    """Title and id of every model that can be used."""
+    """List title and id of every model that can be used."""
     return [
         (model_preset(info.id).title or info.id, info.id)
         for info in studio.models()
@@ -29,7 +29,7 @@ def model_choices(studio: Studio) -> list[tuple[str, str]]:
 
 
 def supports_of(studio: Studio, model: str) -> Supports | None:
-    """What a model can do; None for one that is not there or cannot be used."""
+    """Look up what a model can do; None for one that is not there or cannot be used."""
     try:
         return studio.supports(model)
     except ContactSheetError:
@@ -37,12 +37,12 @@ def supports_of(studio: Studio, model: str) -> Supports | None:
 
 
 def preset_of(model: str, supports: Supports | None) -> ModelPreset:
-    """A model's preset, or what its family suggests."""
+    """Look up a model's preset, or what its family suggests."""
     return model_preset(model, None if supports is None else supports.suggested)
 
 
 def sampler_choices(supports: Supports | None) -> list[tuple[str, str]]:
-    """Label and id of every sampler that fits a model; of all where it is not known."""
+    """List label and id of every sampler that fits a model; of all where it is not known."""
     ids = SAMPLERS if supports is None else supports.samplers
     return [(SAMPLERS[id].label, id) for id in ids]
 
@@ -54,7 +54,7 @@ def guider_choices(supports: Supports | None) -> list[tuple[str, str]]:
 
 
 def lora_choices(studio: Studio, model: str | None = None) -> list[str]:
-    """Ids of the LoRAs that fit a model; without one of all, which needs no torch."""
+    """List ids of the LoRAs that fit a model; without one of all, which needs no torch."""
     try:
         return [info.id for info in studio.loras(model) if info.problem is None]
     except ContactSheetError:
@@ -62,17 +62,17 @@ def lora_choices(studio: Studio, model: str | None = None) -> list[str]:
 
 
 def schedule_choices(sampler: str) -> list[tuple[str, str]]:
-    """Label and id of every schedule that a sampler has."""
+    """List label and id of every schedule that a sampler has."""
     return [(schedule_name(id), id) for id in SAMPLERS[sampler].schedules]
 
 
 def schedule_name(id: str) -> str:
-    """A schedule as menus show it."""
+    """Name a schedule as menus show it."""
     return _NAMES.get(id, id.capitalize())
 
 
 def fitting_schedule(sampler: str, schedule: str) -> Any:
-    """The schedule menu of a sampler; a schedule that it lacks gives way to the default."""
+    """Build a sampler's schedule menu; a schedule that it lacks gives way to the default."""
     known = SAMPLERS[sampler].schedules
     return gr.Dropdown(
         schedule_choices(sampler), value=schedule if schedule in known else "default"
@@ -80,13 +80,13 @@ def fitting_schedule(sampler: str, schedule: str) -> Any:
 
 
 def size_choices(preset: ModelPreset) -> list[tuple[str, str]]:
-    """The preset's sizes, or the model's own, and a custom one."""
+    """List the preset's sizes, or the model's own, and a custom one."""
     listed = [(f"{w} × {h}", f"{w}x{h}") for w, h in preset.sizes]
     return [*(listed or [("Model's own size", OWN_SIZE)]), ("Custom", CUSTOM_SIZE)]
 
 
 def shown_parts(supports: Supports | None) -> dict[str, bool]:
-    """Whether a model has what not every model has, by the field that sets it."""
+    """Decide which fields are shown for a model, of those that not every model has."""
     return {
         "negative_prompt": supports is None or supports.negative_prompt,
         "distilled_guidance": supports is not None and supports.distilled_guidance is not None,
@@ -96,7 +96,7 @@ def shown_parts(supports: Supports | None) -> dict[str, bool]:
 
 
 def guidance_info(supports: Supports | None) -> str:
-    """What stands beside the guidance scale."""
+    """Write what stands beside the guidance scale."""
     if supports is not None and supports.guidance == "negative_prompt":
         return "Acts with a negative prompt; 1 is off"
     return FIELD_LABELS["guidance_scale"].hint

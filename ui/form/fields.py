@@ -1,10 +1,11 @@
-"""The boxes of the settings form, by the Request field they set; `SettingsForm` lays them out."""
+"""Form fields: builds the components of a picture's settings, by the field they set."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from pipelines import Request, Studio
 from pipelines.families.capabilities import Supports
@@ -22,8 +23,8 @@ from ui.form.choices import (
 
 PICTURES_MAX = 16
 RANDOM, FIXED = "random", "fixed"
-Parts = dict[str, Any]
-"""Components by the names of what they set."""
+Parts = dict[str, Component]
+"""Components by the names of the fields they set."""
 
 
 def words(field: str) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def words(field: str) -> dict[str, Any]:
 
 
 def sampling_parts(start: Request, supports: Supports | None) -> Parts:
-    """Sampler, schedule, steps and guidance, with what fits a model."""
+    """Build sampler, schedule, steps and guidance, with what fits a model."""
     parts: Parts = {}
     with gr.Row():
         parts["sampler"] = gr.Dropdown(
@@ -67,7 +68,7 @@ def sampling_parts(start: Request, supports: Supports | None) -> Parts:
 
 
 def size_parts(preset: ModelPreset) -> Parts:
-    """Size and number of pictures."""
+    """Build size and number of pictures."""
     parts: Parts = {}
     choices = size_choices(preset)
     with gr.Row():
@@ -88,7 +89,7 @@ def size_parts(preset: ModelPreset) -> Parts:
 
 
 def seed_parts() -> Parts:
-    """The seed and whether it is fixed."""
+    """Build the seed and whether it is fixed."""
     parts: Parts = {}
     with gr.Row():
         parts["seed_mode"] = gr.Radio(
@@ -103,7 +104,7 @@ def seed_parts() -> Parts:
 
 
 def guidance_parts(supports: Supports | None) -> Parts:
-    """What acts on guidance, folded away."""
+    """Build what acts on guidance, folded away."""
     parts: Parts = {}
     with gr.Accordion("More about guidance", open=False), gr.Row():
         for name in ("guidance_rescale", "guidance_start", "guidance_stop"):
@@ -120,23 +121,9 @@ def guidance_parts(supports: Supports | None) -> Parts:
     return parts
 
 
-def lora_parts(studio: Studio) -> Parts:
-    """The menu of LoRAs, folded away."""
-    parts: Parts = {}
-    with gr.Accordion("LoRAs", open=False):
-        parts["loras"] = gr.Dropdown(
-            lora_choices(studio),
-            value=[],
-            multiselect=True,
-            allow_custom_value=True,
-            **words("loras"),
-        )
-    return parts
-
-
-def skip_parts() -> dict[str, Any]:
-    """Components by the Request field they set, to be placed in the layout that is open."""
-    parts: dict[str, Any] = {
+def skip_parts() -> Parts:
+    """Build the fields of skip-layer guidance."""
+    parts: Parts = {
         "skip_layers": gr.Textbox(
             "",
             **words("skip_layers"),
@@ -149,6 +136,21 @@ def skip_parts() -> dict[str, Any]:
     return parts
 
 
+def lora_parts(studio: Studio) -> Parts:
+    """Build the menu of LoRAs, folded away."""
+    parts: Parts = {}
+    with gr.Accordion("LoRAs", open=False):
+        parts["loras"] = gr.Dropdown(
+            lora_choices(studio),
+            value=[],
+            multiselect=True,
+            allow_custom_value=True,
+            label="LoRAs",
+            info="Type name:0.8 for another scale than 1 (-4 to 4)",
+        )
+    return parts
+
+
 def skip_text(request: Request) -> str:
-    """What stands in the box: nothing where nothing is skipped."""
+    """Write skipped layers as their field shows them: nothing where nothing is skipped."""
     return layers_text(request.skip_layers) if request.skip_layers else ""

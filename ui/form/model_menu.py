@@ -1,4 +1,4 @@
-"""The menu of models, and the button that looks for new ones."""
+"""Model menu: lists the models, with a button that looks for new ones."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ import gradio as gr
 
 from pipelines import Studio
 from pipelines.request.field_labels import FIELD_LABELS
+from ui.events import RAW
 from ui.form.choices import model_choices
-
-DIRECT: dict[str, Any] = {
-    "show_progress": "hidden", "api_visibility": "private", "queue": False, "preprocess": False,
-}  # fmt: skip
 
 
 def add_model_menu(studio: Studio, model: str, about: str, elem_id: str) -> gr.Dropdown:
-    """The menu, with its button below."""
+    """Add the menu, with its button below."""
 
     def refresh(chosen: str | None) -> Any:
         choices = model_choices(studio)
@@ -33,12 +30,12 @@ def add_model_menu(studio: Studio, model: str, about: str, elem_id: str) -> gr.D
         "Refresh models", size="sm", elem_id=f"{elem_id}-refresh-models", min_width=80
     )
     note = gr.HTML(visible=False)
-    button.click(refresh, menu, [menu, note], **DIRECT)
+    button.click(refresh, menu, [menu, note], **RAW)
     return menu
 
 
 def found(studio: Studio) -> str:
-    """How many models there are, and which cannot be used."""
+    """Write how many models there are, and which cannot be used."""
     infos = studio.models()
     broken = [info.id for info in infos if info.problem]
     good = len(infos) - len(broken)

@@ -1,4 +1,4 @@
-"""Example prompts below the buttons: a click fills the prompt and starts the tab's run."""
+"""Prompt examples below the buttons: a click fills the prompt and starts the tab's run."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from typing import Any
 import gradio as gr
 
 from presets import model_preset
+from ui.events import DIRECT, RAW
 from ui.form.settings_form import SettingsForm
-
-_DIRECT: dict[str, Any] = {
-    "show_progress": "hidden", "api_visibility": "private", "queue": False,
-}  # fmt: skip
 
 
 class PromptExamples:
-    """The examples of the form's model; built in the layout that is open."""
+    """Example prompts of the form's model; built in the layout that is open."""
 
     def __init__(self, model: str) -> None:
         samples = example_samples(model)
@@ -31,7 +28,7 @@ class PromptExamples:
 
     def connect(self, form: SettingsForm, run_now: Mapping[str, Any]) -> None:
         """Wire it. `run_now`: arguments of the event that starts a run."""
-        self.menu.click(lambda sample: sample[0], self.menu, form["prompt"], **_DIRECT).then(
+        self.menu.click(lambda sample: sample[0], self.menu, form["prompt"], **DIRECT).then(
             **run_now
         )
         form["model"].input(
@@ -40,11 +37,10 @@ class PromptExamples:
             ),
             form["model"],
             self.menu,
-            preprocess=False,
-            **_DIRECT,
+            **RAW,
         )
 
 
 def example_samples(model: str) -> list[list[str]]:
-    """The preset's example prompts, one a row."""
+    """List the preset's example prompts, one a row."""
     return [[prompt] for prompt in model_preset(model).examples]

@@ -1,40 +1,34 @@
-"""What helps with a prompt as it is written: its tokens, and styles to choose from."""
+"""Prompt help: counts a prompt's tokens as it is typed, and puts it into a style."""
 
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from pipelines import ContactSheetError, Studio
-from presets import restyled, styles_for
-
-if TYPE_CHECKING:
-    from ui.form.settings_form import SettingsForm
+from presets import apply_style, styles_for
+from ui.events import RAW
 
 NO_STYLE = ""
 UNKNOWN = "&nbsp;"
 """A line as high as any: the form must not move while a prompt is typed."""
-_QUIET: dict[str, Any] = {
-    "show_progress": "hidden", "api_visibility": "private", "queue": False, "preprocess": False,
-}  # fmt: skip
 
 
 class PromptHelp:
-    """The line of tokens and the menu of styles. Neither is a setting: a style is words."""
+    """Token count and style menu beside the prompts. Neither is a setting: a style is words."""
 
     def __init__(self, elem_id: str) -> None:
         self.elem_id = elem_id
 
     def add_tokens(self) -> None:
-        """The line under the prompt."""
+        """Add the token count, under the prompt."""
         self.tokens = gr.HTML(
             _line(UNKNOWN), elem_id=f"{self.elem_id}-tokens", elem_classes="cs-tokens"
         )
 
     def add_styles(self) -> None:
-        """The menu below the prompts."""
+        """Add the style menu, below the prompts."""
         self.styles = gr.Dropdown(
             [("None", NO_STYLE)],
             value=NO_STYLE,
@@ -42,41 +36,42 @@ class PromptHelp:
             info="Adds its words to the prompts",
         )
 
-    def connect(self, form: SettingsForm, studio: Studio, model: str) -> None:
-        """Wire both to the form, which has its prompts and its model by now."""
-        prompt, negative = form["prompt"], form["negative_prompt"]
-        self.styles.choices = [*style_choices(model)]
+    def connect(
+        self, studio: Studio, *, model: gr.Dropdown, prompt: gr.Textbox, negative: gr.Textbox
+    ) -> None:
+        """Wire both to the form's model and prompts."""
+        self.styles.choices = [*style_choices(str(model.value))]
         gr.on(
-            [prompt.change, form["model"].change],
+            [prompt.change, model.change],
             lambda model, text: tokens_line(studio, model, text),
-            [form["model"], prompt],
+            [model, prompt],
             self.tokens,
             trigger_mode="always_last",
-            **_QUIET,
+            **RAW,
         )
-        form["model"].change(
+        model.change(
             lambda model: gr.Dropdown(style_choices(model), value=NO_STYLE),
-            form["model"],
+            model,
             self.styles,
-            **_QUIET,
+            **RAW,
         )
         self.styles.input(
-            wear, [form["model"], self.styles, prompt, negative], [prompt, negative], **_QUIET
+            change_style, [model, self.styles, prompt, negative], [prompt, negative], **RAW
         )
 
 
 def style_choices(model: str) -> list[tuple[str, str]]:
-    """Title and name of every style for a model, and none."""
+    """List title and name of every style for a model, and none."""
     return [("None", NO_STYLE), *((one.title, name) for name, one in styles_for(model).items())]
 
 
-def wear(model: str, name: str, prompt: str, negative: str) -> tuple[str, str]:
-    """Both prompts in the chosen style, in place of the one they were in."""
-    return restyled(prompt, negative, styles_for(model).get(name))
+def change_style(model: str, name: str, prompt: str, negative: str) -> tuple[str, str]:
+    """Put both prompts into the chosen style, in place of the one they were in."""
+    return apply_style(prompt, negative, styles_for(model).get(name))
 
 
 def tokens_line(studio: Studio, model: str, prompt: str) -> str:
-    """How many tokens a prompt has, and what of it is cut; a blank line where that is not known."""
+    """Count a prompt's tokens, and say what of it is cut; a blank line where that is not known."""
     try:
         tokens = studio.tokens(model, prompt) if prompt else None
     except ContactSheetError:  # said when the picture is asked for

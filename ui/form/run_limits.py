@@ -1,4 +1,4 @@
-"""How large a run the page makes, and above which size it asks first."""
+"""Run limits of the page: refuses sheets that are too large, and asks before large ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ASK_ABOVE_SECONDS = 300
 
 
 def check_cells(sheet: Sheet) -> None:
-    """Raises: InvalidRequest: if the sheet is too large for the page."""
+    """Check that a sheet is not too large for the page. Raises: InvalidRequest: if it is."""
     count = prod(sheet.shape)
     if count > MOST_CELLS:
         sides = " × ".join(str(length) for length in sheet.shape)
@@ -25,6 +25,6 @@ def check_cells(sheet: Sheet) -> None:
 
 
 def needs_asking(cost: CostEstimate) -> bool:
-    """Whether a run is so large that the page asks before it begins."""
+    """Decide whether a run is so large that the page asks before it begins."""
     long = cost.seconds is not None and cost.seconds > ASK_ABOVE_SECONDS
     return cost.cells - cost.cached > ASK_ABOVE_CELLS or long

@@ -1,4 +1,4 @@
-"""The form for the settings of a picture, for any tab.
+"""Settings form: the settings of a picture as components, for any tab.
 
 Components are reached by the name of the Request field they set, never by position.
 """
@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from pipelines import ContactSheetError, InvalidRequest, Request, Studio
 from pipelines.families.capabilities import Supports
 from pipelines.request.field_labels import FIELD_LABELS
 from pipelines.request.request import SEED_MAX
 from presets import ModelPreset
-from ui.events import Update
+from ui.events import DIRECT, RAW, Update, Values
 from ui.form.choices import (
     CUSTOM_SIZE,
     OWN_SIZE,
@@ -37,6 +38,7 @@ from ui.form.fields import (
     FIXED,
     PICTURES_MAX,
     RANDOM,
+    Parts,
     guidance_parts,
     lora_parts,
     sampling_parts,
@@ -49,7 +51,7 @@ from ui.form.prompt_help import PromptHelp
 
 
 class SettingsForm:
-    """The components of the form and what they mean together.
+    """Form of a tab: its components, and the Request that they stand for.
 
     Besides the fields of a Request there are `size` and `seed_mode`, which decide how width,
     height and seed are read, and `count`, the number of pictures. Build it in two parts, in
@@ -58,24 +60,33 @@ class SettingsForm:
 
     def __init__(self, elem_id: str) -> None:
         self.elem_id = elem_id
-        self.parts: dict[str, Any] = {}
+        self.parts: Parts = {}
         self.help = PromptHelp(elem_id)
 
     def __getitem__(self, name: str) -> Any:
         return self.parts[name]
 
     @property
-    def inputs(self) -> set[Any]:
+    def inputs(self) -> set[Component]:
         return set(self.parts.values())
 
     @property
-    def outputs(self) -> list[Any]:
+    def outputs(self) -> list[Component]:
         return list(self.parts.values())
+
+    @property
+    def changes(self) -> list[Any]:
+        """Change events of all fields."""
+        return [self[name].change for name in self.parts]
+
+    def add(self, parts: Parts) -> None:
+        """Add fields that a tab has of its own, by name."""
+        self.parts |= parts
 
     # ---- layout
 
     def add_prompts(self) -> None:
-        """The two prompt boxes, and what helps with them."""
+        """Add the two prompt boxes, and what helps with them."""
         self.parts["prompt"] = gr.Textbox(
             "",
             label=FIELD_LABELS["prompt"].label,
@@ -97,7 +108,7 @@ class SettingsForm:
         self.help.add_styles()
 
     def add_settings(self, studio: Studio) -> None:
-        """Everything else, with the first model's recommended values."""
+        """Add everything else, with the first model's recommended values."""
         self._studio = studio
         models = model_choices(studio)
         model = models[0][1] if models else Request.model_fields["model"].default
@@ -116,38 +127,38 @@ class SettingsForm:
         for name, visible in shown_parts(supports).items():
             self.parts[name].visible = visible
         self._react()
-        self.help.connect(self, studio, model)
+        self.help.connect(
+            studio,
+            model=self["model"],
+            prompt=self["prompt"],
+            negative=self["negative_prompt"],
+        )
 
     def _react(self) -> None:
         """Wire the settings that depend on each other."""
-        quiet: dict[str, Any] = {
-            "show_progress": "hidden", "api_visibility": "private", "queue": False,
-        }  # fmt: skip
-        self["model"].input(self.recommend, self["model"], self.outputs, preprocess=False, **quiet)
+        self["model"].input(self.recommend, self["model"], self.outputs, **RAW)
         self["sampler"].input(
             fitting_schedule,
             [self["sampler"], self["schedule"]],
             self["schedule"],
-            preprocess=False,
-            **quiet,
+            **RAW,
         )
         self["size"].input(
             lambda size: [gr.Number(visible=size == CUSTOM_SIZE)] * 2,
             self["size"],
             [self["width"], self["height"]],
-            preprocess=False,
-            **quiet,
+            **RAW,
         )
-        self["seed"].input(lambda: FIXED, None, self["seed_mode"], **quiet)
+        self["seed"].input(lambda: FIXED, None, self["seed_mode"], **DIRECT)
 
     # ---- meaning
 
-    def by_name(self, values: Mapping[Any, Any]) -> dict[str, Any]:
-        """Field name to raw value, from what Gradio hands over with `preprocess=False`."""
+    def by_name(self, values: Values) -> dict[str, Any]:
+        """Map field names to raw values, from what an event with RAW hands over."""
         return {name: values[part] for name, part in self.parts.items()}
 
     def read(self, fields: Mapping[str, Any]) -> tuple[Request, int]:
-        """The Request and the number of pictures that the form asks for.
+        """Read the Request and the number of pictures that the form asks for.
 
         Args:
             fields: as `by_name` gives them.
@@ -173,7 +184,7 @@ class SettingsForm:
         return Request(**{k: v for k, v in given.items() if k in Request.model_fields}), count
 
     def fill(self, request: Request) -> Update:
-        """The form filled with a Request's settings, its seed fixed."""
+        """Fill the form with a Request's settings, its seed fixed."""
         supports = supports_of(self._studio, request.model)
         preset = preset_of(request.model, supports)
         values = {name: getattr(request, name) for name in Request.model_fields}
@@ -191,7 +202,7 @@ class SettingsForm:
         return updates | self._sizes(preset, request.width, request.height)
 
     def restore(self, fields: Any) -> Update:
-        """The form as it was, from fields that a browser kept; nothing if they are not valid."""
+        """Restore the form from fields that a browser kept; nothing if they are not valid."""
         if not isinstance(fields, dict) or set(fields) != set(self.parts):
             return {}
         try:
@@ -206,7 +217,7 @@ class SettingsForm:
         return self.fill(request) | exact
 
     def recommend(self, model: str) -> Update:
-        """What suits this model best."""
+        """Fill the form with what suits a model best."""
         supports = supports_of(self._studio, model)
         preset = preset_of(model, supports)
         start = Request(model=model, **preset.defaults())
@@ -251,7 +262,7 @@ class SettingsForm:
 
 
 def picture_count(value: Any) -> int:
-    """Number of pictures. Raises: InvalidRequest: if it is not a whole number from 1 to 16."""
+    """Check the number of pictures. Raises: InvalidRequest: if it is not from 1 to 16."""
     if value not in range(1, PICTURES_MAX + 1):
         raise InvalidRequest(
             f"the number of pictures is {value!r}; it must be a whole number "
@@ -261,5 +272,5 @@ def picture_count(value: Any) -> int:
 
 
 def random_seed(count: int) -> int:
-    """A seed with room for `count` that follow each other."""
+    """Draw a seed with room for `count` that follow each other."""
     return secrets.randbelow(SEED_MAX + 2 - count)

@@ -1,10 +1,9 @@
-"""Below a sampler comparison: noise levels, time, and the distance to the converged picture."""
+"""Convergence report: charts how fast samplers approach the converged picture, and at what cost."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import Any
 
 import gradio as gr
 
@@ -22,7 +21,7 @@ from pipelines.request.labels import row_texts, value_text
 from pipelines.runs.run import Run, Snapshot
 from pipelines.samplers import SAMPLERS
 from ui.errors import shown
-from ui.events import DIRECT
+from ui.events import DIRECT, NO_UPDATE, Update
 from ui.form.choices import supports_of
 from ui.reports.svg_chart import Mark, Series, chart, legend
 from ui.run_view.component import run_view
@@ -32,7 +31,7 @@ TOLERANCE = 8.0
 
 
 class Convergence:
-    """The panel and its handlers; `view` is the comparison's own."""
+    """Convergence report below a sampler comparison, whose run is in `view`."""
 
     def __init__(self, studio: Studio, elem_id: str, view: gr.HTML) -> None:
         self.studio = studio
@@ -72,18 +71,18 @@ class Convergence:
 
     # ---- handlers
 
-    def _show(self, run_id: str, tolerance: float) -> list[Any]:
+    def _show(self, run_id: str, tolerance: float) -> Update:
         snapshot = self._comparison(run_id)
         if snapshot is None:
-            return [gr.Column(visible=False), *[gr.skip()] * 2, ""]
+            return {self.box: gr.Column(visible=False), self.result: ""}
         wanted = reference(snapshot.cells[0].request)
         known = self.studio.finished(wanted) is not None
-        return [
-            gr.Column(visible=True),
-            gr.Button(self._offer(wanted), visible=not known),
-            gr.Number(visible=known),
-            self._draw(run_id, tolerance),
-        ]
+        return {
+            self.box: gr.Column(visible=True),
+            self.measure: gr.Button(self._offer(wanted), visible=not known),
+            self.tolerance: gr.Number(visible=known),
+            self.result: self._draw(run_id, tolerance),
+        }
 
     def _measure(self, run_id: str) -> str:
         snapshot = self._comparison(run_id)
@@ -98,18 +97,18 @@ class Convergence:
         if run is not None:
             run.stop()
 
-    def _follow(self, measuring: str, run_id: str, tolerance: float) -> list[Any]:
+    def _follow(self, measuring: str, run_id: str, tolerance: float) -> Update:
         run = self._find(measuring)
         if run is None:
-            return [gr.skip()] * 4
+            return NO_UPDATE
         now = run.snapshot()
         done = now.status == "done"
-        return [
-            gr.Button(visible=not done, interactive=now.finished),
-            gr.Button(visible=not now.finished),
-            gr.Number(visible=done),
-            self._draw(run_id, tolerance) if done else gr.skip(),
-        ]
+        return {
+            self.measure: gr.Button(visible=not done, interactive=now.finished),
+            self.stop: gr.Button(visible=not now.finished),
+            self.tolerance: gr.Number(visible=done),
+            **({self.result: self._draw(run_id, tolerance)} if done else {}),
+        }
 
     def _draw(self, run_id: str, tolerance: float | None) -> str:
         snapshot = self._comparison(run_id)
@@ -146,7 +145,7 @@ class Convergence:
 
 
 def noise_series(snapshot: Snapshot, studio: Studio) -> list[Series]:
-    """The noise level before every step of the longest cell of each row; equal rows are one."""
+    """List the noise levels before each step of each row's longest cell; equal rows are one."""
     rows: dict[tuple[float, ...], list[str]] = {}
     for name, cells in zip(row_texts(snapshot.sheet), snapshot.rows, strict=True):
         request = longest(cells)
@@ -161,7 +160,7 @@ def noise_series(snapshot: Snapshot, studio: Studio) -> list[Series]:
 def numbers(
     found: Sequence[Curve], noise: Sequence[Series], tolerance: float, request: Request
 ) -> str:
-    """Charts and the table, as markup."""
+    """Draw the charts and the table, as markup."""
     lines = [
         Series(curve.name, list(zip(curve.evaluations, curve.distances, strict=True)))
         for curve in found

@@ -1,4 +1,4 @@
-"""Below a sampler comparison: one run along its steps, beside finished runs of as many steps."""
+"""Filmstrip: shows one run along its steps, above finished runs of as many steps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipelines.request.sheet import EVALUATIONS
 from pipelines.runs.run import Run, Snapshot
 from pipelines.samplers import SAMPLERS
 from ui.errors import shown
-from ui.events import DIRECT
+from ui.events import DIRECT, RAW, Update
 from ui.run_view.component import run_view
 from ui.run_view.snapshot_json import picture_url
 
@@ -23,7 +23,7 @@ FRAMES = 8
 
 
 class Filmstrip:
-    """The panel and its handlers; `view` is the comparison's own."""
+    """Filmstrip below a sampler comparison, whose run is in `view`."""
 
     def __init__(self, studio: Studio, elem_id: str, view: gr.HTML) -> None:
         self.studio = studio
@@ -42,16 +42,21 @@ class Filmstrip:
             )
             self.strip = gr.HTML(elem_id=f"{elem_id}-film-strip", apply_default_css=False)
         view.run_state(self._offer, view, [self.box, self.row, self.run, self.strip], **DIRECT)
-        self.show.click(self._start, [view, self.row], self.run, preprocess=False, **DIRECT)
+        self.show.click(self._start, [view, self.row], self.run, **RAW)
         self.run.run_state(self._follow, self.run, [self.show, self.strip], **DIRECT)
 
-    def _offer(self, run_id: str) -> list[Any]:
+    def _offer(self, run_id: str) -> Update:
         snapshot = self._finished(run_id)
         if snapshot is None or not is_comparison(snapshot.sheet):
-            return [gr.Column(visible=False), gr.skip(), "", ""]
+            return {self.box: gr.Column(visible=False), self.run: "", self.strip: ""}
         names = row_texts(snapshot.sheet)
         choices = [(name, str(i)) for i, name in enumerate(names)]
-        return [gr.Column(visible=True), gr.Dropdown(choices, value="0"), "", ""]
+        return {
+            self.box: gr.Column(visible=True),
+            self.row: gr.Dropdown(choices, value="0"),
+            self.run: "",
+            self.strip: "",
+        }
 
     def _start(self, run_id: str, row: str | None) -> str:
         snapshot = self._finished(run_id)
@@ -65,12 +70,15 @@ class Filmstrip:
             last = len(sheet.axes[0].values) - 1
             return self.studio.submit(sheet, previews=False, filmed=[last], listed=False).id
 
-    def _follow(self, film_id: str) -> list[Any]:
+    def _follow(self, film_id: str) -> Update:
         run = self.studio.find(film_id) if film_id else None
         if run is None:
-            return [gr.Button(interactive=True), gr.skip()]
+            return {self.show: gr.Button(interactive=True)}
         over = run.snapshot().finished
-        return [gr.Button(interactive=over), film_markup(run) if over else ""]
+        return {
+            self.show: gr.Button(interactive=over),
+            self.strip: film_markup(run) if over else "",
+        }
 
     def _finished(self, run_id: str) -> Snapshot | None:
         run = self.studio.find(run_id) if run_id else None
@@ -79,20 +87,20 @@ class Filmstrip:
 
 
 def film_sheet(request: Request) -> Sheet:
-    """Finished runs of some numbers of evaluations, the request itself last."""
+    """Plan finished runs of some numbers of evaluations, the request itself last."""
     total = SAMPLERS[request.sampler].evaluations(request.steps)
     return Sheet(base=request, axes=(Axis(field=EVALUATIONS, values=tuple(spread(total, FRAMES))),))
 
 
 def spread(total: int, most: int) -> list[int]:
-    """At most `most` whole numbers from 1 to `total`, each a like factor above the one before."""
+    """Choose at most `most` whole numbers from 1 to `total`, each a like factor above the last."""
     if total <= most:
         return list(range(1, total + 1))
     return sorted({max(i + 1, round(total ** (i / (most - 1)))) for i in range(most)})
 
 
 def film_markup(run: Run) -> str:
-    """Two rows of pictures below the numbers of evaluations they share."""
+    """Draw two rows of pictures below the numbers of evaluations they share."""
     snapshot = run.snapshot()
     counts: Sequence[Any] = snapshot.sheet.axes[0].values
     last = len(counts) - 1

@@ -1,4 +1,4 @@
-"""Curves of what pictures measure along a guidance sweep."""
+"""Guidance charts: draws what pictures measure along a guidance sweep."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ DIVERSITY = ("Diversity", "mean difference between two seeds, RMS of 255")
 
 
 class GuidanceCurves:
-    """Small charts, shown once a guidance sweep is over."""
+    """Guidance charts below a sweep, shown once it is over."""
 
     def __init__(self) -> None:
         self.output = gr.HTML(elem_id="guidance-curves", apply_default_css=False)
 
     def update(self, snapshot: Snapshot | None, scorer: Scorer | None) -> str:
-        """The charts as markup; nothing where there is nothing to draw."""
+        """Measure a sweep and draw its charts, as markup; nothing while it is not over."""
         if snapshot is None or not snapshot.finished:
             return ""
         sweep = measure(snapshot, scorer)
@@ -48,7 +48,7 @@ class GuidanceCurves:
 
 
 def curves(sweep: Sweep) -> str:
-    """Charts of a sweep with its two marks, and what all of it means."""
+    """Draw a sweep's charts with its two marks, and write what they mean."""
     good, broken = sweet_spot(sweep), oversaturation(sweep)
     marks = [
         Mark(text, x=at)

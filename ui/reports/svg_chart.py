@@ -1,4 +1,4 @@
-"""Small line charts as SVG: linear or logarithmic axes, marks, the page's own colours.
+"""SVG line charts: draws linear or logarithmic axes, lines and marks in the page's colours.
 
 Drawn here because Gradio's plots know no logarithmic axes and no marks; nothing is loaded.
 """
@@ -20,7 +20,7 @@ COLOURS = 8
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A line. Its place in the list decides its colour."""
+    """Line of a chart. Its place in the list decides its colour."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -28,7 +28,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A line across the chart at one x or one y, with a few words."""
+    """Mark across a chart at one x or one y, with a few words."""
 
     text: str
     x: float | None = None
@@ -37,7 +37,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """Numbers to pixels along one axis."""
+    """Axis scale: maps numbers to pixels."""
 
     low: float
     high: float
@@ -67,7 +67,7 @@ def chart(
     y_log: bool = False,
     marks: Sequence[Mark] = (),
 ) -> str:
-    """A chart as a figure, without a legend; points that an axis cannot show are left out."""
+    """Draw a chart, without a legend; points that an axis cannot show are left out."""
     lines = [[p for p in one.points if _shown(p, x_log, y_log)] for one in series]
     points = [point for line in lines for point in line]
     if not points:
@@ -96,7 +96,7 @@ def chart(
 
 
 def legend(series: Sequence[Series]) -> str:
-    """The names of lines beside their colours; nothing for a single line."""
+    """Draw the names of lines beside their colours; nothing for a single line."""
     if len(series) < 2:
         return ""
     entries = (
@@ -108,7 +108,7 @@ def legend(series: Sequence[Series]) -> str:
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Round numbers from `low` to `high`, at most `most` of them."""
+    """Choose round numbers from `low` to `high`, at most `most` of them."""
     if high <= low:
         return [low]
     rough = (high - low) / (most - 1)
@@ -119,7 +119,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Round numbers for a logarithmic axis: powers of ten, with numbers between where few fit."""
+    """Choose round numbers for a logarithmic axis: powers of ten, and some between if few fit."""
     decades = math.log10(high / low)
     between = (1,) if decades > 3 else (1, 3) if decades > 2 else (1, 2, 5)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)

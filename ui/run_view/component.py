@@ -1,4 +1,4 @@
-"""Run view: the grid of a run's pictures and the strip of recent runs, as components."""
+"""Run view components: build the grid of a run's pictures and the strip of recent runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run_view(
     sends: bool = False,
     steers: bool = False,
 ) -> gr.HTML:
-    """A component whose value is the id of the run it shows; "" shows `empty` instead.
+    """Build a run's view, whose value is the id of the run; "" shows `empty` instead.
 
     Its events: `run_state` when the run begins or ends, `use_settings` (data: `request`, JSON)
     when the user wants a picture's settings back in the form, `send_to` (the same data) when they
@@ -43,9 +43,9 @@ def run_view(
         if run is None:
             return dict(snapshot_json.NOT_FOUND)
         seen = [str(key) for key in asked.get("seen", [])]
-        told = snapshot_json.describe(run.snapshot(), seen, previews)
+        described = snapshot_json.describe(run.snapshot(), seen, previews)
         # Taken after the snapshot: when that says a run has ended, its model is idle here too.
-        return {**told, "memory": memory_line(studio)}
+        return {**described, "memory": memory_line(studio)}
 
     def pick(asked: Mapping[str, Any]) -> bool:
         """Keep a run's winner; false if there is no such picture."""
@@ -67,7 +67,7 @@ def run_view(
 
 
 def run_strip(*, elem_id: str) -> gr.HTML:
-    """Recent runs in a row. Its value comes from `strip_value`; its event `pick` has data `run`."""
+    """Build the strip of recent runs; it shows `strip_value`, its event `pick` has data `run`."""
     return gr.HTML(
         value={"current": "", "runs": []},
         elem_id=elem_id,
@@ -78,7 +78,7 @@ def run_strip(*, elem_id: str) -> gr.HTML:
 
 
 def strip_value(studio: Studio, current: str, limit: int = 12) -> dict[str, Any]:
-    """What `run_strip` shows: the newest runs, and which of them is on the page."""
+    """List the newest runs for `run_strip`, and which of them is on the page."""
     runs = []
     for summary in studio.recent(limit):
         shown = summary.shown

@@ -1,4 +1,4 @@
-"""A sheet as one file to download: the labelled picture, the settings, or everything zipped."""
+"""Sheet downloads: write a sheet as a labelled PNG, as JSON or as a ZIP of everything."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pipelines.utils.images import png_bytes
 
 
 def sheet_png(snapshot: Snapshot) -> bytes:
-    """The labelled grid; cells that are not finished are tinted."""
+    """Draw the labelled grid as PNG; cells that are not finished are tinted."""
     pictures = [cell.image if cell.status == "done" else None for cell in snapshot.cells]
     return png_bytes(draw_grid(snapshot.sheet, pictures))
 
 
 def sheet_json(snapshot: Snapshot) -> bytes:
-    """`sheet.json`, as the command line writes it."""
+    """Write `sheet.json` as the command line does."""
     record = SheetRecord(snapshot.sheet)
     for event in _ended(snapshot):
         record.add(event)
@@ -30,7 +30,7 @@ def sheet_json(snapshot: Snapshot) -> bytes:
 
 
 def sheet_zip(snapshot: Snapshot) -> bytes:
-    """The folder that the command line writes, as a ZIP. PNGs are stored, not packed again."""
+    """Zip the folder that the command line writes. PNGs are stored, not packed again."""
     buffer = BytesIO()
     with tempfile.TemporaryDirectory() as name, zipfile.ZipFile(buffer, "w") as archive:
         folder = Path(name)
@@ -44,7 +44,7 @@ def sheet_zip(snapshot: Snapshot) -> bytes:
 
 
 def _ended(snapshot: Snapshot) -> Iterator[CellDone | CellFailed]:
-    """How each cell that has ended did."""
+    """Yield how each cell that has ended did."""
     for i, cell in enumerate(snapshot.cells):
         if cell.status == "done" and cell.image is not None:
             yield CellDone(

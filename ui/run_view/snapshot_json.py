@@ -1,4 +1,4 @@
-"""What the page is told about a run: one small JSON object for each look at it.
+"""Snapshot JSON: describes a run to the page, in one small JSON object for each look at it.
 
 Everything here is a pure function of a Snapshot, so that the page can be tested without one.
 """
@@ -27,7 +27,7 @@ _PREVIEWS_KEPT = 64
 
 
 class Previews:
-    """Numbers and encodes previews, each once however many pages watch. Safe in threads."""
+    """Preview cache: encodes each preview once, however many pages watch. Safe in threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -35,7 +35,7 @@ class Previews:
         self._count = 0
 
     def newest(self, run: str, cell: int, image: Image) -> tuple[int, str]:
-        """A number that differs from image to image, and the image as a data URI."""
+        """Number an image, each with a new number, and encode it as a data URI."""
         with self._lock:
             known = self._newest.get((run, cell))
             if known is None or known[0] is not image:
@@ -48,7 +48,7 @@ class Previews:
 
 
 def describe(snapshot: Snapshot, seen: Sequence[str], previews: Previews) -> dict[str, Any]:
-    """The run as the page draws it, without what the page already has.
+    """Describe the run as the page draws it, without what the page already has.
 
     Args:
         seen: the key of every cell as last drawn; [] if nothing is drawn yet.
@@ -87,7 +87,7 @@ def describe(snapshot: Snapshot, seen: Sequence[str], previews: Previews) -> dic
 
 
 def table(sheet: Sheet) -> dict[str, Any] | None:
-    """Headers of a sheet that is drawn as a table; None where every picture has its own line."""
+    """Write the headers of a sheet drawn as a table; None where every picture has its own line."""
     if len(sheet.axes) < 2:
         return None
     return {
@@ -99,7 +99,7 @@ def table(sheet: Sheet) -> dict[str, Any] | None:
 
 
 def status_line(snapshot: Snapshot) -> str:
-    """The run's state in one line of plain words."""
+    """Write the run's state in one line of plain words."""
     count = len(snapshot.cells)
     done = sum(cell.status == "done" for cell in snapshot.cells)
     failed = sum(cell.status == "failed" for cell in snapshot.cells)
@@ -129,7 +129,7 @@ SHORT = 9.95
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it: 0.8 s, 12 s, 3 min 5 s."""
+    """Write a time as people say it: 0.8 s, 12 s, 3 min 5 s."""
     if seconds < SHORT:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -143,13 +143,13 @@ def duration(seconds: float) -> str:
 
 
 def file_name(prompt: str, seed: int) -> str:
-    """A name for a downloaded picture: its prompt, as far as file names allow, and its seed."""
+    """Name a downloaded picture: its prompt, as far as file names allow, and its seed."""
     words = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:60].strip("-")
     return f"{words or 'picture'}-{seed}.png"
 
 
 def preview_url(image: Image) -> str:
-    """A preview as a data URI: lossless while small, a smaller JPEG where that would be heavy."""
+    """Encode a preview as a data URI: lossless while small, a smaller JPEG where that is heavy."""
     if max(image.size) <= _PNG_SIDE:
         kind, content = "png", png_bytes(image, compress_level=1)
     else:
@@ -162,7 +162,7 @@ def preview_url(image: Image) -> str:
 
 
 def picture_url(run: str, cell: int) -> str:
-    """Where the server hands out a finished picture, relative to the page."""
+    """Build the address of a finished picture, relative to the page."""
     return f"pictures/{run}/{cell}.png"
 
 

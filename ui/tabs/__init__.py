@@ -1,1 +1,1 @@
-"""Tabs: one file a tab, and what all tabs have."""
+"""Tabs of the page: one file a tab, and what all tabs have."""

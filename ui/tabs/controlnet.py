@@ -1,24 +1,27 @@
-"""The ControlNet tab: a picture's edges, pose or depth steer what a prompt makes."""
+"""ControlNet tab: a picture's edges, pose or depth steer what a prompt makes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 from gradio.components import Component
 
 from pipelines import Axis, Control, InvalidRequest, Request, Sheet
 from ui.control_editor.availability import Offer, missing_text
-from ui.control_editor.map_state import MapState
+from ui.control_editor.inputs import build_inputs
+from ui.control_editor.map_widgets import build_map_widgets
 from ui.control_editor.panel import ControlPanel
 from ui.control_editor.result_view import ControlResult
-from ui.events import DIRECT, Update
+from ui.events import DIRECT, RAW, Update, Values
+from ui.form.fields import Parts
 from ui.tabs.run_tab import RunTab
 
-CONTROLS = 2
+NUMBERS = (1, 2)
+"""Of the controls that the tab has."""
 # The form as it is, kept by the browser at every change: maps may be edited long before a run.
 KEEP_DRAFT = """(kept, ...values) => {
   const draft = Object.fromEntries(%s.map((name, i) => [name, values[i]]));
@@ -27,7 +30,7 @@ KEEP_DRAFT = """(kept, ...values) => {
 
 
 class ControlNet(RunTab):
-    """One Request with one or two controls; strengths may be several, seeds too."""
+    """ControlNet tab: one Request with one or two controls; strengths may be several, seeds too."""
 
     id = "controlnet"
     empty = (
@@ -37,15 +40,19 @@ class ControlNet(RunTab):
 
     forecasts = True
 
-    def add_own_inputs(self) -> None:
+    def add_own_inputs(self) -> Parts:
         self.missing = gr.HTML(elem_id="controlnet-missing", visible=False)
-        self.panels = [ControlPanel(self.studio, self.form, i + 1) for i in range(CONTROLS)]
-        for i, panel in enumerate(self.panels):
-            panel.add_inputs(on=i == 0)
+        self.controls = [build_inputs(number, on=number == 1) for number in NUMBERS]
+        return {name: part for one in self.controls for name, part in one.parts.items()}
 
     def add_above_run(self) -> None:
-        for i, panel in enumerate(self.panels):
-            panel.add_editor(on=i == 0)
+        self.panels = [
+            ControlPanel(
+                self.studio, self.form, inputs,
+                build_map_widgets(inputs.fields.number, on=inputs.fields.number == 1),
+            )
+            for inputs in self.controls
+        ]  # fmt: skip
 
     def add_below_run(self) -> None:
         self.result = ControlResult(self.studio, self.view)
@@ -53,35 +60,34 @@ class ControlNet(RunTab):
     def connect(self, run_now: Mapping[str, Any]) -> None:
         for panel in self.panels:
             panel.connect()
-        menus = [panel[name] for panel in self.panels for name in ("model", "mode")]
-        kinds = [panel.preprocessor for panel in self.panels]
+        menus = [menu for one in self.controls for menu in (one.model, one.mode)]
+        kinds = [panel.widgets.preprocessor for panel in self.panels]
         self.form["model"].input(
             self._another_model, {self.form["model"], *menus}, [self.missing, *menus, *kinds],
-            preprocess=False, **DIRECT,
+            **RAW,
         )  # fmt: skip
         self.result.connect()
-        parts = list(self.form.parts.values())
         keep: dict[str, Any] = {
-            "fn": None, "inputs": [self.kept, *parts], "outputs": self.kept,
+            "fn": None, "inputs": [self.kept, *self.form.outputs], "outputs": self.kept,
             "js": KEEP_DRAFT % json.dumps(list(self.form.parts)), **DIRECT,
         }  # fmt: skip
-        gr.on([part.change for part in parts], **keep)
+        gr.on(self.form.changes, **keep)
         self.view.run_state(**keep)  # what a run's start keeps may be older than what is here
 
     @property
-    def inputs(self) -> set[Any]:
-        return super().inputs | {panel.editor for panel in self.panels}
+    def inputs(self) -> set[Component]:
+        return super().inputs | {panel.widgets.editor for panel in self.panels}
 
-    def fields(self, values: Mapping[Any, Any]) -> dict[str, Any]:
+    def fields(self, values: Values) -> dict[str, Any]:
         fields = super().fields(values)
         for panel in self.panels:
             # What is drawn counts, also what was drawn a moment ago and has not arrived yet.
-            fields |= panel.edited(fields, values[panel.editor])
+            fields |= panel.edited(fields, values[panel.widgets.editor])
         return fields
 
     @property
-    def filled(self) -> list[Any]:
-        extra = [component for panel in self.panels for component in panel.outputs]
+    def filled(self) -> Sequence[Block]:
+        extra = [component for panel in self.panels for component in panel.beyond_form]
         return [*super().filled, *extra, self.missing]
 
     # ---- meaning
@@ -120,23 +126,20 @@ class ControlNet(RunTab):
         updates = super().restore({**kept, "form": draft if usable else kept.get("form")})
         if not usable and isinstance(draft, dict):
             # Something is half typed; that is no reason to lose a map.
-            parts = {self.form[n]: draft[n] for n in self.form.parts if n in draft and _own(n)}
-            updates |= parts
+            own = [name for one in self.controls for name in one.fields.names if name in draft]
+            updates |= {self.form[name]: draft[name] for name in own}
         return updates | self._shown(updates)
 
     def fill(self, request: Request) -> Update:
         updates = super().fill(request)
         for i, panel in enumerate(self.panels):
-            control = request.controls[i] if i < len(request.controls) else None
-            updates |= panel.fill(control)
-            if control is not None:
-                updates[panel["map"]] = MapState.of(control, self.studio).kept()
+            updates |= panel.fill(request.controls[i] if i < len(request.controls) else None)
         return updates | self._shown(updates)
 
     # ---- handlers
 
-    def take(self, values: Mapping[Any, Any], run_id: str, cell: int) -> Update:
-        """The form with a run's picture as what steers, in place of its first control's.
+    def take(self, values: Values, run_id: str, cell: int) -> Update:
+        """Fill the form with a run's picture as the source, in place of its first control's.
 
         Raises: InvalidRequest: if there is no such picture.
         """
@@ -146,36 +149,31 @@ class ControlNet(RunTab):
         if file is None:
             raise InvalidRequest("this picture is gone; make it again")
         panel = self.panels[0]
-        seen = panel.seen(values)
-        state = seen.state.remade(image=self.studio.add_picture(file))
+        settings = panel.settings(values).remade(image=self.studio.add_picture(file))
         prompt = values[self.form["prompt"]] or cells[cell].request.prompt
-        return {self.form["prompt"]: prompt, **panel.show(replace(seen, state=state), on=True)}
+        return {self.form["prompt"]: prompt, **panel.show(settings, on=True)}
 
     def _shown(self, updates: Update) -> Update:
         """Maps, menus and notes that go with updates of the form, or with what it starts with."""
         values = {part: _value(updates, part) for part in self.form.parts.values()}
         shown = self._another_model(values)
         for panel in self.panels:
-            if panel["map"] in updates:
-                shown |= panel.show(panel.seen(values), on=bool(values[panel["on"]]))
+            if panel.inputs.map in updates:
+                shown |= panel.show(panel.settings(values), on=bool(values[panel.inputs.on]))
         return shown
 
-    def _another_model(self, values: Mapping[Any, Any]) -> Update:
+    def _another_model(self, values: Values) -> Update:
         """Whether there is a ControlNet for the form's model, and the menus of what it offers."""
         offer = Offer.of(self.studio, str(values[self.form["model"]]))
         text = f'<p class="cs-note">{missing_text(offer)}</p>'
         updates: Update = {self.missing: gr.HTML(text, visible=not offer.nets)}
         for panel in self.panels:
-            updates |= panel.offer(offer, values[panel["model"]], values[panel["mode"]])
+            inputs = panel.inputs
+            updates |= panel.offer(offer, values[inputs.model], values[inputs.mode])
         return updates
 
 
-def _own(name: str) -> bool:
-    """Whether a field of the form is one of its controls'."""
-    return name.startswith("control")
-
-
-def _value(updates: Mapping[Any, Any], component: Any) -> Any:
+def _value(updates: Update, component: Component) -> Any:
     """A component's value after updates, or as the page starts with it."""
     update = updates.get(component)
     if isinstance(update, Component):  # inside a handler these are no more than their arguments

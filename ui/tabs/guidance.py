@@ -1,4 +1,4 @@
-"""The guidance tab: one prompt at many guidance scales."""
+"""Guidance tab: one prompt at many guidance scales."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pipelines.analysis.clip_score import find_scorer
 from pipelines.request.axis_grammar import parse_values
 from pipelines.request.field_labels import FIELD_LABELS
 from ui.errors import shown
-from ui.events import DIRECT
+from ui.events import DIRECT, RAW, Update
+from ui.form.fields import Parts
 from ui.form.prompt_examples import PromptExamples
 from ui.reports.guidance_charts import GuidanceCurves
 from ui.tabs.run_tab import RunTab
@@ -29,7 +30,7 @@ ACROSS = {
 
 
 class GuidanceSweep(RunTab):
-    """Guidance scales along the columns, a second field along the rows if wanted."""
+    """Guidance sweep: scales along the columns, a second field along the rows if wanted."""
 
     id = "guidance"
     empty = (
@@ -39,25 +40,25 @@ class GuidanceSweep(RunTab):
 
     replaced = ("guidance_scale", "count")
 
-    def add_own_inputs(self) -> None:
-        parts = self.form.parts
-        parts["scales"] = gr.Textbox(
+    def add_own_inputs(self) -> Parts:
+        scales = gr.Textbox(
             "1, 2, 3, 4, 5, 7, 10, 15",
             label="Guidance scales",
             info="A list, or a range such as 1-15 [8]",
             lines=1,
         )
         with gr.Row():
-            parts["across"] = gr.Dropdown(
+            across = gr.Dropdown(
                 [("Nothing", NOTHING), *((_plural(field), field) for field in ACROSS)],
                 value=NOTHING,
                 label="Against",
                 info="A second axis, for the rows",
                 min_width=130,
             )
-            parts["across_values"] = gr.Textbox(
+            values = gr.Textbox(
                 "", label="Values", info="For the rows", lines=1, visible=False, min_width=130
             )
+        return {"scales": scales, "across": across, "across_values": values}
 
     def add_examples(self) -> None:
         self.examples = PromptExamples(self.first_model())
@@ -70,7 +71,7 @@ class GuidanceSweep(RunTab):
         self.view.run_state(self._draw_curves, self.view, self.curves.output, **DIRECT)
         self.form["across"].input(
             across_values, self.form["across"], self.form["across_values"],
-            preprocess=False, **DIRECT,
+            **RAW,
         )  # fmt: skip
 
     def _draw_curves(self, run_id: str) -> str:
@@ -79,7 +80,7 @@ class GuidanceSweep(RunTab):
             scorer = find_scorer(self.studio.manager.library.folders)
             return self.curves.update(None if run is None else run.snapshot(), scorer)
 
-    def restore(self, kept: Any) -> dict[Any, Any]:
+    def restore(self, kept: Any) -> Update:
         updates = super().restore(kept)
         across, values = self.form["across"], self.form["across_values"]
         if updates.get(across, NOTHING) != NOTHING:
@@ -95,7 +96,7 @@ class GuidanceSweep(RunTab):
 
 
 def across_values(field: str) -> Any:
-    """The box for the second axis' values, with an example in it."""
+    """Build the box for the second axis' values, with an example in it."""
     shown = field in ACROSS
     return gr.Textbox(ACROSS[field] if shown else "", visible=shown)
 

@@ -1,31 +1,32 @@
-"""What every tab has that makes pictures: a form, Generate and Stop, the run, recent runs."""
+"""Run tab: the form, the buttons, the run and the recent runs of every tab that makes pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
+from gradio.components import Component
 
 from pipelines import ContactSheetError, Request, Sheet, Studio
-from pipelines.rendering.run_plan import CostEstimate
 from ui.errors import shown, toast
-from ui.events import DIRECT, QUIET, Update
+from ui.events import DIRECT, QUIET, RAW, Update, Values
 from ui.form.choices import model_choices
+from ui.form.fields import Parts
 from ui.form.run_limits import check_cells, needs_asking
 from ui.form.settings_form import SettingsForm
 from ui.run_view.component import run_strip, run_view, strip_value
-from ui.run_view.snapshot_json import duration
+from ui.tabs.run_buttons import build_run_buttons
 
 NO_MODEL = (
     "No model found. Put a diffusers model folder (one with a model_index.json), a .safetensors "
     "checkpoint or a .gguf file into the models folder and press Refresh models."
 )
-CHECKING = '<p class="cs-note cs-later" role="status">Getting ready to start…</p>'
 
 
 class RunTab:
-    """A tab's components and handlers. Runs live in the studio; the tab only shows them.
+    """Tab that makes pictures. Runs live in the studio; the tab only starts and shows them.
 
     A tab sets the class attributes, adds its own inputs and says which sheet they ask for.
     """
@@ -64,23 +65,8 @@ class RunTab:
     def _add_inputs(self) -> None:
         form = self.form
         form.add_prompts()
-        self.add_own_inputs()
-        self.forecast = gr.HTML(elem_id=f"{self.id}-forecast", visible=False)
-        with gr.Row():
-            self.generate = gr.Button(
-                "Generate", variant="primary", elem_id=f"{self.id}-generate", min_width=90
-            )
-            self.stop = gr.Button(
-                "Stop", variant="stop", interactive=False, elem_id=f"{self.id}-stop", min_width=90
-            )
-        self.problem = gr.HTML(elem_id=f"{self.id}-problem", visible=False)
-        # Not a gr.State: with one, Gradio holds a stream to every page open.
-        self.waiting = gr.JSON(None, visible=False)
-        with gr.Group(visible=False, elem_id=f"{self.id}-confirm") as self.confirm:
-            self.question = gr.HTML(elem_classes="cs-question")
-            with gr.Row():
-                self.confirmed = gr.Button("Make them all", variant="primary", min_width=90)
-                self.declined = gr.Button("Not now", min_width=90)
+        form.add(self.add_own_inputs())
+        self.buttons = build_run_buttons(self.id)
         self.add_examples()
         form.add_settings(self.studio)
         for name in self.replaced:
@@ -88,7 +74,7 @@ class RunTab:
 
     @classmethod
     def keeper(cls) -> gr.BrowserState:
-        """What the browser keeps: the id of the run it shows, and the form of its last run.
+        """Browser storage: the id of the run that is shown, and the form of the last run.
 
         It must stand outside the tab: what is in a tab that is not open is not in the page, and
         would not be read back from the browser.
@@ -97,90 +83,94 @@ class RunTab:
 
     # ---- what a tab may add
 
-    def add_own_inputs(self) -> None:
-        """Inputs between the prompts and the buttons; into `self.form.parts` what a run needs."""
+    def add_own_inputs(self) -> Parts:
+        """Add inputs between the prompts and the buttons; those that a run needs, by name."""
+        return {}
 
     def add_examples(self) -> None:
-        """Examples below the buttons."""
+        """Add examples below the buttons."""
 
     def add_above_run(self) -> None:
-        """What stands above the pictures."""
+        """Add what stands above the pictures."""
 
     def add_below_run(self) -> None:
-        """What stands below the pictures."""
+        """Add what stands below the pictures."""
 
     def connect(self, run_now: Mapping[str, Any]) -> None:
         """Wire the tab's own components. `run_now`: arguments of the event that starts a run."""
 
     def sheet(self, fields: Mapping[str, Any]) -> Sheet:
-        """What the form asks for. Raises: ContactSheetError: for the first bad value."""
+        """Read the sheet that the form asks for.
+
+        Raises: ContactSheetError: for the first bad value.
+        """
         raise NotImplementedError
 
     def fill(self, request: Request) -> Update:
-        """The form filled with a Request's settings."""
+        """Fill the form with a Request's settings."""
         return self.form.fill(request)
 
     @property
-    def inputs(self) -> set[Any]:
+    def inputs(self) -> set[Component]:
         """What a run is started from: the form, and what `fields` reads besides."""
         return self.form.inputs
 
-    def fields(self, values: Mapping[Any, Any]) -> dict[str, Any]:
-        """The form's fields when a run starts, from the values of `inputs`.
+    def fields(self, values: Values) -> dict[str, Any]:
+        """Read the form's fields when a run starts, from the values of `inputs`.
 
         Raises: ContactSheetError.
         """
         return self.form.by_name(values)
 
     @property
-    def filled(self) -> list[Any]:
+    def filled(self) -> Sequence[Block]:
         """What `fill` and `restore` change, besides the run."""
         return self.form.outputs
 
     # ---- shared
 
     def asked(self, fields: Mapping[str, Any]) -> Sheet:
-        """`sheet`, within the page's limit. Raises: ContactSheetError."""
+        """Read the sheet, within the page's limit. Raises: ContactSheetError."""
         sheet = self.sheet(fields)
         check_cells(sheet)
         return sheet
 
     def first_model(self) -> str:
+        """Name the model that the form opens with."""
         models = model_choices(self.studio)
         return models[0][1] if models else str(Request.model_fields["model"].default)
 
     def _connect(self) -> None:
-        form, start = self.form, self._start
-        asking = [self.waiting, self.confirm, self.question]
-        results = [self.view, self.kept, self.problem, self.generate, self.stop, *asking]
+        form, buttons = self.form, self.buttons
+        results = [self.view, self.kept, *buttons.outputs]
         run_now: dict[str, Any] = {
-            "fn": start, "inputs": self.inputs, "outputs": results, "preprocess": False,
+            "fn": self._start, "inputs": self.inputs, "outputs": results, "preprocess": False,
             "concurrency_limit": None, "trigger_mode": "once", **QUIET,
         }  # fmt: skip
-        self.generate.click(**run_now)
+        buttons.generate.click(**run_now)
         self.connect(run_now)
-        self.confirmed.click(
-            self._start_confirmed, self.waiting, results, trigger_mode="once",
+        buttons.confirmed.click(
+            self._start_confirmed, buttons.waiting, results, trigger_mode="once",
             concurrency_limit=None, **QUIET,
         )  # fmt: skip
-        self.declined.click(self._decline, None, [self.generate, *asking], **DIRECT)
+        buttons.declined.click(buttons.dismissed, None, buttons.outputs, **DIRECT)
         if self.forecasts:
             gr.on(
-                [part.change for part in form.parts.values()], self._forecast, form.inputs,
-                self.forecast, preprocess=False, trigger_mode="always_last", **DIRECT,
+                form.changes, self._forecast, form.inputs,
+                buttons.forecast, trigger_mode="always_last", **RAW,
             )  # fmt: skip
-        self.stop.click(self._stop, self.view, None, **DIRECT)
+        buttons.stop.click(self._stop, self.view, None, **DIRECT)
         self.view.run_state(
-            self._after_change, self.view, [self.generate, self.stop, self.strip], **DIRECT
+            self._after_change, self.view, [buttons.generate, buttons.stop, self.strip], **DIRECT
         )
         self.view.use_settings(self._use_settings, None, self.filled, **DIRECT)
         self.strip.pick(
-            self._pick, self.kept, [self.view, self.kept, self.problem, self.strip], **DIRECT
+            self._pick, self.kept, [self.view, self.kept, buttons.problem, self.strip], **DIRECT
         )
         form.reuse.click(self._reuse_seed, self.view, [form["seed"], form["seed_mode"]], **DIRECT)
 
     def restore(self, kept: Any) -> Update:
-        """What a freshly loaded page shows: the run and the form it showed before."""
+        """Restore the run and the form that this browser showed before."""
         kept = kept if isinstance(kept, dict) else {}
         run = self.studio.find(str(kept.get("run", "")))
         shown_id = "" if run is None else run.id
@@ -199,15 +189,15 @@ class RunTab:
 
     # ---- handlers
 
-    def _forecast(self, values: Mapping[Any, Any]) -> Any:
+    def _forecast(self, values: Values) -> Any:
         """One line on what the sheet will cost; what is wrong with it is said when it is run."""
         try:
-            plan = self.studio.plan(self.asked(self.form.by_name(values)))
+            cost = self.studio.plan(self.asked(self.form.by_name(values))).cost
         except ContactSheetError:
-            return gr.HTML(visible=False)
-        return gr.HTML(f'<p class="cs-note">{cost_line(plan.cost)}</p>', visible=True)
+            cost = None
+        return self.buttons.forecast_of(cost)
 
-    def _start(self, values: Mapping[Any, Any]) -> Iterator[Update]:
+    def _start(self, values: Values) -> Iterator[Update]:
         with shown():
             fields = self.fields(values)
         yield from self._begin(fields, asked=False)
@@ -216,51 +206,25 @@ class RunTab:
         if fields is not None:
             yield from self._begin(fields, asked=True)
 
-    def _decline(self) -> Update:
-        return {self.generate: gr.Button(interactive=True), **self._ask(None, "")}
-
     def _begin(self, fields: Mapping[str, Any], *, asked: bool) -> Iterator[Update]:
         """Start what a form asks for; a large run is asked about first, unless it was."""
         # The first check of a request imports torch, which takes seconds: say so meanwhile.
-        yield {
-            self.generate: gr.Button(interactive=False),
-            self.problem: gr.HTML(CHECKING, visible=True),
-            **self._ask(None, ""),
-        }
+        yield self.buttons.checking()
         try:
             with shown():
                 sheet = self.asked(fields)
                 plan = None if asked else self.studio.plan(sheet)
                 if plan is not None and needs_asking(plan.cost):
-                    # What is confirmed is what was asked about, whatever happens to the form.
-                    yield {
-                        self.generate: gr.Button(interactive=True),
-                        self.problem: gr.HTML("", visible=False),
-                        **self._ask(
-                            fields, f"This is a large run: {cost_line(plan.cost)}. Make it?"
-                        ),
-                    }
+                    yield self.buttons.asking(fields, plan.cost)
                     return
                 run = self.studio.submit(plan or sheet)
         except gr.Error as error:
-            yield {
-                self.generate: gr.Button(interactive=True),
-                self.problem: gr.HTML(problem_markup(error), visible=True),
-            }
+            yield self.buttons.refused(error.message)
             raise
         yield {
             self.view: run.id,
             self.kept: {"run": run.id, "form": dict(fields)},
-            self.problem: gr.HTML("", visible=False),
-            self.stop: gr.Button(interactive=True),
-        }
-
-    def _ask(self, fields: Mapping[str, Any] | None, question: str) -> Update:
-        """The question before a large run, and what it is about; None takes it away."""
-        return {
-            self.waiting: None if fields is None else dict(fields),
-            self.confirm: gr.Group(visible=fields is not None),
-            self.question: f'<p class="cs-question-text" role="alert">{question}</p>',
+            **self.buttons.started(),
         }
 
     def _stop(self, run_id: str) -> None:
@@ -272,8 +236,7 @@ class RunTab:
         run = self.studio.find(run_id) if run_id else None
         active = run is not None and not run.snapshot().finished
         return {
-            self.generate: gr.Button(interactive=not active),
-            self.stop: gr.Button(interactive=active),
+            **self.buttons.running(active),
             self.strip: strip_value(self.studio, run_id),
         }
 
@@ -282,7 +245,7 @@ class RunTab:
         return {
             self.view: run_id,
             self.kept: {**(kept if isinstance(kept, dict) else {}), "run": run_id},
-            self.problem: gr.HTML("", visible=False),
+            **self.buttons.without_problem(),
             self.strip: strip_value(self.studio, run_id),
         }
 
@@ -295,20 +258,3 @@ class RunTab:
         if run is None:
             raise toast("There is no picture yet whose seed could be used again.")
         return {self.form["seed"]: run.requests[0].seed, self.form["seed_mode"]: "fixed"}
-
-
-def cost_line(cost: CostEstimate) -> str:
-    """A cost in words, such as `12 cells, 3 made before · 450 rows · about 9 s`."""
-    cells = "1 cell" if cost.cells == 1 else f"{cost.cells} cells"
-    if cost.cached == cost.cells:
-        return f"{cells}, all made before"
-    parts = [cells + (f", {cost.cached} made before" if cost.cached else "")]
-    parts.append(f"up to {cost.rows:,} denoiser rows")
-    if cost.seconds is not None:
-        parts.append(f"about {duration(cost.seconds)}")
-    return " · ".join(parts)
-
-
-def problem_markup(error: gr.Error) -> str:
-    """The message that stays beside the button until the next try."""
-    return f'<p class="cs-problem" role="alert">{error.message}</p>'

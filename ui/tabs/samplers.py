@@ -1,4 +1,4 @@
-"""The sampler tab: samplers and schedules against steps or against evaluations."""
+"""Samplers tab: samplers and schedules against steps or against evaluations."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pipelines.families.capabilities import Supports
 from pipelines.request.axis_grammar import parse_values
 from pipelines.request.sheet import EVALUATIONS
 from pipelines.samplers import SAMPLERS, SCHEDULES
-from ui.events import DIRECT
+from ui.events import RAW
 from ui.form.choices import sampler_choices, schedule_name, supports_of
+from ui.form.fields import Parts
 from ui.form.prompt_examples import PromptExamples
 from ui.reports.convergence import Convergence
 from ui.reports.filmstrip import Filmstrip
@@ -25,7 +26,7 @@ EQUAL = [("Steps", "steps"), ("Evaluations", EVALUATIONS)]
 
 
 class SamplerComparison(RunTab):
-    """Samplers, with each schedule chosen that they have, along the rows; budgets along columns."""
+    """Sampler comparison: samplers and schedules along the rows, budgets along the columns."""
 
     id = "samplers"
     empty = (
@@ -35,30 +36,30 @@ class SamplerComparison(RunTab):
 
     replaced = ("sampler", "schedule", "steps", "count")
 
-    def add_own_inputs(self) -> None:
-        parts = self.form.parts
+    def add_own_inputs(self) -> Parts:
         supports = supports_of(self.studio, self.first_model())
-        parts["samplers"] = gr.Dropdown(
+        samplers = gr.Dropdown(
             sampler_choices(supports),
             value=first_samplers(supports),
             multiselect=True,
             label="Samplers",
             info="One row each",
         )
-        parts["schedules"] = gr.Dropdown(
+        schedules = gr.Dropdown(
             [(schedule_name(id), id) for id in SCHEDULES],
             value=["default"],
             multiselect=True,
             label="Schedules",
             info="A sampler that lacks one leaves it out",
         )
-        parts["equal"] = gr.Radio(
+        equal = gr.Radio(
             EQUAL,
             value="steps",
             label="Compare at equal",
             info="Heun and DPM2 evaluate twice a step",
         )
-        parts["budgets"] = gr.Textbox("5, 10, 20", label="How many", info="One column each")
+        budgets = gr.Textbox("5, 10, 20", label="How many", info="One column each")
+        return {"samplers": samplers, "schedules": schedules, "equal": equal, "budgets": budgets}
 
     def add_examples(self) -> None:
         self.examples = PromptExamples(self.first_model())
@@ -67,7 +68,7 @@ class SamplerComparison(RunTab):
         self.examples.connect(self.form, run_now)
         self.form["model"].input(
             self._samplers_of, self.form["model"], self.form["samplers"],
-            preprocess=False, **DIRECT,
+            **RAW,
         )  # fmt: skip
 
     def _samplers_of(self, model: str) -> Any:
@@ -94,14 +95,14 @@ class SamplerComparison(RunTab):
 
 
 def first_samplers(supports: Supports | None) -> list[str]:
-    """What is compared at first: the usual ones, or all where a model takes none of them."""
+    """Choose the samplers compared at first: the usual, or all where a model takes none."""
     if supports is None:
         return list(FIRST_SAMPLERS)
     return [id for id in FIRST_SAMPLERS if id in supports.samplers] or list(supports.samplers)
 
 
 def sampler_schedules(chosen: list[str], schedules: list[str]) -> list[tuple[str, str]]:
-    """Every chosen sampler with every chosen schedule that it has.
+    """Pair every chosen sampler with every chosen schedule that it has.
 
     Raises: InvalidRequest: if nothing is left to compare.
     """

@@ -1,4 +1,4 @@
-"""The sheet tab: any fields of a Request against each other."""
+"""Sheet tab: any fields of a Request against each other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pipelines.request.axis_grammar import PROMPT_VARIANTS, parse_axis
 from pipelines.request.item_axes import ITEM_AXES, item_field
 from pipelines.request.sheet import axis_fields
 from presets import sheet_presets, wildcard_folders
-from ui.events import DIRECT
+from ui.events import DIRECT, RAW, Update
+from ui.form.fields import Parts
 from ui.tabs.run_tab import RunTab
 
 SHOWN = 8
@@ -55,15 +56,15 @@ def help_text() -> str:
 
 
 class SheetTab(RunTab):
-    """A base Request from the form, axes as text."""
+    """Sheet tab: a base Request from the form, axes as text."""
 
     id = "sheet"
     empty = "No sheet yet. Write one axis a line and press Generate, or pick an example."
 
     replaced = ("count",)
 
-    def add_own_inputs(self) -> None:
-        self.form.parts["axes"] = gr.Textbox(
+    def add_own_inputs(self) -> Parts:
+        axes = gr.Textbox(
             "guidance_scale=1, 3, 5, 8\nseed=1-4",
             label="Axes",
             info="One a line; the last runs along the columns",
@@ -74,6 +75,7 @@ class SheetTab(RunTab):
         self.variants = gr.HTML(elem_id=f"{self.id}-variants", visible=False)
         with gr.Accordion("How axes are written", open=False):
             gr.Markdown(help_text(), elem_classes="cs-help")
+        return {"axes": axes}
 
     def add_examples(self) -> None:
         self.examples = gr.Dataset(
@@ -85,17 +87,14 @@ class SheetTab(RunTab):
         )
 
     def connect(self, run_now: Mapping[str, Any]) -> None:
-        def fill(index: int) -> list[str]:
-            preset = sheet_presets()[index]
-            return [preset.prompt, "\n".join(preset.axes)]
+        prompt, axes = self.form["prompt"], self.form["axes"]
 
-        self.form["axes"].change(
-            self._show_variants, self.form["axes"], self.variants,
-            preprocess=False, trigger_mode="always_last", **DIRECT,
-        )  # fmt: skip
-        self.examples.click(
-            fill, self.examples, [self.form["prompt"], self.form["axes"]], **DIRECT
-        ).then(**run_now)
+        def fill(index: int) -> Update:
+            preset = sheet_presets()[index]
+            return {prompt: preset.prompt, axes: "\n".join(preset.axes)}
+
+        axes.change(self._show_variants, axes, self.variants, trigger_mode="always_last", **RAW)
+        self.examples.click(fill, self.examples, [prompt, axes], **DIRECT).then(**run_now)
 
     def sheet(self, fields: Mapping[str, Any]) -> Sheet:
         base, _ = self.form.read(fields)
@@ -130,7 +129,7 @@ def _parts(line: str) -> list[tuple[str, ...] | ContactSheetError]:
 
 
 def variants_markup(found: tuple[str, ...] | ContactSheetError) -> str:
-    """How many prompts, and the first of them."""
+    """Write how many prompts there are and the first of them, as markup, or why there are none."""
     if isinstance(found, ContactSheetError):
         return f'<p class="cs-problem">{html.escape(str(found))}</p>'
     some = "".join(f"<li>{html.escape(prompt) or '(empty)'}</li>" for prompt in found[:SHOWN])

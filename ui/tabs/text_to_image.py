@@ -1,4 +1,4 @@
-"""The text-to-image tab: a prompt becomes one or several pictures."""
+"""Text-to-image tab: a prompt becomes one or several pictures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ui.tabs.run_tab import RunTab
 
 
 class TextToImage(RunTab):
-    """One Request; several pictures differ in their seeds."""
+    """Text-to-image tab: one Request; several pictures differ in their seeds."""
 
     id = "text-to-image"
     empty = "No picture yet. Type a prompt and press Generate (or Ctrl+Enter), or pick an example."
