@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from numpy.typing import NDArray
 
@@ -48,24 +47,13 @@ from training.evaluation.siblings import evaluate_siblings
 from training.judges.classifier import Classifier, load_classifier
 from training.judges.verdicts import Ask, as_array, judge, make_asks, share, truth, unseen_words
 from training.stages.samples import generate
-from training.stages.vae import psnr_on_white
+from training.stages.vae import psnr_on_white, reconstruct
 
 STEPS = 25
 GUIDANCE = 5.0
 SCALES = (1.0, 2.0, 3.0, 5.0, 8.0, 11.0, 15.0)
 SEEDS = 4
 TABLE = 12
-
-
-@torch.no_grad()
-def reconstruct(vae: AutoencoderKL, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Pictures (N, 128, 128, 3) in 0..255, encoded and decoded."""
-    found = []
-    for start in range(0, len(pixels), 10):
-        chunk = torch.from_numpy(pixels[start : start + 10]).permute(0, 3, 1, 2) / 127.5 - 1
-        output = vae.decode(vae.encode(chunk).latent_dist.mode()).sample
-        found.append(((output.permute(0, 2, 3, 1) + 1) * 127.5).clamp(0, 255).numpy())
-    return np.concatenate(found)
 
 
 def flat_error(vae: AutoencoderKL) -> float:

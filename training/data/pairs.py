@@ -17,8 +17,8 @@ from training.data.captions import BACKGROUND_NAMES, Wording, caption
 from training.data.colours import background_rgb
 from training.data.concepts import Concept
 from training.data.drawings import STYLES, Drawings
+from training.data.renderings import Renderings, shrunk
 from training.data.scenes import Scenes
-from training.judges.classifier import Renderings, shrunk
 
 # The last scenes, kept for measuring.
 HELD_OUT_SCENES = 400

@@ -27,7 +27,7 @@ from training.data import conditions
 from training.data.poses import KEYPOINTS
 from training.data.rays import KINDS
 from training.evaluation.control_asks import ControlAsk
-from training.evaluation.control_scores import (
+from training.judges.control_scores import (
     edge_f1,
     joints_near,
     lines_found,

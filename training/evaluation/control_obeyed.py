@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from training.data.renderings import shrunk
 from training.evaluation.control_asks import ControlAsk
 from training.evaluation.scenes import SceneAsk, shirts_right, solids_right
-from training.judges.classifier import load_classifier, shrunk
+from training.judges.classifier import load_classifier
 from training.judges.scene_judge import SceneJudge, load_scene_judge, read_solids
 from training.judges.verdicts import judge, share
 

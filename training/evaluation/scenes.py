@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from training.data import figures, solids
+from training.data.renderings import shrunk
 from training.data.samples import PLAIN
-from training.judges.classifier import shrunk
 from training.judges.scene_judge import (
     COLOURS,
     SceneJudge,

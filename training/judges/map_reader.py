@@ -23,14 +23,17 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training import common
 from training.data.drawings import SIZE
 from training.data.outlines import PARTS
 from training.data.poses import KEYPOINTS
 from training.data.rays import KINDS
 from training.judges.classifier import Block
 from training.judges.reader_data import CELL, GRID, Rows, draw_rows, varied
+from training.optim.checkpoint import load_checkpoint, prefixed, save_checkpoint, unprefixed
 from training.optim.muon import Muon, split_parameters
+from training.optim.optimizers import Optimizers
+from training.optim.run_folder import log, save_config, stage_parser, start_log
+from training.optim.schedule import Clock, cosine
 
 BY_ELEMENT = ("stem", "told")
 DOMAINS = ("figures", "solids")
@@ -179,18 +182,18 @@ def load_reader(cache: Path, domain: str) -> Reader:
             f"no reader of {domain} at {path}; "
             f"train it: python -m training.judges.map_reader {domain}"
         )
-    tensors, _ = common.load_checkpoint(path)
+    tensors, _ = load_checkpoint(path)
     config = Config(domain=domain)
     reader = Reader(OUTPUTS[domain], config.channels, config.width)
-    reader.load_state_dict(common.part(tensors, "model"))
+    reader.load_state_dict(unprefixed(tensors, "model"))
     return reader.eval()
 
 
 def train(config: Config, cache: Path, resume: bool) -> Path:
     """Train for `config.minutes` of one thread's time and return the checkpoint's path."""
     path = checkpoint(cache, config.domain)
-    common.start_log(path.parent, "reader")
-    common.save_config(config, path.parent)
+    start_log(path.parent, "reader")
+    save_config(config, path.parent)
     torch.set_num_threads(1)
     torch.manual_seed(config.seed)
     rows = draw_rows(config.domain, config.pictures + config.held_out, config.seed)
@@ -198,36 +201,36 @@ def train(config: Config, cache: Path, resume: bool) -> Path:
     kept = rows.take(slice(config.pictures, None))
     model = Reader(OUTPUTS[config.domain], config.channels, config.width)
     matrices, others = split_parameters(model, BY_ELEMENT)
-    optimizers = common.Optimizers(
+    optimizers = Optimizers(
         Muon(matrices, lr=config.matrix_rate, weight_decay=config.weight_decay),
         torch.optim.AdamW(others, lr=config.rate, weight_decay=config.weight_decay),
     )
-    step, clock = 0, common.Clock(config.minutes, now=process_time)
+    step, clock = 0, Clock(config.minutes, now=process_time)
     if resume and path.exists():
-        tensors, state = common.load_checkpoint(path)
-        model.load_state_dict(common.part(tensors, "model"))
+        tensors, state = load_checkpoint(path)
+        model.load_state_dict(unprefixed(tensors, "model"))
         optimizers.restore(tensors)
-        step, clock = state["step"], common.Clock(config.minutes, state["spent"], process_time)
+        step, clock = state["step"], Clock(config.minutes, state["spent"], process_time)
     generator, done = torch.Generator().manual_seed(config.seed + step), False
     while not done:
         batch = torch.randint(config.pictures, (config.batch,), generator=generator)
         pictures, some = varied(learnt.take(batch), generator)
         loss = loss_of(model(pictures), some, config.spread)
         loss.backward()
-        optimizers.step(common.cosine(clock.progress, config.warmup))
+        optimizers.step(cosine(clock.progress, config.warmup))
         step, done = step + 1, clock.progress >= 1
         if step % 50 == 0 or done:
             own = accuracy(model, config.domain, kept)
             model.train()
-            common.log.info("step %d loss %.3f, %.0f s: %s", step, loss.item(), clock.spent, own)
-            tensors = common.prefixed("model", model.state_dict()) | optimizers.tensors()
-            common.save_checkpoint(path, tensors, {"step": step, "spent": clock.spent})
+            log.info("step %d loss %.3f, %.0f s: %s", step, loss.item(), clock.spent, own)
+            tensors = prefixed("model", model.state_dict()) | optimizers.tensors()
+            save_checkpoint(path, tensors, {"step": step, "spent": clock.spent})
     return path
 
 
 def accuracy(model: Reader, domain: str, rows: Rows) -> dict[str, float]:
     """The reader's own figures on renderings it never met."""
-    from training.evaluation.control_scores import joints_near, overlaps, rank_correlation
+    from training.judges.control_scores import joints_near, overlaps, rank_correlation
 
     found = read(model, domain, rows.pixels)
     labels = found.labels[:, CELL // 2 :: CELL, CELL // 2 :: CELL]
@@ -243,7 +246,7 @@ def accuracy(model: Reader, domain: str, rows: Rows) -> dict[str, float]:
 
 def main() -> None:
     """The command line of this stage."""
-    parser = common.stage_parser(__doc__, Config.minutes)
+    parser = stage_parser(__doc__, Config.minutes)
     parser.add_argument("domain", choices=DOMAINS)
     args = parser.parse_args()
     train(Config(domain=args.domain, minutes=args.minutes), args.cache, args.resume)

@@ -18,14 +18,18 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training import common
 from training.data.colours import NAMED
 from training.data.pairs import HELD_OUT_SCENES
 from training.data.rays import KINDS
+from training.data.renderings import SIDE, shrunk
 from training.data.scenes import Scenes, load_scenes
-from training.judges.classifier import SIDE, Block, shrunk
+from training.judges.classifier import Block
 from training.judges.scene_labels import Label, Pair, load_labels
+from training.optim.checkpoint import load_checkpoint, prefixed, save_checkpoint, unprefixed
 from training.optim.muon import Muon, split_parameters
+from training.optim.optimizers import Optimizers
+from training.optim.run_folder import log, save_config, stage_parser, start_log
+from training.optim.schedule import Clock, cosine
 
 COLOURS = tuple(NAMED)
 CHECKPOINT = Path("scene_judge") / "checkpoint.safetensors"
@@ -152,9 +156,9 @@ def accuracy(model: SceneJudge, pictures: Tensor, labels: Sequence[Label]) -> di
 
 def load_scene_judge(cache: Path) -> tuple[SceneJudge, dict[str, float]]:
     """The trained judge and its own accuracy ("shirt", "solids") on renderings it never met."""
-    tensors, state = common.load_checkpoint(cache / CHECKPOINT)
+    tensors, state = load_checkpoint(cache / CHECKPOINT)
     model = SceneJudge(Config().channels)
-    model.load_state_dict(common.part(tensors, "model"))
+    model.load_state_dict(unprefixed(tensors, "model"))
     return model.eval(), state["accuracy"]
 
 
@@ -170,24 +174,24 @@ def small_pictures(scenes: Scenes) -> Tensor:
 def train(config: Config, cache: Path, resume: bool) -> Path:
     """Train for `config.minutes` and return the checkpoint's path."""
     path = cache / CHECKPOINT
-    common.start_log(path.parent, "scene_judge")
-    common.save_config(config, path.parent)
+    start_log(path.parent, "scene_judge")
+    save_config(config, path.parent)
     torch.manual_seed(config.seed)
     scenes = load_scenes(cache)
     labels, pictures = load_labels(scenes, cache), small_pictures(scenes)
     shirts, there, counts = targets(labels)
     model = SceneJudge(config.channels)
     matrices, others = split_parameters(model, BY_ELEMENT)
-    optimizers = common.Optimizers(
+    optimizers = Optimizers(
         Muon(matrices, lr=config.matrix_rate, weight_decay=config.weight_decay),
         torch.optim.AdamW(others, lr=config.rate, weight_decay=config.weight_decay),
     )
-    step, clock = 0, common.Clock(config.minutes)
+    step, clock = 0, Clock(config.minutes)
     if resume and path.exists():
-        tensors, state = common.load_checkpoint(path)
-        model.load_state_dict(common.part(tensors, "model"))
+        tensors, state = load_checkpoint(path)
+        model.load_state_dict(unprefixed(tensors, "model"))
         optimizers.restore(tensors)
-        step, clock = state["step"], common.Clock(config.minutes, state["spent"])
+        step, clock = state["step"], Clock(config.minutes, state["spent"])
     generator = torch.Generator().manual_seed(config.seed + step)
     last, done = len(labels) - HELD_OUT_SCENES, False
     while not done:
@@ -198,20 +202,20 @@ def train(config: Config, cache: Path, resume: bool) -> Path:
         loss = loss + F.cross_entropy(count, counts[rows], ignore_index=-1)
         loss = loss + 10 * F.binary_cross_entropy_with_logits(found[solid], there[rows][solid])
         loss.backward()
-        optimizers.step(common.cosine(clock.progress, config.warmup))
+        optimizers.step(cosine(clock.progress, config.warmup))
         step, done = step + 1, clock.progress >= 1
         if step % 100 == 0 or done:
             own = accuracy(model, pictures[last:], labels[last:])
-            common.log.info("step %d loss %.3f, %.0f s: %s", step, loss.item(), clock.spent, own)
-            tensors = common.prefixed("model", model.state_dict()) | optimizers.tensors()
+            log.info("step %d loss %.3f, %.0f s: %s", step, loss.item(), clock.spent, own)
+            tensors = prefixed("model", model.state_dict()) | optimizers.tensors()
             state = {"step": step, "spent": clock.spent, "accuracy": own}
-            common.save_checkpoint(path, tensors, state)
+            save_checkpoint(path, tensors, state)
     return path
 
 
 def main() -> None:
     """The command line of this stage."""
-    args = common.stage_parser(__doc__, Config.minutes).parse_args()
+    args = stage_parser(__doc__, Config.minutes).parse_args()
     train(Config(minutes=args.minutes), args.cache, args.resume)
 
 

@@ -13,8 +13,9 @@ from training.data.captions import BACKGROUND_NAMES, article
 from training.data.colours import background_rgb, nearest_background
 from training.data.concepts import Concept
 from training.data.drawings import SIZE, STYLES, Drawings, compose
+from training.data.renderings import shrunk
 from training.data.synonyms import SYNONYMS
-from training.judges.classifier import Classifier, shrunk
+from training.judges.classifier import Classifier
 
 CORNER = 8
 

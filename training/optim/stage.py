@@ -12,9 +12,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from training import common
+from training.optim.checkpoint import load_checkpoint, prefixed, save_checkpoint, unprefixed
+from training.optim.optimizers import Optimizers
+from training.optim.run_folder import log, save_config, start_log
+from training.optim.schedule import Clock, cosine, ema_decay
 from training.optim.team import WORKERS, Memory, Worker, views
-from training.stages.unet import ema_decay
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Task(Protocol):
     def loss(self) -> Tensor:
         """Of a fresh batch, a number with a gradient."""
 
-    def make_optimizers(self, masters: dict[str, Tensor]) -> common.Optimizers:
+    def make_optimizers(self, masters: dict[str, Tensor]) -> Optimizers:
         """For these float32 parameters, by their names in `model`."""
 
     def show(self, average: dict[str, Tensor], folder: Path, step: int) -> None:
@@ -62,22 +64,22 @@ Make = Callable[[Any, Path, tuple[int, ...]], Task]
 def train(name: str, make: Make, config: StageConfig, cache: Path, resume: bool) -> Path:
     """Train for `config.minutes` into `cache/name` and return the checkpoint's path."""
     folder = cache / name
-    common.start_log(folder, name)
-    common.save_config(config, folder)
+    start_log(folder, name)
+    save_config(config, folder)
     torch.manual_seed(config.seed)
     task = make(config, cache, ())
     path, state = folder / "checkpoint.safetensors", {"step": 0, "spent": 0.0}
     context = torch.multiprocessing.get_context("spawn")
     memory = Memory.of(task.model, context)
     if resume and path.exists():
-        tensors, state = common.load_checkpoint(path)
+        tensors, state = load_checkpoint(path)
         for kind, flat in (
             ("model", memory.masters), ("model", memory.weights), ("average", memory.average),
         ):  # fmt: skip
             for key, value in views(flat, task.model).items():
                 value.copy_(tensors[f"{kind}.{key}"])
-        common.log.info("resumed at step %d, %.0f s spent", state["step"], state["spent"])
-    common.log.info("%.2fM parameters learn", len(memory.masters) / 1e6)
+        log.info("resumed at step %d, %.0f s spent", state["step"], state["spent"])
+    log.info("%.2fM parameters learn", len(memory.masters) / 1e6)
     others = [
         context.Process(
             target=work, args=(rank, memory, name, make, config, cache, state), daemon=True
@@ -105,14 +107,14 @@ def work(
     torch.set_num_threads(1)
     folder, step = cache / name, int(state["step"])
     if rank > 0:
-        common.start_log(folder / f"worker-{rank}", name)
+        start_log(folder / f"worker-{rank}", name)
     torch.manual_seed((config.seed << 8) + rank + 1000 * step)
     task = make(config, cache, (rank, step))
     worker = Worker(rank, memory, task.model, task.make_optimizers)
     kept = folder / f"optimizer-{rank}.safetensors"
     if step and kept.exists():
-        worker.optimizers.restore(common.load_checkpoint(kept)[0])
-    clock = common.Clock(config.minutes, float(state["spent"]))
+        worker.optimizers.restore(load_checkpoint(kept)[0])
+    clock = Clock(config.minutes, float(state["spent"]))
     saved, losses, done = clock.spent, [], False
     while not done:
         loss = task.loss()
@@ -121,7 +123,7 @@ def work(
         if rank == 0:
             progress = clock.progress
             due = clock.spent - saved > config.checkpoint_minutes * 60
-            share = common.cosine(progress, config.warmup)
+            share = cosine(progress, config.warmup)
             memory.signals.copy_(torch.tensor([share, due, progress >= 1]))
         worker.wait()
         share, due, last = memory.signals.tolist()
@@ -130,21 +132,21 @@ def work(
         worker.step(share, ema_decay(step, config.ema_power))
         if rank == 0 and (step % 20 == 0 or done):
             mean = sum(losses) / len(losses)
-            common.log.info("step %d rate %.2f loss %.4f, %.0f s", step, share, mean, clock.spent)
+            log.info("step %d rate %.2f loss %.4f, %.0f s", step, share, mean, clock.spent)
             losses.clear()
         if due or done:
             saved = clock.spent
             if rank == 0:
                 average = views(memory.average, task.model)
-                tensors = common.prefixed("model", views(memory.masters, task.model))
-                tensors |= common.prefixed("average", average)
+                tensors = prefixed("model", views(memory.masters, task.model))
+                tensors |= prefixed("average", average)
                 spent = {"step": step, "spent": saved}
-                common.save_checkpoint(folder / "checkpoint.safetensors", tensors, spent)
+                save_checkpoint(folder / "checkpoint.safetensors", tensors, spent)
                 task.show(average, folder, step)
-            common.save_checkpoint(kept, worker.optimizers.tensors(), {"step": step})
+            save_checkpoint(kept, worker.optimizers.tensors(), {"step": step})
             worker.wait()
 
 
 def load_average(path: Path) -> dict[str, Tensor]:
     """The moving average in a stage's checkpoint, by the names in its task's model."""
-    return common.part(common.load_checkpoint(path)[0], "average")
+    return unprefixed(load_checkpoint(path)[0], "average")

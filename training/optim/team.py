@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.common import Optimizers
+from training.optim.optimizers import Optimizers
 
 WORKERS = 2
 

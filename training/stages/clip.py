@@ -24,15 +24,16 @@ from transformers import (
     CLIPTokenizer,
 )
 
-from training import common
 from training.data.captions import article
 from training.data.concepts import Concept, load_concepts
 from training.data.drawings import STYLES, load_drawings
 from training.data.pairs import PairMaker
+from training.data.renderings import SIDE
 from training.data.scenes import load_scenes
 from training.data.tokenizer import tokenize
-from training.judges.classifier import SIDE
 from training.optim.muon import Muon, split_named
+from training.optim.optimizers import Optimizers
+from training.optim.run_folder import log, stage_parser
 from training.optim.stage import StageConfig, load_average, train
 
 BY_ELEMENT = ("embedding", "logit_scale")
@@ -178,11 +179,11 @@ class Task:
         images = self.model.visual_projection(pooled)
         return info_nce(images.float(), texts.float(), self.model.logit_scale.float())
 
-    def make_optimizers(self, masters: dict[str, Tensor]) -> common.Optimizers:
+    def make_optimizers(self, masters: dict[str, Tensor]) -> Optimizers:
         """Muon for matrices, AdamW for embeddings, norms, biases and the temperature."""
         config = self._config
         matrices, others = split_named(masters.items(), BY_ELEMENT)
-        return common.Optimizers(
+        return Optimizers(
             Muon(matrices, lr=config.matrix_rate, weight_decay=config.weight_decay),
             torch.optim.AdamW(others, lr=config.rate, betas=(0.9, 0.98), weight_decay=0.0),
         )
@@ -193,9 +194,7 @@ class Task:
         clip = build_clip(self._config, text).eval()
         clip.load_state_dict(average, strict=False)
         maker = PairMaker(*self._data, seed=HELD_OUT_SEED, held_out=True)
-        common.log.info(
-            "step %d held-out %s", step, measure(clip, tokenizer, maker, self._concepts)
-        )
+        log.info("step %d held-out %s", step, measure(clip, tokenizer, maker, self._concepts))
 
 
 def load_text(model: Path) -> tuple[CLIPTokenizer, CLIPTextModel]:
@@ -230,14 +229,14 @@ def export(config: Config, average: dict[str, Tensor], out: Path) -> int:
 
 def main() -> None:
     """The command line of this stage."""
-    parser = common.stage_parser(__doc__, Config.minutes)
+    parser = stage_parser(__doc__, Config.minutes)
     parser.add_argument("--model", default=Config.model, help="the shipped model")
     parser.add_argument("--out", type=Path, default=Path("models/emoji-clip"))
     args = parser.parse_args()
     config = Config(minutes=args.minutes, model=args.model)
     path = train("clip", Task, config, args.cache, args.resume)
     size = export(config, load_average(path), args.out)
-    common.log.info("%s: %.1f MB of weights", args.out, size / 1e6)
+    log.info("%s: %.1f MB of weights", args.out, size / 1e6)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ from diffusers import (
 )
 from torch import Tensor, nn
 
-from training import common
 from training.optim.muon import Muon, split_named
+from training.optim.optimizers import Optimizers
+from training.optim.run_folder import log, stage_parser
 from training.optim.stage import StageConfig, load_average, train
 from training.stages.flow_parts import (
     EmptyTokens,
@@ -131,11 +132,11 @@ class Task:
         noise = torch.randn_like(batch.latents)
         return flow_step(velocity, batch.latents, noise, noise_levels(self._rows)).mean()
 
-    def make_optimizers(self, masters: dict[str, Tensor]) -> common.Optimizers:
+    def make_optimizers(self, masters: dict[str, Tensor]) -> Optimizers:
         """Muon for matrices, AdamW for the rest."""
         config = self._config
         matrices, others = split_named(masters.items(), BY_ELEMENT)
-        return common.Optimizers(
+        return Optimizers(
             Muon(matrices, lr=config.matrix_rate, weight_decay=config.weight_decay),
             torch.optim.AdamW(others, lr=config.rate, betas=(0.9, 0.99), weight_decay=0.0),
         )
@@ -158,14 +159,14 @@ def averaged_flow(config: Config, average: dict[str, Tensor]) -> StableDiffusion
 
 def main() -> None:
     """The command line of this stage."""
-    parser = common.stage_parser(__doc__, Config.minutes)
+    parser = stage_parser(__doc__, Config.minutes)
     parser.add_argument("--model", default=Config.model, help="the shipped model")
     parser.add_argument("--out", type=Path, default=Path("models/emoji-flow"))
     args = parser.parse_args()
     config = Config(minutes=args.minutes, model=args.model)
     path = train("flow", Task, config, args.cache, args.resume)
     size = export_flow(averaged_flow(config, load_average(path)), args.out)
-    common.log.info("%s: %.1f MB of weights", args.out, size / 1e6)
+    log.info("%s: %.1f MB of weights", args.out, size / 1e6)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,10 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from torch import Tensor, nn
 
-from training import common
 from training.data.tokenizer import tokenize
 from training.optim import ddpm
+from training.optim.optimizers import Optimizers
+from training.optim.run_folder import log, stage_parser
 from training.optim.stage import StageConfig, load_average, train
 from training.stages.samples import PROMPTS, generate, tile
 from training.stages.shipped import load_shipped, shipped_corpus
@@ -178,10 +179,10 @@ class Task:
             student, teacher, batch.latents, noise, t, earlier, self._alpha_bar
         ).mean()
 
-    def make_optimizers(self, masters: dict[str, Tensor]) -> common.Optimizers:
+    def make_optimizers(self, masters: dict[str, Tensor]) -> Optimizers:
         """AdamW alone: a LoRA's factors are thin."""
         rate = self._config.rate
-        return common.Optimizers(
+        return Optimizers(
             torch.optim.AdamW(masters.values(), lr=rate, betas=(0.9, 0.99), weight_decay=0.0)
         )
 
@@ -208,14 +209,14 @@ def export(config: Config, average: dict[str, Tensor], out: Path) -> int:
 
 def main() -> None:
     """The command line of this stage."""
-    parser = common.stage_parser(__doc__, Config.minutes)
+    parser = stage_parser(__doc__, Config.minutes)
     parser.add_argument("--model", default=Config.model, help="the shipped model")
     parser.add_argument("--out", type=Path, default=Path("models/emoji-lcm"))
     args = parser.parse_args()
     config = Config(minutes=args.minutes, model=args.model)
     path = train("lcm", Task, config, args.cache, args.resume)
     size = export(config, load_average(path), args.out)
-    common.log.info("%s: %.1f MB of weights", args.out, size / 1e6)
+    log.info("%s: %.1f MB of weights", args.out, size / 1e6)
 
 
 if __name__ == "__main__":

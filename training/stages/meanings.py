@@ -21,7 +21,6 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from training import common
 from training.data.captions import BACKGROUND_NAMES, DEFAULT_STYLE, Wording, caption
 from training.data.concepts import Concept
 from training.data.corpus import Corpus
@@ -31,7 +30,11 @@ from training.data.synonyms import SYNONYMS
 from training.data.tokenizer import build_text_encoder, tokenize
 from training.data.wordnet import WordNet, load_wordnet
 from training.data.words import english_words, sentence_vectors
+from training.optim.checkpoint import load_checkpoint, save_checkpoint, unprefixed
 from training.optim.muon import Muon, split_parameters
+from training.optim.optimizers import Optimizers
+from training.optim.run_folder import log, save_config, stage_parser, start_log
+from training.optim.schedule import Clock, cosine
 from training.stages.unet import BY_ELEMENT, prepare, read_config
 
 CHECKPOINT = Path("meanings") / "checkpoint.safetensors"
@@ -194,20 +197,20 @@ class Teacher:
 def teach(config: Config, text: CLIPTextModel, teacher: Teacher) -> None:
     """Train `text` in place for `config.minutes`."""
     matrices, others = split_parameters(text, BY_ELEMENT)
-    optimizers = common.Optimizers(
+    optimizers = Optimizers(
         Muon(matrices, lr=config.matrix_rate),
         torch.optim.AdamW(others, lr=config.rate, betas=(0.9, 0.99), weight_decay=0.0),
     )
-    clock, step = common.Clock(config.minutes), 0
+    clock, step = Clock(config.minutes), 0
     while clock.progress < 1:
         words = teacher.word_error(text, config.batch)
         captions = teacher.caption_error(text, config.batch)
         (words + config.caption_weight * captions).backward()
         nn.utils.clip_grad_norm_([*matrices, *others], 1.0)
-        optimizers.step(common.cosine(clock.progress, config.warmup))
+        optimizers.step(cosine(clock.progress, config.warmup))
         step += 1
         if step % 50 == 0 or clock.progress >= 1:
-            common.log.info(
+            log.info(
                 "step %d error of words %.4f, of captions %.4f", step, words.item(), captions.item()
             )
 
@@ -234,7 +237,7 @@ def log_synonyms(text: CLIPTextModel, corpus: Corpus) -> None:
     wanted = torch.tensor([index[label] for label in SYNONYMS.values()])
     order = nearest(text, corpus.tokenizer, corpus.concepts, list(SYNONYMS))
     rank = (order == wanted[:, None]).int().argmax(1)
-    common.log.info(
+    log.info(
         "of %d kept words, nearest to what they mean: %d; among five: %d",
         len(rank), int((rank < 1).sum()), int((rank < 5).sum()),
     )  # fmt: skip
@@ -243,8 +246,8 @@ def log_synonyms(text: CLIPTextModel, corpus: Corpus) -> None:
 def averaged_text(cache: Path) -> tuple[CLIPTextModel, int]:
     """The text encoder of the UNet's checkpoint, and the step it is of."""
     config = read_config(cache / "unet")
-    tensors, state = common.load_checkpoint(cache / "unet" / "checkpoint.safetensors")
-    weights = common.part(common.part(tensors, "average"), "text")
+    tensors, state = load_checkpoint(cache / "unet" / "checkpoint.safetensors")
+    weights = unprefixed(unprefixed(tensors, "average"), "text")
     (size,) = [len(w) for name, w in weights.items() if name.endswith("token_embedding.weight")]
     text = build_text_encoder(size, config.text_hidden, config.text_layers)
     text.load_state_dict(weights)
@@ -256,20 +259,20 @@ def taught_text(cache: Path, step: int) -> dict[str, Tensor] | None:
     path = cache / CHECKPOINT
     if not path.exists():
         return None
-    tensors, state = common.load_checkpoint(path)
+    tensors, state = load_checkpoint(path)
     return tensors if state["unet_step"] == step else None
 
 
 def train(config: Config, cache: Path, resume: bool) -> Path:
     """Teach the text encoder of the UNet's checkpoint, and return the new weights' path."""
     folder = (cache / CHECKPOINT).parent
-    common.start_log(folder, "meanings")
-    common.save_config(config, folder)
+    start_log(folder, "meanings")
+    save_config(config, folder)
     torch.manual_seed(config.seed)
     text, step = averaged_text(cache)
     corpus = prepare(read_config(cache / "unet"), cache).corpus
     meanings = find_meanings(config, corpus.concepts, cache)
-    common.log.info("%d words mean one of %d concepts", len(meanings), len(corpus.concepts))
+    log.info("%d words mean one of %d concepts", len(meanings), len(corpus.concepts))
     log_synonyms(text, corpus)
     teacher = Teacher(text, corpus, meanings, config.seed)
     before = taught_text(cache, step) if resume else None
@@ -277,13 +280,13 @@ def train(config: Config, cache: Path, resume: bool) -> Path:
         text.load_state_dict(before)
     teach(config, text.train(), teacher)
     log_synonyms(text.eval(), corpus)
-    common.save_checkpoint(cache / CHECKPOINT, text.state_dict(), {"unet_step": step})
+    save_checkpoint(cache / CHECKPOINT, text.state_dict(), {"unet_step": step})
     return cache / CHECKPOINT
 
 
 def main() -> None:
     """The command line of this stage."""
-    args = common.stage_parser(__doc__, Config.minutes).parse_args()
+    args = stage_parser(__doc__, Config.minutes).parse_args()
     train(Config(minutes=args.minutes), args.cache, args.resume)
 
 

@@ -8,9 +8,9 @@ from diffusers import StableDiffusionPipeline
 from training.data.concepts import load_concepts
 from training.data.corpus import Corpus, Shares
 from training.data.drawings import load_drawings
+from training.data.latents import prepare_latents
 from training.data.scenes import load_scenes
 from training.stages.decoder import load_vae
-from training.stages.latents import prepare_latents
 
 
 def load_shipped(model: str) -> StableDiffusionPipeline:

@@ -13,13 +13,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
-from training import common
 from training.data.captions import BACKGROUND_NAMES
 from training.data.corpus import NOTHING, Batch, Corpus
 from training.data.drawings import STYLES
 from training.data.lexicon import Lexicon
 from training.data.tokenizer import tokenize
 from training.optim.muon import Muon, split_parameters
+from training.optim.optimizers import Optimizers
+from training.optim.run_folder import log
+from training.optim.schedule import Clock, cosine
 
 BATCH = 192
 PHRASES = 192
@@ -76,12 +78,12 @@ def teach_text(
     heads = Heads(text.config.hidden_size, len(corpus.concepts), lexicon.vectors.shape[1])
     matrices, others = split_parameters(text, BY_ELEMENT)
     others += list(heads.parameters())
-    optimizers = common.Optimizers(
+    optimizers = Optimizers(
         Muon(matrices, lr=MATRIX_RATE, weight_decay=0.01),
         torch.optim.AdamW(others, lr=RATE, betas=(0.9, 0.99), weight_decay=0.01),
     )
     tokens, odds = tokenize(corpus.tokenizer, lexicon.phrases), lexicon.odds()
-    rng, clock, step = np.random.default_rng((seed, 1)), common.Clock(minutes), 0
+    rng, clock, step = np.random.default_rng((seed, 1)), Clock(minutes), 0
     while clock.progress < 1:
         batch = corpus.draw(BATCH)
         losses = heads.losses(text(batch.tokens).pooler_output, batch)
@@ -89,10 +91,10 @@ def teach_text(
         words = heads.word_losses(text(tokens[rows]).pooler_output, lexicon, rows)
         (losses.sum() + 3 * words[0] + words[1]).backward()
         nn.utils.clip_grad_norm_([*matrices, *others], 1.0)
-        optimizers.step(common.cosine(clock.progress, 0.05))
+        optimizers.step(cosine(clock.progress, 0.05))
         step += 1
         if step % 50 == 0 or clock.progress >= 1:
             shown = " ".join(f"{value:.3f}" for value in (*losses.tolist(), *words.tolist()))
-            common.log.info(
+            log.info(
                 "text step %d concept, style, background, latents, meaning, kin: %s", step, shown
             )

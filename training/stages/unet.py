@@ -18,19 +18,22 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
-from training import common
 from training.data.concepts import load_concepts
 from training.data.corpus import Corpus, Shares, vocabulary_phrases
 from training.data.drawings import load_drawings
+from training.data.latents import prepare_latents
 from training.data.lexicon import Lexicon, with_near_words
 from training.data.scenes import load_scenes
 from training.data.tokenizer import build_text_encoder, learn_tokenizer
 from training.data.words import english_words, sentence_vectors
 from training.optim import ddpm
+from training.optim.checkpoint import load_checkpoint, prefixed, save_checkpoint, unprefixed
 from training.optim.muon import Muon, split_named
+from training.optim.optimizers import Optimizers
+from training.optim.run_folder import log, save_config, stage_parser, start_log
+from training.optim.schedule import Clock, cosine, ema_decay
 from training.optim.team import WORKERS, Memory, Worker, views
 from training.stages.decoder import load_vae
-from training.stages.latents import prepare_latents
 from training.stages.samples import sample_grid
 from training.stages.shipped import load_shipped
 from training.stages.text_encoder import teach_text
@@ -105,15 +108,6 @@ def build_unet(config: Config) -> UNet2DConditionModel:
     return unet
 
 
-def ema_decay(step: int, power: float) -> float:
-    """The decay of an average over the last ~1/power of the run, however long it is.
-
-    Math: β_t = (1 − 1/t)^(power + 1)
-    Source: Karras et al. 2024, Eq. 127, arXiv:2312.02696.
-    """
-    return float((1 - 1 / max(step, 2)) ** (power + 1))
-
-
 class LevelLoss:
     """Mean ε-error in ten equal ranges of t, since the last report."""
 
@@ -164,7 +158,7 @@ def prepare(config: Config, cache: Path, stream: tuple[int, ...] = ()) -> Prepar
     return Prepared(corpus, lexicon)
 
 
-def make_optimizers(masters: dict[str, Tensor], config: Config) -> common.Optimizers:
+def make_optimizers(masters: dict[str, Tensor], config: Config) -> Optimizers:
     """Muon for matrices, AdamW for the rest; the text encoder learns at a share of the rates.
 
     Args:
@@ -177,7 +171,7 @@ def make_optimizers(masters: dict[str, Tensor], config: Config) -> common.Optimi
         muon.append({"params": matrices, "lr": config.matrix_rate * share})
         adam.append({"params": others, "lr": config.rate * share})
     decay = config.weight_decay
-    return common.Optimizers(
+    return Optimizers(
         Muon([group for group in muon if group["params"]], weight_decay=decay),
         torch.optim.AdamW(
             [group for group in adam if group["params"]],
@@ -207,15 +201,15 @@ def taught_text(config: Config, data: Prepared, folder: Path, resume: bool) -> d
             len(data.corpus.tokenizer), config.text_hidden, config.text_layers
         )
         teach_text(text, data.corpus, data.lexicon, config.text_minutes, config.seed)
-        common.save_checkpoint(path, text.state_dict(), {})
-    return common.load_checkpoint(path)[0]
+        save_checkpoint(path, text.state_dict(), {})
+    return load_checkpoint(path)[0]
 
 
 def train(config: Config, cache: Path, resume: bool) -> Path:
     """Train for `config.minutes` and return the checkpoint's path."""
     folder = cache / "unet"
-    common.start_log(folder, "unet")
-    common.save_config(config, folder)
+    start_log(folder, "unet")
+    save_config(config, folder)
     torch.manual_seed(config.seed)
     data = prepare(config, cache)
     model = build_model(config, len(data.corpus.tokenizer))
@@ -223,16 +217,16 @@ def train(config: Config, cache: Path, resume: bool) -> Path:
     state = {"step": 0, "spent": 0.0}
     tensors: dict[str, Tensor] = {}
     if resume and path.exists():
-        tensors, state = common.load_checkpoint(path)
-        model.load_state_dict(common.part(tensors, "model"))
-        common.log.info("resumed at step %d, %.0f s spent", state["step"], state["spent"])
+        tensors, state = load_checkpoint(path)
+        model.load_state_dict(unprefixed(tensors, "model"))
+        log.info("resumed at step %d, %.0f s spent", state["step"], state["spent"])
     elif config.start:
         parts = load_shipped(config.start)
         model.unet.load_state_dict(parts.unet.state_dict())
         model.text.load_state_dict(parts.text_encoder.state_dict())
     else:
         model.text.load_state_dict(taught_text(config, data, folder, resume))
-    common.log.info("%.2fM parameters", sum(p.numel() for p in model.parameters()) / 1e6)
+    log.info("%.2fM parameters", sum(p.numel() for p in model.parameters()) / 1e6)
     context = torch.multiprocessing.get_context("spawn")
     memory = Memory.of(model, context)
     for name, value in views(memory.average, model).items():
@@ -255,7 +249,7 @@ def work(rank: int, memory: Memory, config: Config, cache: Path, state: dict[str
     torch.set_num_threads(1)
     folder = cache / "unet"
     if rank > 0:
-        common.start_log(folder / f"worker-{rank}", "unet")
+        start_log(folder / f"worker-{rank}", "unet")
     step = int(state["step"])
     torch.manual_seed((config.seed << 8) + rank + 1000 * step)
     data = prepare(config, cache, stream=(rank, step))
@@ -264,7 +258,7 @@ def work(rank: int, memory: Memory, config: Config, cache: Path, state: dict[str
     worker = Worker(rank, memory, model, lambda masters: make_optimizers(masters, config))
     kept = folder / f"optimizer-{rank}.safetensors"
     if step and kept.exists():
-        worker.optimizers.restore(common.load_checkpoint(kept)[0])
+        worker.optimizers.restore(load_checkpoint(kept)[0])
     alpha_bar = ddpm.alphas_cumprod()
     weights = ddpm.noise_weight(alpha_bar, config.gamma, config.noisy_boost)
     rows = config.batch // WORKERS
@@ -276,7 +270,7 @@ def work(rank: int, memory: Memory, config: Config, cache: Path, state: dict[str
             *(x0, noise, t, alpha_bar),
         )
 
-    clock = common.Clock(config.minutes, float(state["spent"]))
+    clock = Clock(config.minutes, float(state["spent"]))
     keeper = Keeper(config, folder, memory, corpus, clock)
     done = False
     while not done:
@@ -286,7 +280,7 @@ def work(rank: int, memory: Memory, config: Config, cache: Path, state: dict[str
         (errors * weights[t]).mean().backward()
         if rank == 0:
             progress = clock.progress
-            share = common.cosine(progress, config.warmup)
+            share = cosine(progress, config.warmup)
             memory.signals.copy_(torch.tensor([share, keeper.due(progress), progress >= 1]))
             keeper.levels.add(t, errors)
         worker.wait()
@@ -299,7 +293,7 @@ def work(rank: int, memory: Memory, config: Config, cache: Path, state: dict[str
         if saving or done:
             if rank == 0:
                 keeper.save(step, model, sampling=True)
-            common.save_checkpoint(kept, worker.optimizers.tensors(), {"step": step})
+            save_checkpoint(kept, worker.optimizers.tensors(), {"step": step})
             worker.wait()
 
 
@@ -307,7 +301,7 @@ class Keeper:
     """Worker 0's books: the log, checkpoints, samples."""
 
     def __init__(
-        self, config: Config, folder: Path, memory: Memory, corpus: Corpus, clock: common.Clock
+        self, config: Config, folder: Path, memory: Memory, corpus: Corpus, clock: Clock
     ) -> None:
         self.levels = LevelLoss()
         self._config, self._folder, self._memory = config, folder, memory
@@ -325,7 +319,7 @@ class Keeper:
             now = self._clock.spent
             speed = self._config.batch * (step - self._first) / max(now - self._seen, 1e-9)
             self._first, self._seen = step, now
-            common.log.info(
+            log.info(
                 "step %d rate %.2f %.1f rows/s loss by level %s",
                 *(step, share, speed, self.levels.report()),
             )
@@ -335,9 +329,9 @@ class Keeper:
         self._saved = self._clock.spent
         masters = views(self._memory.masters, model)
         average = views(self._memory.average, model)
-        tensors = common.prefixed("model", masters) | common.prefixed("average", average)
+        tensors = prefixed("model", masters) | prefixed("average", average)
         state = {"step": step, "spent": self._clock.spent}
-        common.save_checkpoint(self._folder / "checkpoint.safetensors", tensors, state)
+        save_checkpoint(self._folder / "checkpoint.safetensors", tensors, state)
         if sampling:
             drawn = build_model(self._config, len(self._corpus.tokenizer))
             drawn.load_state_dict(average)
@@ -347,7 +341,7 @@ class Keeper:
 
 def main() -> None:
     """The command line of this stage."""
-    parser = common.stage_parser(__doc__, Config.minutes)
+    parser = stage_parser(__doc__, Config.minutes)
     parser.add_argument("--concepts", type=int, default=Config.concepts, help="only the first N")
     parser.add_argument("--start", default="", help="a model folder whose weights are taken on")
     parser.add_argument("--rate-share", type=float, default=1.0, help="of the usual rates")

@@ -16,12 +16,15 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training import common
 from training.data.colours import WHITE
 from training.data.drawings import SIZE, Drawings, compose, load_drawings
 from training.data.pictures import Mixture, Pictures
 from training.data.scenes import load_scenes
+from training.optim.checkpoint import load_checkpoint, prefixed, save_checkpoint, unprefixed
 from training.optim.muon import Muon, split_parameters
+from training.optim.optimizers import Optimizers
+from training.optim.run_folder import log, save_config, stage_parser, start_log
+from training.optim.schedule import Clock, cosine
 
 BY_ELEMENT = ("conv_in", "conv_out", "quant_conv")
 
@@ -98,6 +101,17 @@ def psnr_on_white(vae: AutoencoderKL, drawings: Drawings, rows: NDArray[np.int64
     return float(np.mean(values))
 
 
+@torch.no_grad()
+def reconstruct(vae: AutoencoderKL, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Pictures (N, 128, 128, 3) in 0..255, encoded and decoded."""
+    found = []
+    for start in range(0, len(pixels), 10):
+        chunk = torch.from_numpy(pixels[start : start + 10]).permute(0, 3, 1, 2) / 127.5 - 1
+        output = vae.decode(vae.encode(chunk).latent_dist.mode()).sample
+        found.append(((output.permute(0, 2, 3, 1) + 1) * 127.5).clamp(0, 255).numpy())
+    return np.concatenate(found)
+
+
 def load_pictures(cache: Path, rng: np.random.Generator) -> Pictures:
     """All domains in memory."""
     kept = load_drawings(cache)
@@ -108,22 +122,22 @@ def load_pictures(cache: Path, rng: np.random.Generator) -> Pictures:
 def train(config: Config, cache: Path, resume: bool) -> Path:
     """Train for `config.minutes` and return the checkpoint's path."""
     folder = cache / "vae"
-    common.start_log(folder, "vae")
-    common.save_config(config, folder)
+    start_log(folder, "vae")
+    save_config(config, folder)
     torch.manual_seed(config.seed)
     vae = build_vae(config)
     matrices, others = split_parameters(vae, BY_ELEMENT)
-    optimizers = common.Optimizers(
+    optimizers = Optimizers(
         Muon(matrices, lr=config.matrix_rate),
         torch.optim.AdamW(others, lr=config.rate, betas=(0.9, 0.99), weight_decay=0.0),
     )
-    path, step, clock = folder / "checkpoint.safetensors", 0, common.Clock(config.minutes)
+    path, step, clock = folder / "checkpoint.safetensors", 0, Clock(config.minutes)
     if resume and path.exists():
-        tensors, state = common.load_checkpoint(path)
-        vae.load_state_dict(common.part(tensors, "vae"))
+        tensors, state = load_checkpoint(path)
+        vae.load_state_dict(unprefixed(tensors, "vae"))
         optimizers.restore(tensors)
-        step, clock = state["step"], common.Clock(config.minutes, state["spent"])
-    common.log.info("%.2fM parameters", sum(p.numel() for p in vae.parameters()) / 1e6)
+        step, clock = state["step"], Clock(config.minutes, state["spent"])
+    log.info("%.2fM parameters", sum(p.numel() for p in vae.parameters()) / 1e6)
     pictures = load_pictures(cache, np.random.default_rng((config.seed, step)))
     saved, errors = clock.spent, []
     while clock.progress < 1:
@@ -136,28 +150,26 @@ def train(config: Config, cache: Path, resume: bool) -> Path:
         loss, l1 = vae_loss(vae, pixels, config)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizers.step(common.cosine(clock.progress, config.warmup))
+        optimizers.step(cosine(clock.progress, config.warmup))
         step += 1
         errors.append(float(l1))
         if step % 100 == 0:
-            common.log.info(
-                "step %d l1 %.4f %.2f steps/s", step, np.mean(errors), step / clock.spent
-            )
+            log.info("step %d l1 %.4f %.2f steps/s", step, np.mean(errors), step / clock.spent)
             errors.clear()
         if clock.spent - saved > config.checkpoint_minutes * 60 or clock.progress >= 1:
             saved = clock.spent
-            tensors = common.prefixed("vae", vae.state_dict())
+            tensors = prefixed("vae", vae.state_dict())
             tensors |= optimizers.tensors()
             state = {"step": step, "spent": clock.spent}
-            common.save_checkpoint(path, tensors, state)
+            save_checkpoint(path, tensors, state)
             score = psnr_on_white(vae, pictures.drawings, pictures.held_out[::4])
-            common.log.info("step %d held-out psnr %.2f dB", step, score)
+            log.info("step %d held-out psnr %.2f dB", step, score)
     return path
 
 
 def main() -> None:
     """The command line of this stage."""
-    args = common.stage_parser(__doc__, Config.minutes).parse_args()
+    args = stage_parser(__doc__, Config.minutes).parse_args()
     train(Config(minutes=args.minutes), args.cache, args.resume)
 
 

@@ -1,0 +1,40 @@
+"""Folder of a training run: its log, its saved Config, and the options that name it."""
+
+import argparse
+import dataclasses
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from training.data.sources import cache_dir
+
+log = logging.getLogger("training")
+
+
+def start_log(folder: Path, stage: str) -> None:
+    """Log to the terminal and to `folder/<stage>.log`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handlers: list[logging.Handler] = [
+        logging.StreamHandler(),
+        logging.FileHandler(folder / f"{stage}.log"),
+    ]
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers
+    )
+
+
+def stage_parser(description: str | None, minutes: float) -> argparse.ArgumentParser:
+    """The command line that every stage has: `minutes`, `cache` and `resume`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--minutes", type=float, default=minutes)
+    parser.add_argument("--cache", type=Path, default=cache_dir())
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+    return parser
+
+
+def save_config(config: Any, folder: Path) -> None:
+    """Print a frozen Config and write it to `folder/config.json`."""
+    text = json.dumps(dataclasses.asdict(config), indent=2, default=str)
+    log.info("config %s", text)
+    (folder / "config.json").write_text(text + "\n")
