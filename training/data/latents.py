@@ -81,7 +81,7 @@ def _encode_drawings(vae: AutoencoderKL, drawings: Drawings, concepts: Sequence[
             rgba = np.asarray(drawings.pixels[row_of[concept.code, style]])
             pictures = np.stack([compose(rgba, colour) for colour in colours])
             found.append(encode_pictures(vae, pictures))
-    return torch.stack(found).unflatten(0, (len(concepts), len(STYLES)))
+    return torch.unflatten(torch.stack(found), 0, (len(concepts), len(STYLES)))
 
 
 def _encode_scenes(vae: AutoencoderKL, scenes: Scenes) -> Tensor:

@@ -20,30 +20,27 @@ from torch import Tensor, nn
 from training.data.concepts import load_concepts
 from training.data.drawings import STYLES, load_drawings
 from training.data.renderings import Renderings
-from training.optim.checkpoint import load_checkpoint, prefixed, save_checkpoint, unprefixed
-from training.optim.muon import Muon, split_parameters
-from training.optim.optimizers import Optimizers
-from training.optim.run_folder import log, save_config, stage_parser, start_log
-from training.optim.schedule import Clock, cosine
+from training.optim import loop
+from training.optim.checkpoint import load_checkpoint, unprefixed
+from training.optim.optimizers import muon_and_adam
+from training.optim.run_folder import open_run, stage_parser
+from training.optim.schedule import RunConfig
 
 CHECKPOINT = Path("classifier") / "checkpoint.safetensors"
 BY_ELEMENT = ("stem", "concept", "style")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(RunConfig):
     """Everything that decides the run, apart from the machine's speed."""
 
     channels: tuple[int, ...] = (32, 64, 128, 256)
-    batch: int = 64
     matrix_rate: float = 0.02
     rate: float = 2e-3
-    warmup: float = 0.05
     weight_decay: float = 0.02
     smoothing: float = 0.05
     seed: int = 3
     minutes: float = 8.0
-    checkpoint_minutes: float = 2.0
 
 
 class Block(nn.Module):
@@ -110,43 +107,29 @@ def load_classifier(cache: Path) -> tuple[Classifier, dict[str, float]]:
 def train(config: Config, cache: Path, resume: bool) -> Path:
     """Train for `config.minutes` and return the checkpoint's path."""
     path = cache / CHECKPOINT
-    start_log(path.parent, "classifier")
-    save_config(config, path.parent)
-    torch.manual_seed(config.seed)
+    open_run(path.parent, "classifier", config)
     drawings = load_drawings(cache)
     concepts = load_concepts(drawings.names)
     # Convolutions are half as long again in the other layout.
     model = Classifier(len(concepts), config.channels).to(memory_format=torch.channels_last)
-    matrices, others = split_parameters(model, BY_ELEMENT)
-    optimizers = Optimizers(
-        Muon(matrices, lr=config.matrix_rate, weight_decay=config.weight_decay),
-        torch.optim.AdamW(others, lr=config.rate, weight_decay=config.weight_decay),
-    )
-    step, clock = 0, Clock(config.minutes)
-    if resume and path.exists():
-        tensors, state = load_checkpoint(path)
-        model.load_state_dict(unprefixed(tensors, "model"))
-        optimizers.restore(tensors)
-        step, clock = state["step"], Clock(config.minutes, state["spent"])
-    seen = Renderings(drawings, concepts, config.seed + step)
-    unseen = Renderings(drawings, concepts, 10**6 + step)
-    saved = clock.spent
-    while clock.progress < 1:
+    start = loop.start_of(path, resume)
+    seen = Renderings(drawings, concepts, config.seed + start.step)
+    unseen = Renderings(drawings, concepts, 10**6 + start.step)
+
+    def loss(_: float) -> Tensor:
         pictures, concept, style = seen.draw(config.batch)
         logits = model(pictures.contiguous(memory_format=torch.channels_last))
-        loss = F.cross_entropy(logits[0], concept, label_smoothing=config.smoothing)
-        (loss + 0.3 * F.cross_entropy(logits[1], style)).backward()
-        optimizers.step(cosine(clock.progress, config.warmup))
-        step += 1
-        if step % 50 == 0:
-            log.info("step %d loss %.3f, %.0f s", step, loss.item(), clock.spent)
-        if clock.spent - saved > config.checkpoint_minutes * 60 or clock.progress >= 1:
-            saved = clock.spent
-            found = dict(zip(("concept", "style"), accuracy(model, unseen), strict=True))
-            log.info("step %d, unseen renderings: %s", step, found)
-            tensors = prefixed("model", model.state_dict()) | optimizers.tensors()
-            state = {"step": step, "spent": clock.spent, "accuracy": found}
-            save_checkpoint(path, tensors, state)
+        error = F.cross_entropy(logits[0], concept, label_smoothing=config.smoothing)
+        return error + 0.3 * F.cross_entropy(logits[1], style)
+
+    def measure() -> dict[str, dict[str, float]]:
+        return {"accuracy": dict(zip(("concept", "style"), accuracy(model, unseen), strict=True))}
+
+    optimizers = muon_and_adam(
+        model.named_parameters(), BY_ELEMENT, config.matrix_rate, config.rate,
+        (config.weight_decay, config.weight_decay), betas=(0.9, 0.999),
+    )  # fmt: skip
+    loop.train(loop.Learner(model, optimizers, loss, measure), config, path, start)
     return path
 
 

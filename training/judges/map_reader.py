@@ -29,11 +29,11 @@ from training.data.poses import KEYPOINTS
 from training.data.rays import KINDS
 from training.judges.classifier import Block
 from training.judges.reader_data import CELL, GRID, Rows, draw_rows, varied
-from training.optim.checkpoint import load_checkpoint, prefixed, save_checkpoint, unprefixed
-from training.optim.muon import Muon, split_parameters
-from training.optim.optimizers import Optimizers
-from training.optim.run_folder import log, save_config, stage_parser, start_log
-from training.optim.schedule import Clock, cosine
+from training.optim import loop
+from training.optim.checkpoint import load_checkpoint, unprefixed
+from training.optim.optimizers import muon_and_adam
+from training.optim.run_folder import open_run, stage_parser
+from training.optim.schedule import RunConfig
 
 BY_ELEMENT = ("stem", "told")
 DOMAINS = ("figures", "solids")
@@ -43,7 +43,7 @@ PEAK = 3
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(RunConfig):
     """Everything that decides the run, apart from the machine's speed.
 
     Args:
@@ -62,7 +62,6 @@ class Config:
     spread: float = 1.5
     matrix_rate: float = 0.02
     rate: float = 2e-3
-    warmup: float = 0.05
     weight_decay: float = 0.01
     seed: int = 17
     minutes: float = 3.0
@@ -130,8 +129,8 @@ def loss_of(told: Tensor, rows: Rows, spread: float) -> Tensor:
 
 def read_joints(told: Tensor) -> NDArray[np.float32]:
     """The mean place around each joint's likeliest cell, (N, 18, 2) in pixels."""
-    likely = told[:, : len(KEYPOINTS)].flatten(2).softmax(2).unflatten(2, (GRID, GRID))
-    top = likely.flatten(2).argmax(2)
+    cells = told[:, : len(KEYPOINTS)].flatten(2).softmax(2)
+    likely, top = torch.unflatten(cells, 2, (GRID, GRID)), cells.argmax(2)
     steps = torch.arange(GRID)
     near_y = (steps - (top // GRID)[..., None]).abs() <= PEAK
     near_x = (steps - (top % GRID)[..., None]).abs() <= PEAK
@@ -192,39 +191,31 @@ def load_reader(cache: Path, domain: str) -> Reader:
 def train(config: Config, cache: Path, resume: bool) -> Path:
     """Train for `config.minutes` of one thread's time and return the checkpoint's path."""
     path = checkpoint(cache, config.domain)
-    start_log(path.parent, "reader")
-    save_config(config, path.parent)
+    open_run(path.parent, "reader", config)
     torch.set_num_threads(1)
-    torch.manual_seed(config.seed)
     rows = draw_rows(config.domain, config.pictures + config.held_out, config.seed)
     learnt = rows.take(slice(None, config.pictures))
     kept = rows.take(slice(config.pictures, None))
     model = Reader(OUTPUTS[config.domain], config.channels, config.width)
-    matrices, others = split_parameters(model, BY_ELEMENT)
-    optimizers = Optimizers(
-        Muon(matrices, lr=config.matrix_rate, weight_decay=config.weight_decay),
-        torch.optim.AdamW(others, lr=config.rate, weight_decay=config.weight_decay),
-    )
-    step, clock = 0, Clock(config.minutes, now=process_time)
-    if resume and path.exists():
-        tensors, state = load_checkpoint(path)
-        model.load_state_dict(unprefixed(tensors, "model"))
-        optimizers.restore(tensors)
-        step, clock = state["step"], Clock(config.minutes, state["spent"], process_time)
-    generator, done = torch.Generator().manual_seed(config.seed + step), False
-    while not done:
+    start = loop.start_of(path, resume)
+    generator = torch.Generator().manual_seed(config.seed + start.step)
+
+    def loss(_: float) -> Tensor:
         batch = torch.randint(config.pictures, (config.batch,), generator=generator)
         pictures, some = varied(learnt.take(batch), generator)
-        loss = loss_of(model(pictures), some, config.spread)
-        loss.backward()
-        optimizers.step(cosine(clock.progress, config.warmup))
-        step, done = step + 1, clock.progress >= 1
-        if step % 50 == 0 or done:
-            own = accuracy(model, config.domain, kept)
-            model.train()
-            log.info("step %d loss %.3f, %.0f s: %s", step, loss.item(), clock.spent, own)
-            tensors = prefixed("model", model.state_dict()) | optimizers.tensors()
-            save_checkpoint(path, tensors, {"step": step, "spent": clock.spent})
+        return loss_of(model(pictures), some, config.spread)
+
+    def measure() -> dict[str, float]:
+        figures = accuracy(model, config.domain, kept)
+        model.train()
+        return figures
+
+    optimizers = muon_and_adam(
+        model.named_parameters(), BY_ELEMENT, config.matrix_rate, config.rate,
+        (config.weight_decay, config.weight_decay), betas=(0.9, 0.999),
+    )  # fmt: skip
+    learner = loop.Learner(model, optimizers, loss, measure)
+    loop.train(learner, config, path, start, now=process_time)
     return path
 
 

@@ -25,11 +25,11 @@ from training.data.renderings import SIDE, shrunk
 from training.data.scenes import Scenes, load_scenes
 from training.judges.classifier import Block
 from training.judges.scene_labels import Label, Pair, load_labels
-from training.optim.checkpoint import load_checkpoint, prefixed, save_checkpoint, unprefixed
-from training.optim.muon import Muon, split_parameters
-from training.optim.optimizers import Optimizers
-from training.optim.run_folder import log, save_config, stage_parser, start_log
-from training.optim.schedule import Clock, cosine
+from training.optim import loop
+from training.optim.checkpoint import load_checkpoint, unprefixed
+from training.optim.optimizers import muon_and_adam
+from training.optim.run_folder import open_run, stage_parser
+from training.optim.schedule import RunConfig
 
 COLOURS = tuple(NAMED)
 CHECKPOINT = Path("scene_judge") / "checkpoint.safetensors"
@@ -38,14 +38,12 @@ MOST = 3
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(RunConfig):
     """Everything that decides the run, apart from the machine's speed."""
 
     channels: tuple[int, ...] = (32, 64, 128)
-    batch: int = 64
     matrix_rate: float = 0.02
     rate: float = 2e-3
-    warmup: float = 0.05
     weight_decay: float = 0.02
     seed: int = 5
     minutes: float = 5.0
@@ -174,42 +172,30 @@ def small_pictures(scenes: Scenes) -> Tensor:
 def train(config: Config, cache: Path, resume: bool) -> Path:
     """Train for `config.minutes` and return the checkpoint's path."""
     path = cache / CHECKPOINT
-    start_log(path.parent, "scene_judge")
-    save_config(config, path.parent)
-    torch.manual_seed(config.seed)
+    open_run(path.parent, "scene_judge", config)
     scenes = load_scenes(cache)
     labels, pictures = load_labels(scenes, cache), small_pictures(scenes)
     shirts, there, counts = targets(labels)
-    model = SceneJudge(config.channels)
-    matrices, others = split_parameters(model, BY_ELEMENT)
-    optimizers = Optimizers(
-        Muon(matrices, lr=config.matrix_rate, weight_decay=config.weight_decay),
-        torch.optim.AdamW(others, lr=config.rate, weight_decay=config.weight_decay),
-    )
-    step, clock = 0, Clock(config.minutes)
-    if resume and path.exists():
-        tensors, state = load_checkpoint(path)
-        model.load_state_dict(unprefixed(tensors, "model"))
-        optimizers.restore(tensors)
-        step, clock = state["step"], Clock(config.minutes, state["spent"])
-    generator = torch.Generator().manual_seed(config.seed + step)
-    last, done = len(labels) - HELD_OUT_SCENES, False
-    while not done:
+    last = len(labels) - HELD_OUT_SCENES
+    model, start = SceneJudge(config.channels), loop.start_of(path, resume)
+    generator = torch.Generator().manual_seed(config.seed + start.step)
+
+    def loss(_: float) -> Tensor:
         rows = torch.randint(last, (config.batch,), generator=generator)
         shirt, found, count = model(varied(pictures[rows], generator))
         solid = counts[rows] >= 0
-        loss = F.cross_entropy(shirt, shirts[rows], ignore_index=-1)
-        loss = loss + F.cross_entropy(count, counts[rows], ignore_index=-1)
-        loss = loss + 10 * F.binary_cross_entropy_with_logits(found[solid], there[rows][solid])
-        loss.backward()
-        optimizers.step(cosine(clock.progress, config.warmup))
-        step, done = step + 1, clock.progress >= 1
-        if step % 100 == 0 or done:
-            own = accuracy(model, pictures[last:], labels[last:])
-            log.info("step %d loss %.3f, %.0f s: %s", step, loss.item(), clock.spent, own)
-            tensors = prefixed("model", model.state_dict()) | optimizers.tensors()
-            state = {"step": step, "spent": clock.spent, "accuracy": own}
-            save_checkpoint(path, tensors, state)
+        error = F.cross_entropy(shirt, shirts[rows], ignore_index=-1)
+        error = error + F.cross_entropy(count, counts[rows], ignore_index=-1)
+        return error + 10 * F.binary_cross_entropy_with_logits(found[solid], there[rows][solid])
+
+    def measure() -> dict[str, dict[str, float]]:
+        return {"accuracy": accuracy(model, pictures[last:], labels[last:])}
+
+    optimizers = muon_and_adam(
+        model.named_parameters(), BY_ELEMENT, config.matrix_rate, config.rate,
+        (config.weight_decay, config.weight_decay), betas=(0.9, 0.999),
+    )  # fmt: skip
+    loop.train(loop.Learner(model, optimizers, loss, measure), config, path, start)
     return path
 
 

@@ -1,9 +1,12 @@
 """Several optimizers as one: each with its own peak rates, all moved and saved together."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
 from training.optim.checkpoint import unprefixed
+from training.optim.muon import Muon, split_named
 
 
 class Optimizers:
@@ -44,3 +47,26 @@ class Optimizers:
                 state.setdefault(int(index), {})[name] = value
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def muon_and_adam(
+    parameters: Iterable[tuple[str, Tensor]],
+    by_element: tuple[str, ...],
+    matrix_rate: float,
+    rate: float,
+    decay: tuple[float, float] = (0.0, 0.0),
+    betas: tuple[float, float] = (0.9, 0.99),
+) -> Optimizers:
+    """Muon for the matrices among named parameters, AdamW for the rest.
+
+    Args:
+        by_element: see `muon.split_named`.
+        matrix_rate, rate: peak rates of Muon and of AdamW.
+        decay: of the weights, by Muon and by AdamW.
+        betas: AdamW's.
+    """
+    matrices, others = split_named(parameters, by_element)
+    return Optimizers(
+        Muon(matrices, lr=matrix_rate, weight_decay=decay[0]),
+        torch.optim.AdamW(others, lr=rate, betas=betas, weight_decay=decay[1]),
+    )

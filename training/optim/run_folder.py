@@ -7,7 +7,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from training.data.sources import cache_dir
+from training.optim.schedule import RunConfig
 
 log = logging.getLogger("training")
 
@@ -38,3 +41,10 @@ def save_config(config: Any, folder: Path) -> None:
     text = json.dumps(dataclasses.asdict(config), indent=2, default=str)
     log.info("config %s", text)
     (folder / "config.json").write_text(text + "\n")
+
+
+def open_run(folder: Path, stage: str, config: RunConfig) -> None:
+    """Begin a run's log, save its Config and seed torch."""
+    start_log(folder, stage)
+    save_config(config, folder)
+    torch.manual_seed(config.seed)

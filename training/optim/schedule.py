@@ -3,6 +3,26 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What decides every run, apart from the machine's speed.
+
+    Args:
+        batch: rows a step, of all workers together.
+        warmup: the share of the run in which the learning rate rises.
+        minutes: how long it trains, over all resumed runs together.
+        log_steps: steps from one line of the log to the next.
+    """
+
+    batch: int = 64
+    warmup: float = 0.05
+    seed: int = 0
+    minutes: float = 10.0
+    checkpoint_minutes: float = 2.0
+    log_steps: int = 50
 
 
 def cosine(progress: float, warmup: float, final: float = 0.01) -> float:

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from training.optim.optimizers import Optimizers
 
 WORKERS = 2
+# PyTorch has the method without types.
+_share: Callable[[Tensor], Tensor] = Tensor.share_memory_
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,12 @@ class Memory:
         """Shared memory that starts with a float32 model's parameters."""
         flat = nn.utils.parameters_to_vector(model.parameters()).detach().float()
         return cls(
-            weights=flat.bfloat16().share_memory_(),
-            masters=flat.clone().share_memory_(),
-            average=flat.clone().share_memory_(),
-            gradients=torch.zeros(workers, len(flat), dtype=torch.bfloat16).share_memory_(),
-            norms=torch.zeros(workers, dtype=torch.float64).share_memory_(),
-            signals=torch.zeros(3, dtype=torch.float64).share_memory_(),
+            weights=_share(flat.bfloat16()),
+            masters=_share(flat.clone()),
+            average=_share(flat.clone()),
+            gradients=_share(torch.zeros(workers, len(flat), dtype=torch.bfloat16)),
+            norms=_share(torch.zeros(workers, dtype=torch.float64)),
+            signals=_share(torch.zeros(3, dtype=torch.float64)),
             barrier=context.Barrier(workers),
         )
 

@@ -34,7 +34,9 @@ from training.data.tokenizer import tokenize
 from training.optim.muon import Muon, split_named
 from training.optim.optimizers import Optimizers
 from training.optim.run_folder import log, stage_parser
-from training.optim.stage import StageConfig, load_average, train
+from training.optim.stage import Task, load_average, train
+from training.optim.team import WORKERS
+from training.stages.shipped import SiblingConfig
 
 BY_ELEMENT = ("embedding", "logit_scale")
 # exp(4.6) = 100, where CLIP stops the temperature too.
@@ -43,7 +45,7 @@ HELD_OUT_SEED = 10**6
 
 
 @dataclass(frozen=True)
-class Config(StageConfig):
+class Config(SiblingConfig):
     """Everything that decides the run, apart from the machine's speed."""
 
     batch: int = 320
@@ -85,14 +87,15 @@ def build_clip(config: Config, text: CLIPTextModel) -> CLIPModel:
     return clip
 
 
-def learning_parts(clip: CLIPModel) -> nn.Module:
+class LearningParts(nn.Module):
     """What learns: the image tower, both projections and the temperature; names as in `clip`."""
-    parts = nn.Module()
-    parts.vision_model = clip.vision_model
-    parts.visual_projection = clip.visual_projection
-    parts.text_projection = clip.text_projection
-    parts.logit_scale = clip.logit_scale
-    return parts
+
+    def __init__(self, clip: CLIPModel) -> None:
+        super().__init__()
+        self.vision_model: nn.Module = clip.vision_model
+        self.visual_projection: nn.Module = clip.visual_projection
+        self.text_projection: nn.Module = clip.text_projection
+        self.logit_scale: nn.Parameter = clip.logit_scale
 
 
 def info_nce(images: Tensor, texts: Tensor, log_scale: Tensor) -> Tensor:
@@ -128,7 +131,8 @@ def measure(clip: CLIPModel, tokenizer: CLIPTokenizer, maker: PairMaker, concept
         state = clip.text_model(tokenize(tokenizer, captions)).pooler_output
         return F.normalize(clip.text_projection(state), dim=1)
 
-    classes = F.normalize(texts(concept_captions(concepts)).unflatten(0, (-1, 3)).mean(1), dim=1)
+    by_concept = torch.unflatten(texts(concept_captions(concepts)), 0, (-1, len(STYLES)))
+    classes = F.normalize(by_concept.mean(1), dim=1)
     ranks, wrong, twin = [], [], []
     for _ in range(count // 100):
         pairs = maker.draw(100)
@@ -152,7 +156,7 @@ def measure(clip: CLIPModel, tokenizer: CLIPTokenizer, maker: PairMaker, concept
     }
 
 
-class Task:
+class ClipTask(Task):
     """See `stage.Task`."""
 
     def __init__(self, config: Config, cache: Path, stream: tuple[int, ...]) -> None:
@@ -162,8 +166,9 @@ class Task:
         self._data = drawings, self._concepts, scenes, config.scene_share
         self._tokenizer, text = load_text(Path(config.model))
         self._clip = build_clip(config, text)
-        self.model = learning_parts(self._clip)
-        self._rows = config.batch // 2
+        self._parts = LearningParts(self._clip)
+        self.model: nn.Module = self._parts
+        self._rows = config.batch // WORKERS
         # The tower is only read, so half precision is all it needs while training.
         self._text = self._clip.text_model.bfloat16()
         rank, step = stream or (0, 0)
@@ -174,10 +179,10 @@ class Task:
         pairs = self._maker.draw(self._rows)
         with torch.no_grad():
             state = self._text(tokenize(self._tokenizer, pairs.captions)).pooler_output
-        texts = self.model.text_projection(state)
-        pooled = self.model.vision_model(pairs.pictures.bfloat16()).pooler_output
-        images = self.model.visual_projection(pooled)
-        return info_nce(images.float(), texts.float(), self.model.logit_scale.float())
+        texts = self._parts.text_projection(state)
+        pooled = self._parts.vision_model(pairs.pictures.bfloat16()).pooler_output
+        images = self._parts.visual_projection(pooled)
+        return info_nce(images.float(), texts.float(), self._parts.logit_scale.float())
 
     def make_optimizers(self, masters: dict[str, Tensor]) -> Optimizers:
         """Muon for matrices, AdamW for embeddings, norms, biases and the temperature."""
@@ -234,7 +239,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("models/emoji-clip"))
     args = parser.parse_args()
     config = Config(minutes=args.minutes, model=args.model)
-    path = train("clip", Task, config, args.cache, args.resume)
+    path = train("clip", ClipTask, config, args.cache, args.resume)
     size = export(config, load_average(path), args.out)
     log.info("%s: %.1f MB of weights", args.out, size / 1e6)
 

@@ -29,17 +29,18 @@ from training.optim.checkpoint import load_checkpoint, save_checkpoint
 from training.optim.muon import Muon, split_named
 from training.optim.optimizers import Optimizers
 from training.optim.run_folder import log, stage_parser
-from training.optim.stage import StageConfig, load_average, train
+from training.optim.stage import Task, load_average, train
+from training.optim.team import WORKERS
 from training.stages.decoder import load_vae
 from training.stages.samples import tile
-from training.stages.shipped import load_shipped
+from training.stages.shipped import SiblingConfig, load_shipped
 
 # AdamW's: what starts at zero, and what touches pixels and latents.
 BY_ELEMENT = ("controlnet_", "conv_in", "embedding")
 
 
 @dataclass(frozen=True)
-class Config(StageConfig):
+class Config(SiblingConfig):
     """Everything that decides the run, apart from the machine's speed.
 
     Args:
@@ -119,7 +120,7 @@ def as_condition(maps: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(maps)).permute(0, 3, 1, 2).float() / 255
 
 
-class Task:
+class ControlNetTask(Task):
     """See `stage.Task`."""
 
     def __init__(self, config: Config, cache: Path, stream: tuple[int, ...]) -> None:
@@ -135,7 +136,7 @@ class Task:
         self._text, self._unet = pipeline.text_encoder.bfloat16(), pipeline.unet.bfloat16()
         self._alpha_bar = ddpm.alphas_cumprod()
         self._weights = ddpm.noise_weight(self._alpha_bar, 5.0, config.noisy_boost)
-        self._rows = config.batch // 2
+        self._rows = config.batch // WORKERS
 
     def loss(self) -> Tensor:
         """The weighted error of the noise that the UNet predicts with the map's help."""
@@ -209,7 +210,7 @@ def main() -> None:
         # Broad outlines instead of thin edges: most is learnt already.
         config = replace(config, start="canny")
     name = f"controlnet-{args.kind}"
-    path = train(name, Task, config, args.cache, args.resume)
+    path = train(name, ControlNetTask, config, args.cache, args.resume)
     out = args.out or Path("models") / f"emoji-{name}"
     size = export(restored(config, load_average(path)), out)
     log.info("%s: %.1f MB of weights", out, size / 1e6)

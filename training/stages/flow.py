@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from training.optim.muon import Muon, split_named
 from training.optim.optimizers import Optimizers
 from training.optim.run_folder import log, stage_parser
-from training.optim.stage import StageConfig, load_average, train
+from training.optim.stage import Task, load_average, train
+from training.optim.team import WORKERS
 from training.stages.flow_parts import (
     EmptyTokens,
     FlowText,
@@ -30,7 +31,7 @@ from training.stages.flow_parts import (
     flow_pipeline,
 )
 from training.stages.samples import PROMPTS, generate, tile
-from training.stages.shipped import load_shipped, shipped_corpus
+from training.stages.shipped import SiblingConfig, load_shipped, shipped_corpus
 
 # AdamW's: layers whose input or output is no hidden state, and the modulation of the norms.
 BY_ELEMENT = ("pos_embed", "time_text_embed", "proj_out", "norm_out", "norm1")
@@ -39,7 +40,7 @@ Velocity = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Config(StageConfig):
+class Config(SiblingConfig):
     """Everything that decides the run, apart from the machine's speed.
 
     Args:
@@ -70,7 +71,8 @@ def noise_levels(count: int) -> Tensor:
     Source: Esser et al. 2024, Eq. 19 with m = 0, s = 1.
     """
     shares = (torch.randperm(count) + torch.rand(count)) / count
-    return torch.special.ndtri(shares.double().clamp(1e-6, 1 - 1e-6)).sigmoid().float()
+    u: Tensor = torch.special.ndtri(shares.double().clamp(1e-6, 1 - 1e-6))
+    return u.sigmoid().float()
 
 
 def interpolate(x0: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
@@ -102,7 +104,7 @@ def make_transformer(config: Config, text: FlowText) -> SD3Transformer2DModel:
     )
 
 
-class Task:
+class FlowTask(Task):
     """See `stage.Task`."""
 
     def __init__(self, config: Config, cache: Path, stream: tuple[int, ...]) -> None:
@@ -115,7 +117,7 @@ class Task:
         # The pipeline appends 256 equal tokens where it finds no T5; one of them does for all.
         EmptyTokens.lay_over(self._transformer)
         self._text.bfloat16()
-        self._rows = config.batch // 2
+        self._rows = config.batch // WORKERS
 
     def loss(self) -> Tensor:
         """The mean squared error of this worker's rows."""
@@ -144,8 +146,10 @@ class Task:
     def show(self, average: dict[str, Tensor], folder: Path, step: int) -> None:
         """The fixed prompts in a few steps."""
         pipeline = averaged_flow(self._config, average)
-        few = {"steps": self._config.steps, "guidance_scale": self._config.guidance}
-        pictures = generate(pipeline, PROMPTS, sampler=FlowMatchEulerDiscreteScheduler, **few)
+        pictures = generate(
+            pipeline, PROMPTS, steps=self._config.steps, guidance_scale=self._config.guidance,
+            sampler=FlowMatchEulerDiscreteScheduler,
+        )  # fmt: skip
         tile(pictures, 8).save(folder / f"samples-{step:06d}.png")
 
 
@@ -164,7 +168,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("models/emoji-flow"))
     args = parser.parse_args()
     config = Config(minutes=args.minutes, model=args.model)
-    path = train("flow", Task, config, args.cache, args.resume)
+    path = train("flow", FlowTask, config, args.cache, args.resume)
     size = export_flow(averaged_flow(config, load_average(path)), args.out)
     log.info("%s: %.1f MB of weights", args.out, size / 1e6)
 

@@ -121,8 +121,9 @@ class EmptyTokens:
         """As diffusers' `JointAttnProcessor2_0`, but for the count."""
 
         def heads(values: Tensor, norm: nn.Module | None) -> Tensor:
-            split = values.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
-            return norm(split) if norm is not None else split
+            split = torch.unflatten(values, -1, (attn.heads, -1)).transpose(1, 2)
+            found: Tensor = norm(split) if norm is not None else split
+            return found
 
         x, text = hidden_states, encoder_hidden_states
         query, key, value = (

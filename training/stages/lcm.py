@@ -9,6 +9,7 @@ Source: Luo et al. 2023, arXiv:2310.04378, and as a LoRA arXiv:2311.05556; that 
 average of the student, and the loss: Song & Dhariwal 2023, arXiv:2310.14189.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +25,10 @@ from training.data.tokenizer import tokenize
 from training.optim import ddpm
 from training.optim.optimizers import Optimizers
 from training.optim.run_folder import log, stage_parser
-from training.optim.stage import StageConfig, load_average, train
+from training.optim.stage import Task, load_average, train
+from training.optim.team import WORKERS
 from training.stages.samples import PROMPTS, generate, tile
-from training.stages.shipped import load_shipped, shipped_corpus
+from training.stages.shipped import SiblingConfig, load_shipped, shipped_corpus
 
 # What diffusers' LCMScheduler divides by; the student must be trained with the same.
 TIMESTEP_SCALING = 10.0
@@ -38,7 +40,7 @@ TARGETS = (
 
 
 @dataclass(frozen=True)
-class Config(StageConfig):
+class Config(SiblingConfig):
     """Everything that decides the run, apart from the machine's speed.
 
     Args:
@@ -97,7 +99,7 @@ def ddim_step(x: Tensor, noise: Tensor, t: Tensor, earlier: Tensor, alpha_bar: T
 
 def pseudo_huber(a: Tensor, b: Tensor) -> Tensor:
     """√(‖a − b‖² + c²) − c by row, c = 0.00054·√dim: of length like an error, smooth at 0."""
-    c = 0.00054 * a[0].numel() ** 0.5
+    c = 0.00054 * math.sqrt(a[0].numel())
     return ((a - b).square().flatten(1).sum(1) + c**2).sqrt() - c
 
 
@@ -141,7 +143,7 @@ def adapted(model: str, rank: int, weights: dict[str, Tensor]) -> StableDiffusio
     return pipeline
 
 
-class Task:
+class ConsistencyTask(Task):
     """See `stage.Task`."""
 
     def __init__(self, config: Config, cache: Path, stream: tuple[int, ...]) -> None:
@@ -152,7 +154,7 @@ class Task:
         self._teacher, self._student = teacher.unet.bfloat16(), student.unet.bfloat16()
         self.model: nn.Module = add_adapter(self._student, config.rank)
         self._alpha_bar = ddpm.alphas_cumprod()
-        self._rows = config.batch // 2
+        self._rows = config.batch // WORKERS
         with torch.no_grad():
             self._empty = self._text(tokenize(teacher.tokenizer, [""])).last_hidden_state
 
@@ -214,7 +216,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("models/emoji-lcm"))
     args = parser.parse_args()
     config = Config(minutes=args.minutes, model=args.model)
-    path = train("lcm", Task, config, args.cache, args.resume)
+    path = train("lcm", ConsistencyTask, config, args.cache, args.resume)
     size = export(config, load_average(path), args.out)
     log.info("%s: %.1f MB of weights", args.out, size / 1e6)
 

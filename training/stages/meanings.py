@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from training.data.captions import BACKGROUND_NAMES, DEFAULT_STYLE, Wording, caption
@@ -30,11 +30,11 @@ from training.data.synonyms import SYNONYMS
 from training.data.tokenizer import build_text_encoder, tokenize
 from training.data.wordnet import WordNet, load_wordnet
 from training.data.words import english_words, sentence_vectors
-from training.optim.checkpoint import load_checkpoint, save_checkpoint, unprefixed
-from training.optim.muon import Muon, split_parameters
-from training.optim.optimizers import Optimizers
-from training.optim.run_folder import log, save_config, stage_parser, start_log
-from training.optim.schedule import Clock, cosine
+from training.optim import loop
+from training.optim.checkpoint import load_checkpoint, unprefixed
+from training.optim.optimizers import muon_and_adam
+from training.optim.run_folder import log, open_run, stage_parser
+from training.optim.schedule import RunConfig
 from training.stages.unet import BY_ELEMENT, prepare, read_config
 
 CHECKPOINT = Path("meanings") / "checkpoint.safetensors"
@@ -42,7 +42,7 @@ NAME_ONLY = Wording(name=0, tag=0, near=0)
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(RunConfig):
     """Everything that decides the run, apart from the machine's speed.
 
     Args:
@@ -60,8 +60,6 @@ class Config:
     matrix_rate: float = 0.01
     rate: float = 1e-3
     caption_weight: float = 2.0
-    warmup: float = 0.05
-    seed: int = 0
     minutes: float = 8.0
 
 
@@ -164,7 +162,7 @@ class Teacher:
 
     def pairs(self, count: int) -> tuple[Tensor, Tensor]:
         """Tokens of captions with a word and of the same captions with its concept's label."""
-        rng, captions = self._rng, ([], [])
+        rng, captions = self._rng, (list[str](), list[str]())
         for row in rng.integers(len(self._meanings), size=count):
             meaning = self._meanings[row]
             style = STYLES[rng.integers(len(STYLES))]
@@ -194,25 +192,21 @@ class Teacher:
         return state_error(found, self.states(tokens), self.spread).mean()
 
 
-def teach(config: Config, text: CLIPTextModel, teacher: Teacher) -> None:
-    """Train `text` in place for `config.minutes`."""
-    matrices, others = split_parameters(text, BY_ELEMENT)
-    optimizers = Optimizers(
-        Muon(matrices, lr=config.matrix_rate),
-        torch.optim.AdamW(others, lr=config.rate, betas=(0.9, 0.99), weight_decay=0.0),
-    )
-    clock, step = Clock(config.minutes), 0
-    while clock.progress < 1:
+def learner_of(config: Config, text: CLIPTextModel, teacher: Teacher) -> loop.Learner:
+    """The text encoder, with the errors of words and of captions as its loss."""
+    parts: list[float] = []
+
+    def loss(_: float) -> Tensor:
         words = teacher.word_error(text, config.batch)
         captions = teacher.caption_error(text, config.batch)
-        (words + config.caption_weight * captions).backward()
-        nn.utils.clip_grad_norm_([*matrices, *others], 1.0)
-        optimizers.step(cosine(clock.progress, config.warmup))
-        step += 1
-        if step % 50 == 0 or clock.progress >= 1:
-            log.info(
-                "step %d error of words %.4f, of captions %.4f", step, words.item(), captions.item()
-            )
+        parts[:] = words.item(), captions.item()
+        return words + config.caption_weight * captions
+
+    def note() -> str:
+        return "of words {:.4f}, of captions {:.4f}".format(*parts)
+
+    optimizers = muon_and_adam(text.named_parameters(), BY_ELEMENT, config.matrix_rate, config.rate)
+    return loop.Learner(text, optimizers, loss, note=note, prefix="", clip=1.0)
 
 
 @torch.no_grad()
@@ -260,28 +254,25 @@ def taught_text(cache: Path, step: int) -> dict[str, Tensor] | None:
     if not path.exists():
         return None
     tensors, state = load_checkpoint(path)
-    return tensors if state["unet_step"] == step else None
+    return loop.without_optimizers(tensors) if state["unet_step"] == step else None
 
 
 def train(config: Config, cache: Path, resume: bool) -> Path:
     """Teach the text encoder of the UNet's checkpoint, and return the new weights' path."""
-    folder = (cache / CHECKPOINT).parent
-    start_log(folder, "meanings")
-    save_config(config, folder)
-    torch.manual_seed(config.seed)
+    path = cache / CHECKPOINT
+    open_run(path.parent, "meanings", config)
     text, step = averaged_text(cache)
-    corpus = prepare(read_config(cache / "unet"), cache).corpus
+    start = loop.start_of(path, resume, {"unet_step": step})
+    # A run that goes on meets other captions than it began with.
+    stream = (start.step,) if start.step else ()
+    corpus = prepare(read_config(cache / "unet"), cache, stream).corpus
     meanings = find_meanings(config, corpus.concepts, cache)
     log.info("%d words mean one of %d concepts", len(meanings), len(corpus.concepts))
     log_synonyms(text, corpus)
-    teacher = Teacher(text, corpus, meanings, config.seed)
-    before = taught_text(cache, step) if resume else None
-    if before:
-        text.load_state_dict(before)
-    teach(config, text.train(), teacher)
+    teacher = Teacher(text, corpus, meanings, config.seed + start.step)
+    loop.train(learner_of(config, text.train(), teacher), config, path, start)
     log_synonyms(text.eval(), corpus)
-    save_checkpoint(cache / CHECKPOINT, text.state_dict(), {"unet_step": step})
-    return cache / CHECKPOINT
+    return path
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """What the siblings start from: the shipped model's parts, and the data it was trained on."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,19 @@ from training.data.corpus import Corpus, Shares
 from training.data.drawings import load_drawings
 from training.data.latents import prepare_latents
 from training.data.scenes import load_scenes
+from training.optim.stage import StageConfig
 from training.stages.decoder import load_vae
+
+
+@dataclass(frozen=True)
+class SiblingConfig(StageConfig):
+    """What decides every run of a sibling, apart from the machine's speed.
+
+    Args:
+        model: the shipped model's folder, whose parts are used and stay as they are.
+    """
+
+    model: str = "models/emoji"
 
 
 def load_shipped(model: str) -> StableDiffusionPipeline:

@@ -20,17 +20,16 @@ from training.data.colours import WHITE
 from training.data.drawings import SIZE, Drawings, compose, load_drawings
 from training.data.pictures import Mixture, Pictures
 from training.data.scenes import load_scenes
-from training.optim.checkpoint import load_checkpoint, prefixed, save_checkpoint, unprefixed
-from training.optim.muon import Muon, split_parameters
-from training.optim.optimizers import Optimizers
-from training.optim.run_folder import log, save_config, stage_parser, start_log
-from training.optim.schedule import Clock, cosine
+from training.optim import loop
+from training.optim.optimizers import muon_and_adam
+from training.optim.run_folder import open_run, stage_parser
+from training.optim.schedule import RunConfig
 
 BY_ELEMENT = ("conv_in", "conv_out", "quant_conv")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(RunConfig):
     """Everything that decides the run, apart from the machine's speed."""
 
     channels: tuple[int, ...] = (16, 32, 64, 128)
@@ -121,49 +120,34 @@ def load_pictures(cache: Path, rng: np.random.Generator) -> Pictures:
 
 def train(config: Config, cache: Path, resume: bool) -> Path:
     """Train for `config.minutes` and return the checkpoint's path."""
-    folder = cache / "vae"
-    start_log(folder, "vae")
-    save_config(config, folder)
-    torch.manual_seed(config.seed)
-    vae = build_vae(config)
-    matrices, others = split_parameters(vae, BY_ELEMENT)
-    optimizers = Optimizers(
-        Muon(matrices, lr=config.matrix_rate),
-        torch.optim.AdamW(others, lr=config.rate, betas=(0.9, 0.99), weight_decay=0.0),
-    )
-    path, step, clock = folder / "checkpoint.safetensors", 0, Clock(config.minutes)
-    if resume and path.exists():
-        tensors, state = load_checkpoint(path)
-        vae.load_state_dict(unprefixed(tensors, "vae"))
-        optimizers.restore(tensors)
-        step, clock = state["step"], Clock(config.minutes, state["spent"])
-    log.info("%.2fM parameters", sum(p.numel() for p in vae.parameters()) / 1e6)
-    pictures = load_pictures(cache, np.random.default_rng((config.seed, step)))
-    saved, errors = clock.spent, []
-    while clock.progress < 1:
+    path = cache / "vae" / "checkpoint.safetensors"
+    open_run(path.parent, "vae", config)
+    vae, start = build_vae(config), loop.start_of(path, resume)
+    pictures = load_pictures(cache, np.random.default_rng((config.seed, start.step)))
+    errors: list[float] = []
+
+    def loss(progress: float) -> Tensor:
         # Crops cost a quarter of a picture and show more different edges for the same work, so
         # they come first; whole pictures follow, for the statistics that the group norms meet.
-        if clock.progress < config.crop_share:
+        if progress < config.crop_share:
             pixels = pictures.draw(config.crop_batch, config.crop)
         else:
             pixels = pictures.draw(config.batch)
-        loss, l1 = vae_loss(vae, pixels, config)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizers.step(cosine(clock.progress, config.warmup))
-        step += 1
+        error, l1 = vae_loss(vae, pixels, config)
         errors.append(float(l1))
-        if step % 100 == 0:
-            log.info("step %d l1 %.4f %.2f steps/s", step, np.mean(errors), step / clock.spent)
-            errors.clear()
-        if clock.spent - saved > config.checkpoint_minutes * 60 or clock.progress >= 1:
-            saved = clock.spent
-            tensors = prefixed("vae", vae.state_dict())
-            tensors |= optimizers.tensors()
-            state = {"step": step, "spent": clock.spent}
-            save_checkpoint(path, tensors, state)
-            score = psnr_on_white(vae, pictures.drawings, pictures.held_out[::4])
-            log.info("step %d held-out psnr %.2f dB", step, score)
+        return error
+
+    def note() -> str:
+        mean = float(np.mean(errors))
+        errors.clear()
+        return f"l1 {mean:.4f}"
+
+    def measure() -> dict[str, float]:
+        return {"psnr_db": psnr_on_white(vae, pictures.drawings, pictures.held_out[::4])}
+
+    optimizers = muon_and_adam(vae.named_parameters(), BY_ELEMENT, config.matrix_rate, config.rate)
+    learner = loop.Learner(vae, optimizers, loss, measure, note, prefix="vae", clip=1.0)
+    loop.train(learner, config, path, start)
     return path
 
 
