@@ -1,4 +1,4 @@
-"""Stage 8: figures on the exported model, as a table and as JSON.
+"""Stage 13: measure the exported model, as a table and as JSON.
 
     python -m training.evaluate --model models/emoji
 

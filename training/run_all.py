@@ -1,5 +1,4 @@
-"""All stages in order: data, autoencoder, UNet, words, decoder, judges, export, siblings,
-ControlNets, figures.
+"""Run all stages in order: autoencoder, UNet, judges, export, siblings, ControlNets, figures.
 
     python -m training.run_all [--vae-minutes 45] [--unet-minutes 80] [--decoder-minutes 12]
                                [--resume]

@@ -183,7 +183,11 @@ def test_stages_run_in_order_with_their_minutes() -> None:
         *["stages.controlnet"] * 5, *["judges.map_reader"] * 2, "evaluate", "evaluation.controls",
         "evaluation.controls_together",
     ]  # fmt: skip
-    assert all(find_spec(stage[0]) for stage in stages)
+    for number, name in enumerate(dict.fromkeys(names), 1):
+        found = find_spec(f"training.{name}")
+        assert found and found.origin
+        text = Path(found.origin).read_text()
+        assert text.startswith(f'"""Stage {number}: '), name
     assert stages[0][1:3] == ["--minutes", "5.0"]
     assert stages[1][1:3] == ["--minutes", "7.0"]
     assert stages[3][1:3] == ["--minutes", "3.0"]

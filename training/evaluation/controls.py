@@ -1,4 +1,4 @@
-"""Stage 10: how well the ControlNets are followed, on maps that they never saw.
+"""Stage 14: measure how well pictures follow the ControlNets' maps, on unseen ones.
 
     python -m training.judges.map_reader figures && python -m training.judges.map_reader solids
     python -m training.evaluation.controls [--kinds canny pose] [--count 200] [--proof]

@@ -1,9 +1,10 @@
-"""Two ControlNets at once: a figure's pose and its depth, both at strength 1.
+"""Stage 15: measure two ControlNets at once: a figure's pose and its depth.
 
     python -m training.evaluation.controls_together [--count 12]
 
 The depth map is the one of `training.data.relief`, of the same unseen figure as the skeleton. Given
-for both ControlNets, for each alone, for neither, and as bounds as in `evaluate_controls`:
+for both ControlNets, for each alone, for neither, and with the bounds of
+`training.evaluation.controls`:
 - `joints`: as in `control_followed`;
 - `relief`: Spearman's correlation of the figure's layers (`relief.layers`) as the reader of figures
   finds them with the asked ones, over the whole picture, mean over pictures;

@@ -1,4 +1,4 @@
-"""The judge: which concept, in which style, a picture shows. For `training.evaluate` only.
+"""Stage 5: train the classifier of concept and style that judges pictures.
 
     python -m training.judges.classifier --minutes 8 [--resume]
 

@@ -1,4 +1,4 @@
-"""Readers: the joints and parts of a figure, or the depth and kinds of solids, from its picture.
+"""Stage 12: train readers of a picture's joints and parts, or of its depth and solids.
 
     python -m training.judges.map_reader figures --minutes 3 [--resume]
     python -m training.judges.map_reader solids --minutes 3 [--resume]

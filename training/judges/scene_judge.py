@@ -1,4 +1,4 @@
-"""The judge of figures and solids: the shirt's colour; which solids, in which colours, how many.
+"""Stage 6: train the judge of scenes: a shirt's colour; solids, their colours and number.
 
     python -m training.judges.scene_judge --minutes 5 [--resume]
 

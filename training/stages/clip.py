@@ -1,4 +1,4 @@
-"""Stage 5: how well a picture shows its caption, the score `models/emoji-clip`.
+"""Stage 8: train the CLIP score of picture and caption, `models/emoji-clip`.
 
     python -m training.stages.clip --minutes 8 [--resume]
 

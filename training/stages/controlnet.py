@@ -1,4 +1,4 @@
-"""Stage 9: a ControlNet of one kind for the shipped model, `models/emoji-controlnet-KIND`.
+"""Stage 11: train a ControlNet of one kind, `models/emoji-controlnet-<kind>`.
 
     python -m training.stages.controlnet canny --minutes 6 [--resume]
 

@@ -1,4 +1,4 @@
-"""Stage 3: the decoder alone, further, behind the frozen encoder.
+"""Stage 4: train the decoder further, behind the frozen encoder.
 
     python -m training.stages.decoder --minutes 12 [--resume]
 

@@ -1,4 +1,4 @@
-"""Stage 4: the checkpoint as a plain diffusers folder in half precision.
+"""Stage 7: write the checkpoint as a diffusers folder in half precision.
 
     python -m training.stages.export --out models/emoji
 

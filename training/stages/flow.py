@@ -1,4 +1,4 @@
-"""Stage 7: a flow-matching transformer on the same latents, `models/emoji-flow`.
+"""Stage 10: train a flow-matching transformer on the same latents, `models/emoji-flow`.
 
     python -m training.stages.flow --minutes 60 [--resume]
 

@@ -1,4 +1,4 @@
-"""Stage 6: a LoRA with which the shipped model needs four steps, `models/emoji-lcm`.
+"""Stage 9: distil a four-step LCM-LoRA for the shipped model, `models/emoji-lcm`.
 
     python -m training.stages.lcm --minutes 10 [--resume]
 

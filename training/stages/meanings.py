@@ -1,4 +1,4 @@
-"""Stage 2b: words that stand in no caption come to mean what they mean, for the UNet too.
+"""Stage 3: teach the text encoder words that stand in no caption, by what they mean.
 
     python -m training.stages.meanings --minutes 8
 

@@ -1,4 +1,4 @@
-"""Stage 2: the UNet and the text encoder, trained together on cached latents.
+"""Stage 2: train the UNet and the text encoder together on cached latents.
 
     python -m training.stages.unet --minutes 80 [--resume]
 

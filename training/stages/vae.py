@@ -1,4 +1,4 @@
-"""Stage 1: the autoencoder, 128×128×3 pixels to 16×16×4 latents and back.
+"""Stage 1: train the autoencoder, 128×128×3 pixels to 16×16×4 latents and back.
 
     python -m training.stages.vae --minutes 45 [--resume]
 
