@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from bench.timing import compare
+from bench.paired_runs import compare
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.__main__ import HEADER, line, on_worker, ours, theirs
-from bench.timing import compare
+from bench.paired_runs import compare
 
 if TYPE_CHECKING:
     from PIL.Image import Image
