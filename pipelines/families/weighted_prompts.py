@@ -6,8 +6,8 @@ encoder's attention, whose weight is w_i:
     s = e + w·(z − e);  z' = (s + Σ a_i·s_i) / (1 + Σ a_i),  a_i = tan((1 − max(w_i, 1e-5))·π/2)
     So a weight above 1 leads away from the empty text, one of 0.5 half-way to a text without these
     words, one of 0 or less all the way. Parts stand one behind the other.
-Source: compel 2.5, whose embeddings these equal (`tests/test_compel.py`). Its code is not called:
-    it looks for a run's tokens by their value, and fails on spaces that have a weight.
+Source: compel 2.5, whose embeddings these equal (`tests/parity/test_compel.py`). Its code is not
+    called: it looks for a run's tokens by their value, and fails on spaces that have a weight.
 
 By design this differs from compel in three things:
 - The grammar is AUTOMATIC1111's (`request.prompt_weights`), which people write and other tools

@@ -1,0 +1,102 @@
+"""Diagram of the layers, drawn from the imports: `python -m tests.helpers.house.layers` writes it.
+
+Each package stands on a floor: 0 imports none of its neighbours, and every other one is a floor
+above the highest that it imports. Arrows that follow from others are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.helpers.house.imports import Graph, circles, import_graph, siblings
+from tests.helpers.house.source_tree import SourceFile, read_tree
+
+DOCUMENT = Path("docs/architecture.md")
+BEGIN, END = "<!-- layers: begin -->\n", "<!-- layers: end -->\n"
+# What ships; training and bench stand beside it and are imported by none of it.
+SHIPPED = ("app", "ui", "presets", "pipelines")
+
+
+def whole(graph: Mapping[str, set[str]]) -> Graph:
+    """The graph between the top folders and `app.py`."""
+    found: Graph = {name: set() for name in SHIPPED}
+    for name, targets in graph.items():
+        top = name.split(".")[0]
+        if top in found:
+            ends = {target.split(".")[0] for target in targets}
+            found[top] |= (ends & found.keys()) - {top}
+    return found
+
+
+def floors(graph: Mapping[str, set[str]]) -> dict[str, int]:
+    """On which floor each package stands.
+
+    Raises: ValueError: if packages import each other in a circle.
+    """
+    if found := circles(graph):
+        raise ValueError(f"no floors, since these import each other: {found}")
+    known: dict[str, int] = {}
+
+    def floor(name: str) -> int:
+        if name not in known:
+            known[name] = max((floor(below) + 1 for below in graph.get(name, ())), default=0)
+        return known[name]
+
+    return {name: floor(name) for name in graph}
+
+
+def reduced(graph: Mapping[str, set[str]]) -> Graph:
+    """The arrows that do not follow from others."""
+
+    def reach(name: str) -> set[str]:
+        below = graph.get(name, set())
+        return below.union(*(reach(inner) for inner in below))
+
+    return {
+        name: {end for end in ends if not any(end in reach(other) for other in ends - {end})}
+        for name, ends in graph.items()
+    }
+
+
+def drawn(graph: Mapping[str, set[str]]) -> str:
+    """One line a package, highest floor first: floor, name, what it imports next."""
+    standing, arrows = floors(graph), reduced(graph)
+    order = sorted(standing, key=lambda name: (-standing[name], name))
+    width = max(len(_short(name)) for name in order)
+    lines = []
+    for name in order:
+        below = sorted(arrows[name], key=lambda end: (-standing[end], end))
+        ends = f" → {', '.join(map(_short, below))}" if below else ""
+        lines.append(f"{standing[name]:3}  {_short(name):{width}}{ends}".rstrip())
+    return "\n".join(lines)
+
+
+def _short(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def picture(files: Mapping[str, SourceFile]) -> str:
+    """The diagrams of the whole, of pipelines and of ui, as Markdown."""
+    graph = import_graph(files)
+    parts = {"the program": whole(graph)} | {
+        package: siblings(graph, package) for package in ("pipelines", "ui")
+    }
+    return "".join(f"```text\n{name}\n{drawn(part)}\n```\n\n" for name, part in parts.items())
+
+
+def replaced(text: str, inner: str) -> str:
+    """A document with `inner` between its two marks."""
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    return head + BEGIN + inner + END + tail
+
+
+def main(root: Path = Path()) -> None:
+    """Write the diagram into the document."""
+    path = root / DOCUMENT
+    path.write_text(replaced(path.read_text(), picture(read_tree(root))))
+
+
+if __name__ == "__main__":
+    main()
