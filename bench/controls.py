@@ -132,7 +132,7 @@ def controlled_peer(studio: Any, request: Request) -> Any:
 
 
 def controlled_call(request: Request, picture: Callable[[str], Image]) -> dict[str, Any]:
-    """What a ControlNet pipeline is called with for a Request's controls, all of one mode.
+    """Arguments of a ControlNet pipeline for a Request's controls, all of one mode.
 
     Args:
         picture: a control's picture, which is its map, by hash.

@@ -69,7 +69,7 @@ def guidance_table(
     classifier: Classifier,
     scorer: Scorer | None,
 ) -> list[dict[str, float]]:
-    """For each scale: adherence, saturation and diversity, over some captions and four seeds.
+    """Tabulate adherence, saturation and diversity by guidance scale, over captions and seeds.
 
     `adherence` is the classifier's mean probability of the asked concept; `likeness` what the
     program's own score says of picture and caption, if there is one; `saturation` the mean of
@@ -101,7 +101,7 @@ def guidance_table(
 
 
 def evaluate(model: Path, cache: Path, count: int, steps: int) -> Iterator[dict[str, Any]]:
-    """All figures by name, a few at a time as they are found."""
+    """Measure all figures, a few at a time as they are found, by name."""
     drawings = load_drawings(cache)
     concepts = load_concepts(drawings.names)
     classifier, own = load_classifier(cache)

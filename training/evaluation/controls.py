@@ -130,12 +130,12 @@ def named(figures: dict[str, float], of: str) -> dict[str, float]:
 def judged(
     kind: str, pictures: Pictures, asks: Sequence[ControlAsk], of: str, cache: Path
 ) -> dict[str, float]:
-    """How well the map is followed and the prompt obeyed."""
+    """Measure how well the map is followed and the prompt obeyed."""
     return named(followed(kind, pictures, asks, cache) | obeyed(pictures, asks, cache), of)
 
 
 def folder_of(model: Path, kind: str) -> Path:
-    """Where the ControlNet of a kind lies."""
+    """Folder of the ControlNet of a kind."""
     return model.with_name(f"{model.name}-controlnet-{kind}")
 
 

@@ -32,7 +32,7 @@ BY_ELEMENT = ("stem", "concept", "style")
 
 @dataclass(frozen=True)
 class Config(RunConfig):
-    """Everything that decides the run, apart from the machine's speed."""
+    """Configuration of this stage's run."""
 
     channels: tuple[int, ...] = (32, 64, 128, 256)
     matrix_rate: float = 0.02

@@ -44,7 +44,7 @@ PEAK = 3
 
 @dataclass(frozen=True)
 class Config(RunConfig):
-    """Everything that decides the run, apart from the machine's speed.
+    """Configuration of this stage's run.
 
     Args:
         domain: one of `DOMAINS`.
@@ -69,7 +69,7 @@ class Config(RunConfig):
 
 @dataclass(frozen=True)
 class Reading:
-    """What a reader finds in N pictures.
+    """Joints, depth and labels that a reader finds in N pictures.
 
     Args:
         joints: (N, 18, 2) x, y in pixels; of figures.
@@ -149,7 +149,7 @@ def as_input(pictures: NDArray[Any]) -> Tensor:
 
 @torch.no_grad()
 def read(reader: Reader, domain: str, pictures: NDArray[Any]) -> Reading:
-    """What the reader finds in pictures (N, 128, 128, 3) in 0..255."""
+    """Read pictures (N, 128, 128, 3) in 0..255."""
     reader.eval()
     chunks = [reader(as_input(pictures[i : i + 50])) for i in range(0, len(pictures), 50)]
     told = torch.cat(chunks)
@@ -166,7 +166,7 @@ def read(reader: Reader, domain: str, pictures: NDArray[Any]) -> Reading:
 
 
 def checkpoint(cache: Path, domain: str) -> Path:
-    """Where a reader is kept."""
+    """Path of a reader's checkpoint."""
     return cache / f"reader-{domain}" / "checkpoint.safetensors"
 
 

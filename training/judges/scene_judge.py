@@ -39,7 +39,7 @@ MOST = 3
 
 @dataclass(frozen=True)
 class Config(RunConfig):
-    """Everything that decides the run, apart from the machine's speed."""
+    """Configuration of this stage's run."""
 
     channels: tuple[int, ...] = (32, 64, 128)
     matrix_rate: float = 0.02
@@ -97,7 +97,7 @@ def read_solids(there: Tensor, count: Tensor) -> list[dict[Pair, int]]:
 
 
 def same_things(found: Mapping[Pair, int], asked: Mapping[Pair, int]) -> bool:
-    """Whether the number and the set of colours and kinds agree.
+    """Compare found solids with asked ones, by number, colours and kinds.
 
     Which of two kinds is there twice is not asked: the judge does not know.
     """
@@ -161,7 +161,7 @@ def load_scene_judge(cache: Path) -> tuple[SceneJudge, dict[str, float]]:
 
 
 def small_pictures(scenes: Scenes) -> Tensor:
-    """All scenes as the judge takes them, (N, 3, 64, 64)."""
+    """Shrink all scenes to what the judge takes, (N, 3, 64, 64)."""
     chunks: list[NDArray[np.float32]] = [
         np.asarray(scenes.pixels[i : i + 500], np.float32)
         for i in range(0, len(scenes.captions), 500)

@@ -54,7 +54,7 @@ def corner_colour(pixels: NDArray[np.float32]) -> tuple[float, float, float]:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the classifier and the corners say of pictures, one entry a picture.
+    """Verdicts on pictures by the classifier and the corners' colour, one entry a picture.
 
     Args:
         rank: how many concepts the classifier finds likelier than the asked one, (N,).

@@ -18,18 +18,18 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], state: dict[str, Any
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the state that `save_checkpoint` wrote."""
+    """Read the tensors and the state that `save_checkpoint` wrote."""
     with safe_open(path, framework="pt") as handle:
         state = json.loads(handle.metadata()["state"])
     return load_file(path), state
 
 
 def unprefixed(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose name starts with `prefix.`, without it."""
+    """Take the tensors whose name starts with `prefix.`, without it."""
     dot = prefix + "."
     return {k.removeprefix(dot): v for k, v in tensors.items() if k.startswith(dot)}
 
 
 def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors with `prefix.` before each name."""
+    """Put `prefix.` before the name of each tensor."""
     return {f"{prefix}.{name}": value for name, value in tensors.items()}

@@ -24,7 +24,7 @@ log = logging.getLogger("training")
 
 @dataclass(frozen=True)
 class Learner:
-    """What a run trains.
+    """Model under training with its optimizers, loss and measures.
 
     Args:
         model: what learns, and nothing else; its state is what a checkpoint holds.
@@ -47,7 +47,7 @@ class Learner:
 
 @dataclass(frozen=True)
 class Start:
-    """Where a run begins, or where it stopped.
+    """Starting point of a run: zero, or where a checkpoint stopped.
 
     Args:
         step: batches learnt from so far.

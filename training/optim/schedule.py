@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What decides every run, apart from the machine's speed.
+    """Configuration of a run: all that decides it apart from the machine's speed.
 
     Args:
         batch: rows a step, of all workers together.

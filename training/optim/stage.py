@@ -23,7 +23,7 @@ from training.optim.team import WORKERS, Memory, Worker, views
 
 @dataclass(frozen=True)
 class StageConfig(RunConfig):
-    """What decides every run of several processes, apart from the machine's speed.
+    """Configuration of a run of several processes.
 
     Args:
         ema_power: see `schedule.ema_decay`.
@@ -37,7 +37,7 @@ class StageConfig(RunConfig):
 
 
 class Task(ABC):
-    """One stage, as every worker holds it.
+    """Training task of one stage, as every worker holds it.
 
     `model` holds what learns and nothing else; a worker turns it to bfloat16 and lays its
     parameters into shared memory.
@@ -56,7 +56,7 @@ class Task(ABC):
 
     @abstractmethod
     def loss(self) -> Tensor:
-        """Of a fresh batch, a number with a gradient."""
+        """Compute the loss of a fresh batch, a number with a gradient."""
 
     def note(self) -> str:
         """More for a line of the log, about the steps since the last one."""
@@ -64,15 +64,15 @@ class Task(ABC):
 
     @abstractmethod
     def make_optimizers(self, masters: dict[str, Tensor]) -> Optimizers:
-        """For these float32 parameters, by their names in `model`."""
+        """Make the optimizers of these float32 parameters, by their names in `model`."""
 
     @abstractmethod
     def show(self, average: dict[str, Tensor], folder: Path, step: int) -> None:
-        """What the moving average can do: figures to the log, samples to the folder."""
+        """Show what the moving average can do: figures to the log, samples to the folder."""
 
 
 Make = Callable[[Any, Path, tuple[int, ...]], Task]
-"""From the config, the cache and the stream of random numbers; a module's function, for `spawn`."""
+"""Makes a task of config, cache and stream of random numbers; a module's name, for `spawn`."""
 
 
 def train(name: str, make: Make, config: StageConfig, cache: Path, resume: bool) -> Path:
@@ -119,7 +119,7 @@ def work(
     cache: Path,
     state: dict[str, Any],
 ) -> None:
-    """What each of the processes does, until worker 0's clock has run out."""
+    """Train as one of the processes, until worker 0's clock has run out."""
     torch.set_num_threads(1)
     folder, step = cache / name, int(state["step"])
     if rank > 0:

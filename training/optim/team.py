@@ -1,4 +1,4 @@
-"""Processes that train one model together, one core each.
+"""Data-parallel training of one model by several processes, one core each.
 
 One process with a thread a core waits for its slowest thread in every operator, and so nearly
 stops when anything else runs beside it; processes wait for each other once a step. Weights and
@@ -25,7 +25,7 @@ _share: Callable[[Tensor], Tensor] = Tensor.share_memory_
 
 @dataclass(frozen=True)
 class Memory:
-    """What the workers share; each vector holds all parameters of the model, in their order.
+    """Shared memory of the workers; each vector holds all parameters, in the model's order.
 
     Args:
         weights: what the model computes with, bfloat16.
@@ -88,7 +88,7 @@ def update_cost(parameter: Tensor) -> float:
 
 
 class Worker:
-    """One of the processes.
+    """Worker process: computes a part of the batch and moves a part of the parameters.
 
     Args:
         model: of the right shape; it becomes bfloat16 and computes with the shared weights.
@@ -117,7 +117,7 @@ class Worker:
         self.optimizers = make_optimizers({name: self._masters[name] for name in self._own})
 
     def wait(self) -> None:
-        """Until every worker is here."""
+        """Wait until every worker is here."""
         self.memory.barrier.wait()
 
     @torch.no_grad()

@@ -46,7 +46,7 @@ HELD_OUT_SEED = 10**6
 
 @dataclass(frozen=True)
 class Config(SiblingConfig):
-    """Everything that decides the run, apart from the machine's speed."""
+    """Configuration of this stage's run."""
 
     batch: int = 320
     ema_power: float = 12.0
@@ -88,7 +88,7 @@ def build_clip(config: Config, text: CLIPTextModel) -> CLIPModel:
 
 
 class LearningParts(nn.Module):
-    """What learns: the image tower, both projections and the temperature; names as in `clip`."""
+    """Parts that learn: image tower, both projections, temperature; names as in `clip`."""
 
     def __init__(self, clip: CLIPModel) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ def concept_captions(concepts: list[Concept]) -> list[str]:
 @torch.no_grad()
 def measure(clip: CLIPModel, tokenizer: CLIPTokenizer, maker: PairMaker, concepts: list[Concept],
             count: int = 600) -> dict[str, float]:  # fmt: skip
-    """How well it tells pictures it has not met apart.
+    """Measure how well it tells pictures apart that it has not met.
 
     `zero_shot_top1`, `_top5`: the concept whose captions (mean over the styles) are nearest, among
     all. `right_over_wrong`: the share of captions that score their own picture above a random
@@ -157,7 +157,7 @@ def measure(clip: CLIPModel, tokenizer: CLIPTokenizer, maker: PairMaker, concept
 
 
 class ClipTask(Task):
-    """See `stage.Task`."""
+    """Contrastive training of the image tower, see `stage.Task`."""
 
     def __init__(self, config: Config, cache: Path, stream: tuple[int, ...]) -> None:
         self._config = config

@@ -41,7 +41,7 @@ BY_ELEMENT = ("controlnet_", "conv_in", "embedding")
 
 @dataclass(frozen=True)
 class Config(SiblingConfig):
-    """Everything that decides the run, apart from the machine's speed.
+    """Configuration of this stage's run.
 
     Args:
         kind: one of `conditions.KINDS`.
@@ -121,7 +121,7 @@ def as_condition(maps: NDArray[np.uint8]) -> Tensor:
 
 
 class ControlNetTask(Task):
-    """See `stage.Task`."""
+    """A ControlNet behind the frozen UNet, see `stage.Task`."""
 
     def __init__(self, config: Config, cache: Path, stream: tuple[int, ...]) -> None:
         self._config = config

@@ -29,7 +29,7 @@ CHECKPOINT = Path("vae") / "decoder.safetensors"
 
 @dataclass(frozen=True)
 class Config(RunConfig):
-    """Everything that decides the run, apart from the machine's speed."""
+    """Configuration of this stage's run."""
 
     batch: int = 8
     matrix_rate: float = 0.01

@@ -41,7 +41,7 @@ Velocity = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Config(SiblingConfig):
-    """Everything that decides the run, apart from the machine's speed.
+    """Configuration of this stage's run.
 
     Args:
         shift: of the sampler's noise levels, σ' = shift·σ/(1 + (shift − 1)·σ); 1 is none.
@@ -105,7 +105,7 @@ def make_transformer(config: Config, text: FlowText) -> SD3Transformer2DModel:
 
 
 class FlowTask(Task):
-    """See `stage.Task`."""
+    """Rectified flow on the shipped model's latents, see `stage.Task`."""
 
     def __init__(self, config: Config, cache: Path, stream: tuple[int, ...]) -> None:
         self._config = config

@@ -41,7 +41,7 @@ TARGETS = (
 
 @dataclass(frozen=True)
 class Config(SiblingConfig):
-    """Everything that decides the run, apart from the machine's speed.
+    """Configuration of this stage's run.
 
     Args:
         skip: timesteps that the teacher goes at once; fewer follow its path more closely, more let
@@ -83,7 +83,7 @@ def clean(x: Tensor, noise: Tensor, t: Tensor, alpha_bar: Tensor) -> Tensor:
 
 
 def consistency(denoiser: Denoiser, x: Tensor, t: Tensor, alpha_bar: Tensor) -> Tensor:
-    """Where the path through x_t ends, as the student has it: f = c_skip·x_t + c_out·x̂_0."""
+    """Consistency function, the end of the path through x_t: f = c_skip·x_t + c_out·x̂_0."""
     skip, out = boundary(t)
     return skip * x + out * clean(x, denoiser(x, t), t, alpha_bar)
 
@@ -107,7 +107,7 @@ def distillation_errors(
     student: Denoiser, teacher: Denoiser, x0: Tensor, noise: Tensor, t: Tensor, earlier: Tensor,
     alpha_bar: Tensor,
 ) -> Tensor:  # fmt: skip
-    """How far the student is from itself one of the teacher's steps further on, (B,).
+    """Distance of the student from itself one of the teacher's steps further on, (B,).
 
     Math: d(f(x_t, t), sg f(x̂_t', t')), x̂_t' = DDIM(x_t, ε_teacher, t → t')
     Args:
@@ -144,7 +144,7 @@ def adapted(model: str, rank: int, weights: dict[str, Tensor]) -> StableDiffusio
 
 
 class ConsistencyTask(Task):
-    """See `stage.Task`."""
+    """Latent consistency distillation into a LoRA, see `stage.Task`."""
 
     def __init__(self, config: Config, cache: Path, stream: tuple[int, ...]) -> None:
         self._config = config

@@ -43,7 +43,7 @@ NAME_ONLY = Wording(name=0, tag=0, near=0)
 
 @dataclass(frozen=True)
 class Config(RunConfig):
-    """Everything that decides the run, apart from the machine's speed.
+    """Configuration of this stage's run.
 
     Args:
         words: how many of the most usual English words are looked at.
@@ -72,7 +72,7 @@ class Meaning:
 
 
 def find_meanings(config: Config, concepts: Sequence[Concept], cache: Path) -> list[Meaning]:
-    """What the usual nouns for visible things mean, without any name or tag of a concept."""
+    """Find what the usual nouns for visible things mean, leaving out concepts' names and tags."""
     net = load_wordnet(cache / "packages")
     said = said_of(concepts)
     words = [w for w in english_words(config.words) if net.visible(w) and w not in said]
@@ -89,7 +89,7 @@ def find_meanings(config: Config, concepts: Sequence[Concept], cache: Path) -> l
 def kinship(
     config: Config, words: Sequence[str], concepts: Sequence[Concept], net: WordNet
 ) -> Tensor:
-    """What the dictionary says of a word being a concept or a kind of it, (words, concepts).
+    """Score each word's kinship with each concept by the dictionary, (words, concepts).
 
     A concept that many words are kinds of, such as "bird", says less of each.
 
@@ -113,7 +113,7 @@ def kinship(
 
 
 def matching(words: Tensor, names: Tensor, end: int) -> tuple[Tensor, Tensor]:
-    """Where in a caption with a word, and where in the same with a name, one thing is said.
+    """Align the tokens of a caption with a word to the same caption with a name.
 
     Counted back from each row's first end token: the end and what follows it, the shared words
     before it, and the last piece of the word or name itself. What stands before that is left out:
@@ -177,7 +177,7 @@ class Teacher:
         return words, names
 
     def word_error(self, student: CLIPTextModel, count: int) -> Tensor:
-        """How far the student's states of words are from the teacher's of names."""
+        """Error of the student's states of words against the teacher's of names."""
         words, names = self.pairs(count)
         partner, counts = matching(words, names, self._end)
         wanted = self.states(names)
@@ -186,7 +186,7 @@ class Teacher:
         return errors[counts].mean()
 
     def caption_error(self, student: CLIPTextModel, count: int) -> Tensor:
-        """How far the student's states of usual captions are from the teacher's."""
+        """Error of the student's states of usual captions against the teacher's."""
         tokens = self._corpus.draw(count, caption_dropout=0.05).tokens
         found = student(tokens).last_hidden_state
         return state_error(found, self.states(tokens), self.spread).mean()
@@ -213,7 +213,7 @@ def learner_of(config: Config, text: CLIPTextModel, teacher: Teacher) -> loop.Le
 def nearest(
     text: CLIPTextModel, tokenizer: CLIPTokenizer, concepts: Sequence[Concept], words: Sequence[str]
 ) -> Tensor:
-    """For each word every concept, the one whose label's last state is nearest first, (N, C)."""
+    """Rank all concepts for each word by their labels' last states, nearest first, (N, C)."""
 
     def ends(phrases: Sequence[str]) -> Tensor:
         states: Tensor = text(tokenize(tokenizer, phrases)).pooler_output
@@ -226,7 +226,7 @@ def nearest(
 
 
 def log_synonyms(text: CLIPTextModel, corpus: Corpus) -> None:
-    """How many of the words kept for evaluation lie nearest to what they mean."""
+    """Log how many of the words kept for evaluation lie nearest to what they mean."""
     index = {c.label: i for i, c in enumerate(corpus.concepts)}
     wanted = torch.tensor([index[label] for label in SYNONYMS.values()])
     order = nearest(text, corpus.tokenizer, corpus.concepts, list(SYNONYMS))
@@ -249,7 +249,7 @@ def averaged_text(cache: Path) -> tuple[CLIPTextModel, int]:
 
 
 def taught_text(cache: Path, step: int) -> dict[str, Tensor] | None:
-    """What this stage made of the text encoder of that UNet step, if it has."""
+    """Read this stage's weights for the text encoder of that UNet step, if there are any."""
     path = cache / CHECKPOINT
     if not path.exists():
         return None

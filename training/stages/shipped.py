@@ -1,4 +1,4 @@
-"""What the siblings start from: the shipped model's parts, and the data it was trained on."""
+"""The shipped model's parts and training set, which its siblings start from."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from training.stages.decoder import load_vae
 
 @dataclass(frozen=True)
 class SiblingConfig(StageConfig):
-    """What decides every run of a sibling, apart from the machine's speed.
+    """Configuration of a sibling's run.
 
     Args:
         model: the shipped model's folder, whose parts are used and stay as they are.

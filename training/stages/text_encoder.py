@@ -1,4 +1,4 @@
-"""The text encoder's first minutes: to tell from a caption what the picture looks like.
+"""Pretraining of the text encoder: what a caption's picture looks like, what words mean.
 
 A few minutes of plain regression and classification spare the UNet hours: it starts with text
 whose meaning is already laid out, instead of learning words through the noise. Beside that it
@@ -31,7 +31,7 @@ HEADS = "heads"
 
 
 class Heads(nn.Module):
-    """What is read off a text's last state: concept, style, background, latents and meaning."""
+    """Linear heads on a text's last state: concept, style, background, latents and meaning."""
 
     def __init__(self, hidden: int, concepts: int, meaning: int) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Heads(nn.Module):
         )
 
     def word_losses(self, state: Tensor, lexicon: Lexicon, rows: Tensor) -> Tensor:
-        """How far phrases are from what they mean, and from the concepts that mean it, (2,).
+        """Losses of phrases against their meaning and the concepts that mean it, (2,).
 
         Math: mean(1 − cos(m, v)); mean(w · KL(p ‖ q)) with p, w of `Lexicon.kin`
         Args:

@@ -44,7 +44,7 @@ BY_ELEMENT = ("embedding", "conv_in", "conv_out")
 
 @dataclass(frozen=True)
 class Config(stage.StageConfig):
-    """Everything that decides the run, apart from the machine's speed."""
+    """Configuration of this stage's run."""
 
     channels: tuple[int, ...] = (64, 128, 256)
     heads: int = 4
@@ -126,7 +126,7 @@ class LevelLoss:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the run starts from, made or read from the cache."""
+    """Data that the run starts from, made or read from the cache."""
 
     corpus: Corpus
     lexicon: Lexicon
@@ -246,7 +246,7 @@ class UnetTask(stage.Task):
         return f"by level {self._levels.report()}"
 
     def make_optimizers(self, masters: dict[str, Tensor]) -> Optimizers:
-        """See `make_optimizers`."""
+        """Muon and AdamW for both parts, see the module's `make_optimizers`."""
         return make_optimizers(masters, self._config)
 
     def show(self, average: dict[str, Tensor], folder: Path, step: int) -> None:

@@ -30,7 +30,7 @@ BY_ELEMENT = ("conv_in", "conv_out", "quant_conv")
 
 @dataclass(frozen=True)
 class Config(RunConfig):
-    """Everything that decides the run, apart from the machine's speed."""
+    """Configuration of this stage's run."""
 
     channels: tuple[int, ...] = (16, 32, 64, 128)
     latent_channels: int = 4
@@ -112,7 +112,7 @@ def reconstruct(vae: AutoencoderKL, pixels: NDArray[np.float32]) -> NDArray[np.f
 
 
 def load_pictures(cache: Path, rng: np.random.Generator) -> Pictures:
-    """All domains in memory."""
+    """Load the pictures of all domains into memory."""
     kept = load_drawings(cache)
     drawings = Drawings(np.array(kept.pixels), kept.keys, kept.names)
     return Pictures(drawings, load_scenes(cache), rng, Mixture())

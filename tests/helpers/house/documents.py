@@ -20,7 +20,7 @@ _TESTS = re.compile(r"(?<![\w/])tests/[\w/]+\.py")
 
 
 def documents(root: Path) -> list[Path]:
-    """The project's prose: README, docs, the models' cards, notes under training."""
+    """List the project's prose: README, docs, the models' cards, notes under training."""
     globs = ("README.md", "docs/*.md", "models/*/README.md", "training/**/*.md")
     return [path for pattern in globs for path in sorted(root.glob(pattern))]
 
@@ -28,7 +28,7 @@ def documents(root: Path) -> list[Path]:
 def lost_in_documents(
     root: Path, files: Mapping[str, SourceFile], examples: Collection[str] = ()
 ) -> list[str]:
-    """What the documents name and the tree does not hold, as "document:line name".
+    """List what the documents name and the tree does not hold, as "document:line name".
 
     Args:
         examples: paths that a user or a command makes, so that they need not exist.
@@ -43,7 +43,7 @@ def lost_in_documents(
 
 
 def lost_in_docstrings(root: Path, files: Mapping[str, SourceFile]) -> list[str]:
-    """The same for docstrings of Python files, where short forms go unseen, as "file: name"."""
+    """List the same of docstrings, where short forms go unseen, as "file: name"."""
     known = _Known(root, files, ())
     return [
         f"{file.path}: {name}"
@@ -54,7 +54,7 @@ def lost_in_docstrings(root: Path, files: Mapping[str, SourceFile]) -> list[str]
 
 
 def _ours(text: str) -> list[str]:
-    """What stands in backticks and begins with a folder of ours; other projects have files too."""
+    """Find what stands in backticks and begins with a folder of ours."""
     return [name for name in _TICKED.findall(text) if re.split(r"[./]", name)[0] in TOP]
 
 
@@ -66,7 +66,7 @@ def _docstrings(tree: ast.Module) -> Iterator[str]:
 
 
 class _Known:
-    """What a name may stand for: a path from the root, a module, or something in a module."""
+    """Lookup of names: paths from the root, modules, and what modules define."""
 
     def __init__(
         self, root: Path, files: Mapping[str, SourceFile], examples: Collection[str]
@@ -80,7 +80,7 @@ class _Known:
         }
 
     def lost(self, names: Iterable[str]) -> Iterator[str]:
-        """Those that look like a path or a module of ours and are none."""
+        """Find names that look like a path or a module of ours and are none."""
         for whole in names:
             name = _PLACEHOLDER.split(whole)[0]
             if _DOTTED.fullmatch(name):
@@ -94,7 +94,7 @@ class _Known:
                     yield name
 
     def lost_commands(self, line: str) -> Iterator[str]:
-        """Modules after `python -m`, and test files, anywhere in a line."""
+        """Find lost modules after `python -m`, and lost test files, anywhere in a line."""
         modules = (match[0] for match in _COMMAND.findall(line))
         yield from (name for name in modules if not self._is_module(name))
         yield from (name for name in _TESTS.findall(line) if not self._is_path(name))
@@ -113,7 +113,7 @@ class _Known:
 
 
 def _bound(tree: ast.Module) -> set[str]:
-    """The names that a module defines or imports at its top."""
+    """List the names that a module defines or imports at its top."""
     found: set[str] = set()
     for node in tree.body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):

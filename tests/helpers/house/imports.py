@@ -18,12 +18,12 @@ Graph = dict[str, set[str]]
 
 
 def import_graph(files: Mapping[str, SourceFile]) -> Graph:
-    """Which file imports which, by dotted names."""
+    """Build the graph of which file imports which, by dotted names."""
     return {name: set(_imports(file, files)) - {name} for name, file in files.items()}
 
 
 def _imports(file: SourceFile, files: Mapping[str, SourceFile]) -> Iterator[str]:
-    """The files that one file imports; a file may come several times."""
+    """List the files that one file imports; a file may come several times."""
     for node in ast.walk(file.tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in files)
@@ -43,7 +43,7 @@ def _imports(file: SourceFile, files: Mapping[str, SourceFile]) -> Iterator[str]
 
 
 def _origin(file: SourceFile, node: ast.ImportFrom) -> str:
-    """The absolute name of the module that a `from` line names."""
+    """Resolve the module that a `from` line names."""
     if not node.level:
         return node.module or ""
     parts = file.name.split(".")
@@ -52,7 +52,7 @@ def _origin(file: SourceFile, node: ast.ImportFrom) -> str:
 
 
 def _pattern(file: SourceFile, node: ast.JoinedStr) -> re.Pattern[str] | None:
-    """A regular expression of the modules that an f-string may name; None if it names none.
+    """Compile a pattern of the modules that an f-string may name; None if it names none.
 
     `f"{__name__}.detectors.{name}"` names every module of that package.
     """
@@ -67,7 +67,7 @@ def _pattern(file: SourceFile, node: ast.JoinedStr) -> re.Pattern[str] | None:
 
 
 def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
-    """The strongly connected components of more than one node, sorted.
+    """Find the strongly connected components of more than one node, sorted.
 
     Source: Tarjan 1972, "Depth-first search and linear graph algorithms", SIAM J. Comput. 1(2).
     """
@@ -99,7 +99,7 @@ def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
 
 
 def siblings(graph: Mapping[str, set[str]], package: str) -> Graph:
-    """The graph between what stands directly in a package: its files, and its folders as a whole.
+    """Contract a graph to what stands directly in a package: its files, its folders as a whole.
 
     The package's own `__init__.py` is left out: it may name what stands below it.
     """
@@ -113,14 +113,14 @@ def siblings(graph: Mapping[str, set[str]], package: str) -> Graph:
 
 
 def _child(name: str, package: str) -> str | None:
-    """The direct child of a package that a module is or stands in; None if it is outside."""
+    """Find the direct child of a package that a module is or stands in; None if it is outside."""
     if not name.startswith(package + "."):
         return None
     return f"{package}.{name.removeprefix(package + '.').split('.')[0]}"
 
 
 def folder_circles(files: Mapping[str, SourceFile], package: str) -> list[list[str]]:
-    """The circles between neighbours, in the package and in every folder below it."""
+    """Find circles between neighbours, in the package and in every folder below it."""
     graph = import_graph(files)
     inside = [
         f.name

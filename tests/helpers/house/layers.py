@@ -14,13 +14,12 @@ from tests.helpers.house.source_tree import SourceFile, read_tree
 
 DOCUMENT = Path("docs/architecture.md")
 BEGIN, END = "<!-- layers: begin -->\n", "<!-- layers: end -->\n"
-# What ships; training and bench stand beside it and are imported by none of it.
-SHIPPED = ("app", "ui", "presets", "pipelines")
+TOP = ("app", "ui", "presets", "pipelines", "training", "bench")
 
 
 def whole(graph: Mapping[str, set[str]]) -> Graph:
-    """The graph between the top folders and `app.py`."""
-    found: Graph = {name: set() for name in SHIPPED}
+    """Contract the graph to the top folders and `app.py`."""
+    found: Graph = {name: set() for name in TOP}
     for name, targets in graph.items():
         top = name.split(".")[0]
         if top in found:
@@ -30,7 +29,7 @@ def whole(graph: Mapping[str, set[str]]) -> Graph:
 
 
 def floors(graph: Mapping[str, set[str]]) -> dict[str, int]:
-    """On which floor each package stands.
+    """Compute the floor of each package, its longest way down.
 
     Raises: ValueError: if packages import each other in a circle.
     """
@@ -47,7 +46,7 @@ def floors(graph: Mapping[str, set[str]]) -> dict[str, int]:
 
 
 def reduced(graph: Mapping[str, set[str]]) -> Graph:
-    """The arrows that do not follow from others."""
+    """Keep the arrows that do not follow from others (transitive reduction)."""
 
     def reach(name: str) -> set[str]:
         below = graph.get(name, set())
@@ -60,7 +59,7 @@ def reduced(graph: Mapping[str, set[str]]) -> Graph:
 
 
 def drawn(graph: Mapping[str, set[str]]) -> str:
-    """One line a package, highest floor first: floor, name, what it imports next."""
+    """Draw one line a package, highest floor first: floor, name, what it imports next."""
     standing, arrows = floors(graph), reduced(graph)
     order = sorted(standing, key=lambda name: (-standing[name], name))
     width = max(len(_short(name)) for name in order)
@@ -77,7 +76,7 @@ def _short(name: str) -> str:
 
 
 def picture(files: Mapping[str, SourceFile]) -> str:
-    """The diagrams of the whole, of pipelines and of ui, as Markdown."""
+    """Draw the diagrams of the whole, of pipelines and of ui, as Markdown."""
     graph = import_graph(files)
     parts = {"the program": whole(graph)} | {
         package: siblings(graph, package) for package in ("pipelines", "ui")
@@ -86,7 +85,7 @@ def picture(files: Mapping[str, SourceFile]) -> str:
 
 
 def replaced(text: str, inner: str) -> str:
-    """A document with `inner` between its two marks."""
+    """Put `inner` between the two marks of a document."""
     head, _, rest = text.partition(BEGIN)
     _, _, tail = rest.partition(END)
     return head + BEGIN + inner + END + tail

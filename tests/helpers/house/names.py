@@ -17,19 +17,19 @@ NOUNS = frozenset({"lighting"})
 
 
 def crowded_folders(files: Iterable[SourceFile]) -> list[str]:
-    """The folders where a Python file stands beside more than 16 others."""
+    """List folders where a Python file stands beside more than 16 others."""
     counts = Counter(PurePosixPath(file.path).parent.as_posix() for file in files)
     return [f"{name}: {n} files" for name, n in sorted(counts.items()) if n > MOST_NEIGHBOURS + 1]
 
 
 def gerunds(files: Iterable[SourceFile]) -> list[str]:
-    """The files whose name ends in "ing" and is no noun."""
+    """List files whose name ends in "ing" and is no noun."""
     stems = ((file.path, PurePosixPath(file.path).stem) for file in files)
     return [path for path, stem in stems if stem.endswith("ing") and stem not in NOUNS]
 
 
 def bad_first_lines(files: Iterable[SourceFile]) -> list[str]:
-    """The files without a docstring, or with a first line of more than 100 characters.
+    """List files without a docstring, or with a first line of more than 100 characters.
 
     An empty file, such as a package's `__init__.py`, needs none.
     """
@@ -44,7 +44,7 @@ def bad_first_lines(files: Iterable[SourceFile]) -> list[str]:
 
 
 def long_files(files: Iterable[SourceFile], reasons: Mapping[str, str]) -> list[str]:
-    """The files over 500 lines, those over 300 without a reason, and reasons nobody needs.
+    """List files over 500 lines, those over 300 without a reason, and reasons nobody needs.
 
     Args:
         reasons: why a file may have more than 300 lines, by its path.

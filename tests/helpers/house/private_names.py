@@ -17,7 +17,7 @@ _DOTTED = re.compile(rf"({'|'.join(OURS)})(\.\w+)*\._[A-Za-z]\w*(\.\w+)*")
 
 
 def reached(files: Iterable[SourceFile], foreign: frozenset[str] = frozenset()) -> list[str]:
-    """The places where a file reaches for a private name, as "file:line name".
+    """List the places where files reach for a private name, as "file:line name".
 
     Nothing says what an object is, so every private attribute counts, but those of `self`, of the
     classes that the file itself defines, and of modules of other projects.
@@ -59,7 +59,7 @@ def _is_private(name: str) -> bool:
 
 
 def _defined(tree: ast.Module) -> set[str]:
-    """The attributes that the file's own classes give themselves."""
+    """List the attributes that the file's own classes give themselves."""
     return {
         node.attr
         for inner in ast.walk(tree)
@@ -73,7 +73,7 @@ def _defined(tree: ast.Module) -> set[str]:
 
 
 def _libraries(tree: ast.Module) -> set[str]:
-    """The names under which modules of other projects, or things out of them, are imported."""
+    """List the names under which a file imports other projects' modules or things in them."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -92,7 +92,7 @@ def _is_foreign(module: str) -> bool:
 
 
 def _root(node: ast.Attribute) -> str:
-    """The name that a chain of attributes begins with; "" if it begins with something else."""
+    """Find the name that a chain of attributes begins with; "" if with something else."""
     value: ast.expr = node
     while isinstance(value, ast.Attribute):
         value = value.value
@@ -100,7 +100,7 @@ def _root(node: ast.Attribute) -> str:
 
 
 def _called(node: ast.Call) -> str:
-    """The last part of the called function's name."""
+    """Find the last part of the called function's name."""
     function = node.func
     if isinstance(function, ast.Attribute):
         return function.attr

@@ -13,7 +13,7 @@ PACKAGES = ("pipelines", "ui", "presets", "training", "bench", "tests")
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One Python file.
+    """Python file of the project with its syntax tree.
 
     Args:
         name: what it is imported as, dotted.
@@ -58,5 +58,5 @@ def _read(root: Path, path: Path) -> SourceFile:
 
 
 def in_packages(files: Mapping[str, SourceFile], *packages: str) -> list[SourceFile]:
-    """The files of some packages or single modules."""
+    """Select the files of some packages or single modules."""
     return [file for file in files.values() if file.name.split(".")[0] in packages]
