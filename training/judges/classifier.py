@@ -23,7 +23,7 @@ from training.data.renderings import Renderings
 from training.optim import loop
 from training.optim.checkpoint import load_checkpoint, unprefixed
 from training.optim.optimizers import muon_and_adam
-from training.optim.run_folder import open_run, stage_parser
+from training.optim.run_folder import open_run, run_stage
 from training.optim.schedule import RunConfig
 
 CHECKPOINT = Path("classifier") / "checkpoint.safetensors"
@@ -133,11 +133,5 @@ def train(config: Config, cache: Path, resume: bool) -> Path:
     return path
 
 
-def main() -> None:
-    """The command line of this stage."""
-    args = stage_parser(__doc__, Config.minutes).parse_args()
-    train(Config(minutes=args.minutes), args.cache, args.resume)
-
-
 if __name__ == "__main__":
-    main()
+    run_stage(__doc__, Config, train)

@@ -4,8 +4,9 @@ import argparse
 import dataclasses
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -13,6 +14,7 @@ from training.data.sources import cache_dir
 from training.optim.schedule import RunConfig
 
 log = logging.getLogger("training")
+Config = TypeVar("Config", bound=RunConfig)
 
 
 def start_log(folder: Path, stage: str) -> None:
@@ -34,6 +36,18 @@ def stage_parser(description: str | None, minutes: float) -> argparse.ArgumentPa
     parser.add_argument("--cache", type=Path, default=cache_dir())
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     return parser
+
+
+def run_stage(
+    description: str | None, config: type[Config], train: Callable[[Config, Path, bool], Path]
+) -> None:
+    """Run the command line of a stage that has no options of its own.
+
+    Args:
+        train: from the config, the cache and whether to resume, to the checkpoint's path.
+    """
+    args = stage_parser(description, config.minutes).parse_args()
+    train(config(minutes=args.minutes), args.cache, args.resume)
 
 
 def save_config(config: Any, folder: Path) -> None:

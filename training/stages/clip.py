@@ -33,10 +33,10 @@ from training.data.scenes import load_scenes
 from training.data.tokenizer import tokenize
 from training.optim.muon import Muon, split_named
 from training.optim.optimizers import Optimizers
-from training.optim.run_folder import log, stage_parser
-from training.optim.stage import Task, load_average, train
+from training.optim.run_folder import log
+from training.optim.stage import Task
 from training.optim.team import WORKERS
-from training.stages.shipped import SiblingConfig
+from training.stages.shipped import SiblingConfig, run_sibling
 
 BY_ELEMENT = ("embedding", "logit_scale")
 # exp(4.6) = 100, where CLIP stops the temperature too.
@@ -232,17 +232,5 @@ def export(config: Config, average: dict[str, Tensor], out: Path) -> int:
     return (out / "model.safetensors").stat().st_size
 
 
-def main() -> None:
-    """The command line of this stage."""
-    parser = stage_parser(__doc__, Config.minutes)
-    parser.add_argument("--model", default=Config.model, help="the shipped model")
-    parser.add_argument("--out", type=Path, default=Path("models/emoji-clip"))
-    args = parser.parse_args()
-    config = Config(minutes=args.minutes, model=args.model)
-    path = train("clip", ClipTask, config, args.cache, args.resume)
-    size = export(config, load_average(path), args.out)
-    log.info("%s: %.1f MB of weights", args.out, size / 1e6)
-
-
 if __name__ == "__main__":
-    main()
+    run_sibling(__doc__, "clip", ClipTask, Config, export)

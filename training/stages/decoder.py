@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from training.optim import loop
 from training.optim.checkpoint import load_checkpoint, unprefixed
 from training.optim.optimizers import muon_and_adam
-from training.optim.run_folder import log, stage_parser, start_log
+from training.optim.run_folder import log, run_stage, start_log
 from training.optim.schedule import RunConfig
 from training.stages.vae import BY_ELEMENT, build_vae, gradient_loss, load_pictures, psnr_on_white
 from training.stages.vae import Config as VaeConfig
@@ -97,11 +97,5 @@ def train(config: Config, cache: Path, resume: bool) -> Path:
     return path
 
 
-def main() -> None:
-    """The command line of this stage."""
-    args = stage_parser(__doc__, Config.minutes).parse_args()
-    train(Config(minutes=args.minutes), args.cache, args.resume)
-
-
 if __name__ == "__main__":
-    main()
+    run_stage(__doc__, Config, train)

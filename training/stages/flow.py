@@ -20,8 +20,7 @@ from torch import Tensor, nn
 
 from training.optim.muon import Muon, split_named
 from training.optim.optimizers import Optimizers
-from training.optim.run_folder import log, stage_parser
-from training.optim.stage import Task, load_average, train
+from training.optim.stage import Task
 from training.optim.team import WORKERS
 from training.stages.flow_parts import (
     EmptyTokens,
@@ -31,7 +30,7 @@ from training.stages.flow_parts import (
     flow_pipeline,
 )
 from training.stages.samples import PROMPTS, generate, tile
-from training.stages.shipped import SiblingConfig, load_shipped, shipped_corpus
+from training.stages.shipped import SiblingConfig, load_shipped, run_sibling, shipped_corpus
 
 # AdamW's: layers whose input or output is no hidden state, and the modulation of the norms.
 BY_ELEMENT = ("pos_embed", "time_text_embed", "proj_out", "norm_out", "norm1")
@@ -161,17 +160,10 @@ def averaged_flow(config: Config, average: dict[str, Tensor]) -> StableDiffusion
     return flow_pipeline(shipped, transformer, config.shift)
 
 
-def main() -> None:
-    """The command line of this stage."""
-    parser = stage_parser(__doc__, Config.minutes)
-    parser.add_argument("--model", default=Config.model, help="the shipped model")
-    parser.add_argument("--out", type=Path, default=Path("models/emoji-flow"))
-    args = parser.parse_args()
-    config = Config(minutes=args.minutes, model=args.model)
-    path = train("flow", FlowTask, config, args.cache, args.resume)
-    size = export_flow(averaged_flow(config, load_average(path)), args.out)
-    log.info("%s: %.1f MB of weights", args.out, size / 1e6)
+def export(config: Config, average: dict[str, Tensor], out: Path) -> int:
+    """Write the pipeline that diffusers loads, float16; returns the weights' bytes."""
+    return export_flow(averaged_flow(config, average), out)
 
 
 if __name__ == "__main__":
-    main()
+    run_sibling(__doc__, "flow", FlowTask, Config, export)

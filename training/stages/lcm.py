@@ -24,11 +24,10 @@ from torch import Tensor, nn
 from training.data.tokenizer import tokenize
 from training.optim import ddpm
 from training.optim.optimizers import Optimizers
-from training.optim.run_folder import log, stage_parser
-from training.optim.stage import Task, load_average, train
+from training.optim.stage import Task
 from training.optim.team import WORKERS
 from training.stages.samples import PROMPTS, generate, tile
-from training.stages.shipped import SiblingConfig, load_shipped, shipped_corpus
+from training.stages.shipped import SiblingConfig, load_shipped, run_sibling, shipped_corpus
 
 # What diffusers' LCMScheduler divides by; the student must be trained with the same.
 TIMESTEP_SCALING = 10.0
@@ -209,17 +208,5 @@ def export(config: Config, average: dict[str, Tensor], out: Path) -> int:
     return (out / "pytorch_lora_weights.safetensors").stat().st_size
 
 
-def main() -> None:
-    """The command line of this stage."""
-    parser = stage_parser(__doc__, Config.minutes)
-    parser.add_argument("--model", default=Config.model, help="the shipped model")
-    parser.add_argument("--out", type=Path, default=Path("models/emoji-lcm"))
-    args = parser.parse_args()
-    config = Config(minutes=args.minutes, model=args.model)
-    path = train("lcm", ConsistencyTask, config, args.cache, args.resume)
-    size = export(config, load_average(path), args.out)
-    log.info("%s: %.1f MB of weights", args.out, size / 1e6)
-
-
 if __name__ == "__main__":
-    main()
+    run_sibling(__doc__, "lcm", ConsistencyTask, Config, export)

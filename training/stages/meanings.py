@@ -33,7 +33,7 @@ from training.data.words import english_words, sentence_vectors
 from training.optim import loop
 from training.optim.checkpoint import load_checkpoint, unprefixed
 from training.optim.optimizers import muon_and_adam
-from training.optim.run_folder import log, open_run, stage_parser
+from training.optim.run_folder import log, open_run, run_stage
 from training.optim.schedule import RunConfig
 from training.stages.unet import BY_ELEMENT, prepare, read_config
 
@@ -275,11 +275,5 @@ def train(config: Config, cache: Path, resume: bool) -> Path:
     return path
 
 
-def main() -> None:
-    """The command line of this stage."""
-    args = stage_parser(__doc__, Config.minutes).parse_args()
-    train(Config(minutes=args.minutes), args.cache, args.resume)
-
-
 if __name__ == "__main__":
-    main()
+    run_stage(__doc__, Config, train)

@@ -22,7 +22,7 @@ from training.data.pictures import Mixture, Pictures
 from training.data.scenes import load_scenes
 from training.optim import loop
 from training.optim.optimizers import muon_and_adam
-from training.optim.run_folder import open_run, stage_parser
+from training.optim.run_folder import open_run, run_stage
 from training.optim.schedule import RunConfig
 
 BY_ELEMENT = ("conv_in", "conv_out", "quant_conv")
@@ -151,11 +151,5 @@ def train(config: Config, cache: Path, resume: bool) -> Path:
     return path
 
 
-def main() -> None:
-    """The command line of this stage."""
-    args = stage_parser(__doc__, Config.minutes).parse_args()
-    train(Config(minutes=args.minutes), args.cache, args.resume)
-
-
 if __name__ == "__main__":
-    main()
+    run_stage(__doc__, Config, train)
