@@ -6,5 +6,5 @@
 - `training.stages`: what is shipped, one stage a file;
 - `training.evaluation`: figures on what was shipped.
 
-Imports point upwards in this list.
+Each imports only from what stands before it in this list.
 """

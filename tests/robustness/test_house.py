@@ -57,16 +57,21 @@ def files() -> dict[str, SourceFile]:
     return read_tree(ROOT)
 
 
-def test_no_file_imports_itself_by_way_of_others(files: dict[str, SourceFile]) -> None:
-    found = imports.circles(imports.import_graph(files))
+@pytest.fixture(scope="module")
+def graph(files: dict[str, SourceFile]) -> imports.Graph:
+    return imports.import_graph(files)
+
+
+def test_no_file_imports_itself_by_way_of_others(graph: imports.Graph) -> None:
+    found = imports.circles(graph)
     assert not found, tell(found)
 
 
 @pytest.mark.parametrize("package", ["pipelines", "ui", "training", "bench"])
 def test_no_folder_imports_itself_by_way_of_its_neighbours(
-    files: dict[str, SourceFile], package: str
+    graph: imports.Graph, package: str
 ) -> None:
-    found = imports.folder_circles(files, package)
+    found = imports.folder_circles(graph, package)
     assert not found, tell(found)
 
 
@@ -105,9 +110,9 @@ def test_docstrings_name_what_exists(files: dict[str, SourceFile]) -> None:
     assert not found, tell(found)
 
 
-def test_the_diagram_of_the_layers_is_what_the_imports_give(files: dict[str, SourceFile]) -> None:
+def test_the_diagram_of_the_layers_is_what_the_imports_give(graph: imports.Graph) -> None:
     text = (ROOT / layers.DOCUMENT).read_text()
-    assert text == layers.replaced(text, layers.picture(files)), "make docs writes it"
+    assert text == layers.replaced(text, layers.picture(graph)), "make docs writes it"
 
 
 def tree(root: Path, **texts: str) -> dict[str, SourceFile]:
@@ -162,8 +167,9 @@ def test_folders_close_a_circle_where_no_files_do(tmp_path: Path) -> None:
         pipelines__a__top="import pipelines.b.only", pipelines__a__low="",
         pipelines__b__only="import pipelines.a.low",
     )  # fmt: skip
-    assert imports.circles(imports.import_graph(found)) == []
-    assert imports.folder_circles(found, "pipelines") == [["pipelines.a", "pipelines.b"]]
+    graph = imports.import_graph(found)
+    assert imports.circles(graph) == []
+    assert imports.folder_circles(graph, "pipelines") == [["pipelines.a", "pipelines.b"]]
 
 
 def test_a_folder_and_the_file_beside_it_close_a_circle(tmp_path: Path) -> None:
@@ -172,7 +178,8 @@ def test_a_folder_and_the_file_beside_it_close_a_circle(tmp_path: Path) -> None:
         ui__="", ui__a__="", ui__a__inner__="", ui__a__inner__one="import ui.a.beside",
         ui__a__beside="import ui.a.inner.two", ui__a__inner__two="",
     )  # fmt: skip
-    assert imports.folder_circles(found, "ui") == [["ui.a.beside", "ui.a.inner"]]
+    graph = imports.import_graph(found)
+    assert imports.folder_circles(graph, "ui") == [["ui.a.beside", "ui.a.inner"]]
 
 
 def test_names_and_docstrings_are_checked(tmp_path: Path) -> None:

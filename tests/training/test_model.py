@@ -20,7 +20,7 @@ from training.data.latents import Latents, fold_normalisation
 from training.data.tokenizer import MAX_TOKENS, build_text_encoder, learn_tokenizer
 from training.judges.verdicts import corner_colour
 from training.optim.checkpoint import load_checkpoint, prefixed, save_checkpoint, unprefixed
-from training.optim.muon import Muon, split_parameters
+from training.optim.muon import Muon, split_named
 from training.optim.optimizers import Optimizers
 from training.optim.run_folder import save_config
 from training.optim.schedule import cosine, ema_decay
@@ -56,7 +56,7 @@ def pipeline(tokenizer: CLIPTokenizer, vae: AutoencoderKL) -> StableDiffusionPip
 
 
 def two_optimizers(model: torch.nn.Linear) -> Optimizers:
-    matrices, others = split_parameters(model, ())
+    matrices, others = split_named(model.named_parameters(), ())
     return Optimizers(Muon(matrices, lr=0.1), torch.optim.AdamW(others, lr=0.2))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 # The quintic's coefficients maximise its slope at 0, so that five rounds suffice (Jordan et al.).
 QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -74,11 +74,6 @@ class Muon(torch.optim.Optimizer):
                 update = orthogonalised(direction).view_as(p)
                 p.mul_(1 - group["lr"] * group["weight_decay"])
                 p.add_(update, alpha=-group["lr"] * max(1.0, height / width) ** 0.5)
-
-
-def split_parameters(model: nn.Module, by_element: tuple[str, ...]) -> tuple[list[Tensor], ...]:
-    """`split_named` for all parameters of a model."""
-    return split_named(model.named_parameters(), by_element)
 
 
 def split_named(

@@ -31,8 +31,7 @@ from training.data.pairs import PairMaker
 from training.data.renderings import SIDE
 from training.data.scenes import load_scenes
 from training.data.tokenizer import tokenize
-from training.optim.muon import Muon, split_named
-from training.optim.optimizers import Optimizers
+from training.optim.optimizers import Optimizers, muon_and_adam
 from training.optim.run_folder import log
 from training.optim.stage import Task
 from training.optim.team import WORKERS
@@ -187,11 +186,10 @@ class ClipTask(Task):
     def make_optimizers(self, masters: dict[str, Tensor]) -> Optimizers:
         """Muon for matrices, AdamW for embeddings, norms, biases and the temperature."""
         config = self._config
-        matrices, others = split_named(masters.items(), BY_ELEMENT)
-        return Optimizers(
-            Muon(matrices, lr=config.matrix_rate, weight_decay=config.weight_decay),
-            torch.optim.AdamW(others, lr=config.rate, betas=(0.9, 0.98), weight_decay=0.0),
-        )
+        return muon_and_adam(
+            masters.items(), BY_ELEMENT, config.matrix_rate, config.rate,
+            decay=(config.weight_decay, 0.0), betas=(0.9, 0.98),
+        )  # fmt: skip
 
     def show(self, average: dict[str, Tensor], folder: Path, step: int) -> None:
         """The figures of `measure`, to the log."""

@@ -26,8 +26,7 @@ from training.data.scenes import load_scenes
 from training.data.tokenizer import tokenize
 from training.optim import ddpm
 from training.optim.checkpoint import load_checkpoint, save_checkpoint
-from training.optim.muon import Muon, split_named
-from training.optim.optimizers import Optimizers
+from training.optim.optimizers import Optimizers, muon_and_adam
 from training.optim.run_folder import log, stage_parser
 from training.optim.stage import Task, load_average, train
 from training.optim.team import WORKERS
@@ -163,11 +162,8 @@ class ControlNetTask(Task):
 
     def make_optimizers(self, masters: dict[str, Tensor]) -> Optimizers:
         """Muon for the copied matrices, AdamW for the rest."""
-        matrices, others = split_named(masters.items(), BY_ELEMENT)
-        return Optimizers(
-            Muon(matrices, lr=self._config.matrix_rate),
-            torch.optim.AdamW(others, lr=self._config.rate, betas=(0.9, 0.99), weight_decay=0.0),
-        )
+        config = self._config
+        return muon_and_adam(masters.items(), BY_ELEMENT, config.matrix_rate, config.rate)
 
     def show(self, average: dict[str, Tensor], folder: Path, step: int) -> None:
         """Eight maps above what is drawn to them."""

@@ -18,8 +18,7 @@ from diffusers import (
 )
 from torch import Tensor, nn
 
-from training.optim.muon import Muon, split_named
-from training.optim.optimizers import Optimizers
+from training.optim.optimizers import Optimizers, muon_and_adam
 from training.optim.stage import Task
 from training.optim.team import WORKERS
 from training.stages.flow_parts import (
@@ -136,11 +135,10 @@ class FlowTask(Task):
     def make_optimizers(self, masters: dict[str, Tensor]) -> Optimizers:
         """Muon for matrices, AdamW for the rest."""
         config = self._config
-        matrices, others = split_named(masters.items(), BY_ELEMENT)
-        return Optimizers(
-            Muon(matrices, lr=config.matrix_rate, weight_decay=config.weight_decay),
-            torch.optim.AdamW(others, lr=config.rate, betas=(0.9, 0.99), weight_decay=0.0),
-        )
+        return muon_and_adam(
+            masters.items(), BY_ELEMENT, config.matrix_rate, config.rate,
+            decay=(config.weight_decay, 0.0),
+        )  # fmt: skip
 
     def show(self, average: dict[str, Tensor], folder: Path, step: int) -> None:
         """The fixed prompts in a few steps."""

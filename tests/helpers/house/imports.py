@@ -119,12 +119,8 @@ def _child(name: str, package: str) -> str | None:
     return f"{package}.{name.removeprefix(package + '.').split('.')[0]}"
 
 
-def folder_circles(files: Mapping[str, SourceFile], package: str) -> list[list[str]]:
+def folder_circles(graph: Mapping[str, set[str]], package: str) -> list[list[str]]:
     """Find circles between neighbours, in the package and in every folder below it."""
-    graph = import_graph(files)
-    inside = [
-        f.name
-        for f in files.values()
-        if f.is_package and f.name.split(".")[: package.count(".") + 1] == package.split(".")
-    ]
+    folders = {name.rpartition(".")[0] for name in graph}
+    inside = (name for name in folders if f"{name}.".startswith(f"{package}."))
     return [circle for name in sorted(inside) for circle in circles(siblings(graph, name))]

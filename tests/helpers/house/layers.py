@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.helpers.house.imports import Graph, circles, import_graph, siblings
-from tests.helpers.house.source_tree import SourceFile, read_tree
+from tests.helpers.house.source_tree import read_tree
 
 DOCUMENT = Path("docs/architecture.md")
 BEGIN, END = "<!-- layers: begin -->\n", "<!-- layers: end -->\n"
@@ -75,9 +75,8 @@ def _short(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def picture(files: Mapping[str, SourceFile]) -> str:
+def picture(graph: Mapping[str, set[str]]) -> str:
     """Draw the diagrams of the whole, of pipelines and of ui, as Markdown."""
-    graph = import_graph(files)
     parts = {"the program": whole(graph)} | {
         package: siblings(graph, package) for package in ("pipelines", "ui")
     }
@@ -94,7 +93,7 @@ def replaced(text: str, inner: str) -> str:
 def main(root: Path = Path()) -> None:
     """Write the diagram into the document."""
     path = root / DOCUMENT
-    path.write_text(replaced(path.read_text(), picture(read_tree(root))))
+    path.write_text(replaced(path.read_text(), picture(import_graph(read_tree(root)))))
 
 
 if __name__ == "__main__":
