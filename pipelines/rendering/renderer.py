@@ -28,7 +28,7 @@ from pipelines.model_manager.lora_patcher import applied
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering.batch_evaluator import Computer, Computing
 from pipelines.rendering.batch_timings import Paces
-from pipelines.rendering.grouping import Addons, States, group, numbers, only, together
+from pipelines.rendering.cell_groups import Addons, States, group, numbers, only, together
 from pipelines.rendering.preview_clock import PreviewClock
 from pipelines.rendering.trajectories import encode, start
 from pipelines.request.control import Control, control_models
