@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check bench train browser clean
+.PHONY: run test check docs bench train browser clean
 
 run: $(VENV)/.run
 	$(BIN)/python app.py serve
@@ -18,6 +18,10 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The picture of the layers in docs/architecture.md, drawn from the imports.
+docs: $(VENV)/.dev
+	$(BIN)/python -m tests.helpers.house.layers
 
 bench: $(VENV)/.run
 	$(BIN)/python -m bench

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from bench.timing import compare
+from bench.paired_runs import compare
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -84,7 +84,7 @@ def measure(
     only: Sequence[str] | None,
     backend: str,
 ) -> dict[str, Any]:
-    """All comparisons, each printed as it comes."""
+    """Run all comparisons, each printed as it comes."""
     from bench.limit import limits
     from bench.peer import Peer
     from pipelines import InvalidRequest, Request, Studio
@@ -154,7 +154,7 @@ def cold_start(model: str, prompt: str) -> float:
 
 
 def all_sheets(request: Request) -> dict[str, Sheet]:
-    """What is measured, by name."""
+    """Sheets that are measured, by name."""
     from pipelines import Axis, Sheet
     from pipelines.samplers import SAMPLERS
 
@@ -175,7 +175,7 @@ def all_sheets(request: Request) -> dict[str, Sheet]:
 
 
 def ours(studio: Studio, sheet: Sheet, costs: list[Stats]) -> list[Image]:
-    """All cells in one run; what it cost is added to `costs`."""
+    """Make all cells in one run; what it cost is added to `costs`."""
     from pipelines.runs.events import CellDone, RunFinished
 
     done = {}
@@ -193,7 +193,7 @@ def theirs(peer: Peer, cells: Sequence[Request]) -> list[Image]:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Describe the machine and the versions that figures were measured on."""
     return {
         "cores": os.cpu_count(),
         "processor": platform.machine(),

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.__main__ import HEADER, line, ours, theirs
-from bench.timing import compare
+from bench.paired_runs import compare
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from pipelines import Request
+    from bench.peer import Peer
+    from pipelines import Request, Studio
     from pipelines.runs.events import Stats
 
 HERE = Path(__file__).parents[1]
@@ -87,7 +88,7 @@ def main(
         studio.close()
 
 
-def random_control(studio: Any, model: str, folder: Path) -> str:
+def random_control(studio: Studio, model: str, folder: Path) -> str:
     """A ControlNet for a model, with random outputs, written below `folder`; its id."""
     import torch
     from diffusers import ControlNetModel
@@ -106,7 +107,7 @@ def random_control(studio: Any, model: str, folder: Path) -> str:
     return "random-control"
 
 
-def controlled_peer(studio: Any, request: Request) -> Any:
+def controlled_peer(studio: Studio, request: Request) -> Peer:
     """diffusers' ControlNet pipeline for a complete Request's model and ControlNets."""
     from diffusers import DDIMScheduler, StableDiffusionControlNetPipeline
 
@@ -131,7 +132,7 @@ def controlled_peer(studio: Any, request: Request) -> Any:
 
 
 def controlled_call(request: Request, picture: Callable[[str], Image]) -> dict[str, Any]:
-    """What a ControlNet pipeline is called with for a Request's controls, all of one mode.
+    """Arguments of a ControlNet pipeline for a Request's controls, all of one mode.
 
     Args:
         picture: a control's picture, which is its map, by hash.

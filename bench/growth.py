@@ -1,4 +1,4 @@
-"""What a sheet costs that grows by one column: its new cells, and not much more.
+"""Measures a sheet that grows by one column against its new cells alone.
 
     python -m bench.growth [--pairs 5]
 

@@ -1,4 +1,4 @@
-"""How near the denoiser comes to what the machine can do at all."""
+"""Upper bounds of speed: FLOPs of a row, FLOP/s of this machine's matrix products."""
 
 from __future__ import annotations
 

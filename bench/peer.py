@@ -1,4 +1,4 @@
-"""diffusers' own pipeline, called once a cell: what figures and parity tests compare with."""
+"""Reference pipeline of diffusers, called once a cell, for figures and parity tests."""
 
 from __future__ import annotations
 

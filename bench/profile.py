@@ -1,4 +1,4 @@
-"""Where the time of a sheet goes, and how near its batches come to what the machine can do.
+"""Profiles a sheet: time by what it is spent on, FLOPs by what the machine can do.
 
     python -m bench.profile [--only "12 samplers"] [--rows 16]
 
@@ -41,7 +41,7 @@ KINDS = {
     "activations": ("silu", "gelu", "sigmoid", "relu"),
     "copies and sums": ("copy", "cat", "add", "mul", "div", "clone", "contiguous", "upsample"),
 }
-"""What an operation's name holds, by kind; the first that fits counts."""
+"""Parts of operations' names by kind; the first that fits counts."""
 
 
 @contextmanager
@@ -113,7 +113,7 @@ def one_batch(network: nn.Module, inputs: tuple[Any, ...], rate: float) -> None:
 
 
 def kind_of(operation: str) -> str:
-    """What a row of the profile counts as."""
+    """Kind of operation that a line of the profile counts as."""
     name = operation.lower()
     return next((kind for kind, parts in KINDS.items() if any(p in name for p in parts)), "else")
 

@@ -1,4 +1,4 @@
-"""A model of SD 1.5's size with random weights: what batching does to a network that is no toy.
+"""Random model of SD 1.5's size, to measure what batching does to a large network.
 
 The UNet is diffusers' default with SD 1.5's settings, 860M parameters; the small parts around it
 come from the shipped model, since they hardly count. Its pictures are noise.

@@ -1,4 +1,4 @@
-"""Stage 8: figures on the exported model, as a table and as JSON.
+"""Stage 13: measure the exported model, as a table and as JSON.
 
     python -m training.evaluate --model models/emoji
 
@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from numpy.typing import NDArray
 
@@ -48,24 +47,13 @@ from training.evaluation.siblings import evaluate_siblings
 from training.judges.classifier import Classifier, load_classifier
 from training.judges.verdicts import Ask, as_array, judge, make_asks, share, truth, unseen_words
 from training.stages.samples import generate
-from training.stages.vae import psnr_on_white
+from training.stages.vae import psnr_on_white, reconstruct
 
 STEPS = 25
 GUIDANCE = 5.0
 SCALES = (1.0, 2.0, 3.0, 5.0, 8.0, 11.0, 15.0)
 SEEDS = 4
 TABLE = 12
-
-
-@torch.no_grad()
-def reconstruct(vae: AutoencoderKL, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Pictures (N, 128, 128, 3) in 0..255, encoded and decoded."""
-    found = []
-    for start in range(0, len(pixels), 10):
-        chunk = torch.from_numpy(pixels[start : start + 10]).permute(0, 3, 1, 2) / 127.5 - 1
-        output = vae.decode(vae.encode(chunk).latent_dist.mode()).sample
-        found.append(((output.permute(0, 2, 3, 1) + 1) * 127.5).clamp(0, 255).numpy())
-    return np.concatenate(found)
 
 
 def flat_error(vae: AutoencoderKL) -> float:
@@ -81,7 +69,7 @@ def guidance_table(
     classifier: Classifier,
     scorer: Scorer | None,
 ) -> list[dict[str, float]]:
-    """For each scale: adherence, saturation and diversity, over some captions and four seeds.
+    """Tabulate adherence, saturation and diversity by guidance scale, over captions and seeds.
 
     `adherence` is the classifier's mean probability of the asked concept; `likeness` what the
     program's own score says of picture and caption, if there is one; `saturation` the mean of
@@ -113,7 +101,7 @@ def guidance_table(
 
 
 def evaluate(model: Path, cache: Path, count: int, steps: int) -> Iterator[dict[str, Any]]:
-    """All figures by name, a few at a time as they are found."""
+    """Measure all figures, a few at a time as they are found, by name."""
     drawings = load_drawings(cache)
     concepts = load_concepts(drawings.names)
     classifier, own = load_classifier(cache)

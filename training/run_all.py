@@ -1,5 +1,4 @@
-"""All stages in order: data, autoencoder, UNet, words, decoder, judges, export, siblings,
-ControlNets, figures.
+"""Run all stages in order: autoencoder, UNet, judges, export, siblings, ControlNets, figures.
 
     python -m training.run_all [--vae-minutes 45] [--unet-minutes 80] [--decoder-minutes 12]
                                [--resume]
@@ -48,7 +47,7 @@ def commands(
         ["training.judges.scene_judge", *place, *again],
         ["training.stages.export", "--out", str(out), *place],
         *(
-            [f"training.{name}", *beside(out, name), *place, *again]
+            [f"training.stages.{name}", *beside(out, name), *place, *again]
             for name in ("clip", "lcm", "flow")
         ),
         *(
@@ -57,8 +56,12 @@ def commands(
         ),
         *(["training.judges.map_reader", domain, *place, *again] for domain in DOMAINS),
         *(
-            [f"training.{name}", "--model", str(out), *place]
-            for name in ("evaluate", "evaluate_controls", "evaluate_together")
+            [name, "--model", str(out), *place]
+            for name in (
+                "training.evaluate",
+                "training.evaluation.controls",
+                "training.evaluation.controls_together",
+            )
         ),
     ]
 

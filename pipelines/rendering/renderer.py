@@ -26,7 +26,15 @@ from pipelines.model_manager.manager import PipelineManager
 from pipelines.model_manager.model_entry import ModelEntry
 from pipelines.rendering.batch_evaluator import Computer, Computing
 from pipelines.rendering.batch_timings import Paces
-from pipelines.rendering.grouping import Addons, Sizes, States, group, numbers, only, together
+from pipelines.rendering.cell_groups import (
+    Addons,
+    Sizes,
+    States,
+    group,
+    numbers,
+    only,
+    together,
+)
 from pipelines.rendering.preview_clock import PreviewClock
 from pipelines.rendering.run_sink import RunSink
 from pipelines.rendering.trajectories import encode, start

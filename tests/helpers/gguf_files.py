@@ -71,7 +71,8 @@ def write(
 def pack(tensor: Tensor, kind: GGMLQuantizationType) -> NDArray[numpy.generic]:
     """A tensor in a type; where the package cannot write that, other numbers of the same shape."""
     try:
-        return quants.quantize(tensor.detach().float().contiguous().numpy(), kind)
+        plain = tensor.detach().float().contiguous().numpy()
+        return numpy.asarray(quants.quantize(plain, kind))
     except NotImplementedError:
         return random_blocks(tuple(tensor.shape), kind)
 

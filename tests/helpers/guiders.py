@@ -14,11 +14,13 @@ from pipelines.denoising.guiders.registry import GuiderSpec, register
 from pipelines.denoising.guiders.skip_layer import SkipLayer
 from pipelines.denoising.trajectory import Eval
 from pipelines.preprocessors.base import Parameter
+from pipelines.samplers import build
 
 
 def step_at(x: Tensor, index: int = 1, total: int = 3) -> Step:
     """A step in the middle, where clean latents are what the network said."""
-    return Step(Eval(x, torch.tensor(500.0), index, total, None), lambda output: output)
+    scheduler = build("ddim", "default", {}, total, 0)
+    return Step(Eval(x, torch.tensor(500.0), index, total, scheduler), lambda output: output)
 
 
 def combine(

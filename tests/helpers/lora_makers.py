@@ -41,7 +41,7 @@ def save_lora(
     given: dict[str, Any] = {}
     for name, targets in parts.items():
         module = getattr(pipe, name)
-        config = LoraConfig(r=rank, lora_alpha=alpha or rank, target_modules=targets)
+        config: Any = LoraConfig(r=rank, lora_alpha=alpha or rank, target_modules=targets)
         inject_adapter_in_model(config, module)
         halves = {key: value for key, value in module.state_dict().items() if ".lora_" in key}
         given[f"{name}_lora_layers"] = {
@@ -72,7 +72,7 @@ def load_lora(pipe: Any, file: Path, name: str, scale: float) -> None:
         down = next(value for key, value in mine.items() if "lora_A" in key)
         module, rank = getattr(pipe, part), down.shape[0]
         alpha = said.get("lora_alpha", rank)
-        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=TEXT)
+        config: Any = LoraConfig(r=rank, lora_alpha=alpha, target_modules=TEXT)
         inject_adapter_in_model(config, module, adapter_name=name)
         own = dict(module.named_parameters())
         for key, value in mine.items():

@@ -176,7 +176,7 @@ def flux_controlnet(seed: int = 1, **overrides: Any) -> diffusers.FluxControlNet
 
 def _loud(net: Any, *zeroed: torch.nn.Module) -> Any:
     for module in zeroed:
-        torch.nn.init.normal_(module.weight, std=0.2)
+        torch.nn.init.normal_(module.get_parameter("weight"), std=0.2)
     return net
 
 

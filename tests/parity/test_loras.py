@@ -21,7 +21,7 @@ from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering import trajectories
 from pipelines.rendering.batch_evaluator import Computer, Computing
 from pipelines.rendering.batch_timings import Paces
-from pipelines.rendering.grouping import group
+from pipelines.rendering.cell_groups import group
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.runs.events import CellDone, CellFailed, RunFinished
 from tests.helpers.lora_makers import MAKERS, load_lora, save_lora, save_with_loras

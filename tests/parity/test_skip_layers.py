@@ -22,7 +22,7 @@ from pipelines.request.labels import index_text
 from pipelines.runs.png_metadata import settings_text
 from tests.helpers.guiders import combine
 from tests.helpers.tiny_families import sd3, sd3_controlnet
-from tests.parity.test_steering import ONE, Made, apart
+from tests.parity.test_controlnet import ONE, Made, apart
 from ui.cli.options import read_skip
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -6,7 +6,7 @@ import pytest
 from training.data.captions import BACKGROUND_NAMES, Wording, all_phrases, article, caption
 from training.data.concepts import CONCEPT_FILE, Concept, parse_concepts, select_concepts
 from training.data.synonyms import SYNONYMS
-from training.evaluate import make_asks
+from training.judges.verdicts import make_asks
 
 APPLE = Concept("1f34e", "red apple", ("apple",), ("fruit",))
 PLAIN = Wording(

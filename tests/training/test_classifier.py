@@ -5,8 +5,9 @@ import torch
 
 from training.data.concepts import Concept
 from training.data.drawings import STYLES, Drawings
+from training.data.renderings import Renderings, shrunk
 from training.data.synonyms import SYNONYMS
-from training.judges.classifier import Classifier, Renderings, accuracy, shrunk
+from training.judges.classifier import Classifier, accuracy
 from training.judges.verdicts import Ask, judge, unseen_words
 
 CONCEPTS = [Concept(str(i), f"thing {i}", (), ()) for i in range(3)]

@@ -24,9 +24,9 @@ from training.evaluation.control_asks import (
     solids_ask,
 )
 from training.evaluation.control_followed import edges_followed
-from training.evaluation.control_scores import lines_found, rank_correlation
 from training.evaluation.control_sheets import LEFT, Row, labelled
 from training.evaluation.controls import named, show_and_keep
+from training.judges.control_scores import lines_found, rank_correlation
 
 
 def drawings() -> tuple[list[Concept], Drawings]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.evaluation.control_scores import edge_f1, joints_near, overlaps, rank_correlation
+from training.judges.control_scores import edge_f1, joints_near, overlaps, rank_correlation
 
 
 def lines(*columns: int) -> np.ndarray:

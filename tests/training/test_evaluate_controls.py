@@ -7,7 +7,6 @@ import pytest
 import torch
 from PIL import Image
 
-from training import common
 from training.data.tokenizer import build_text_encoder, learn_tokenizer
 from training.evaluation import controls_together
 from training.evaluation.control_asks import unseen
@@ -15,6 +14,7 @@ from training.evaluation.control_sheets import LEFT
 from training.evaluation.controls import SHEET, drawn_with, drawn_without, measure
 from training.judges import map_reader, scene_judge
 from training.judges.scene_judge import SceneJudge
+from training.optim.checkpoint import prefixed, save_checkpoint
 from training.stages.controlnet import build_controlnet
 from training.stages.controlnet import export as export_controlnet
 from training.stages.export import export
@@ -57,11 +57,11 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
         reader = map_reader.Reader(map_reader.OUTPUTS[domain], config.channels, config.width)
         path = map_reader.checkpoint(folder, domain)
         path.parent.mkdir()
-        common.save_checkpoint(path, common.prefixed("model", reader.state_dict()), {})
+        save_checkpoint(path, prefixed("model", reader.state_dict()), {})
     path = folder / scene_judge.CHECKPOINT
     path.parent.mkdir()
     judge = SceneJudge(scene_judge.Config().channels)
-    common.save_checkpoint(path, common.prefixed("model", judge.state_dict()), {"accuracy": {}})
+    save_checkpoint(path, prefixed("model", judge.state_dict()), {"accuracy": {}})
     return folder
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from training.data.poses import KEYPOINTS
-from training.evaluation.control_scores import joints_near
 from training.judges import map_reader
+from training.judges.control_scores import joints_near
 from training.judges.map_reader import Reader, load_reader, read, read_joints
 from training.judges.reader_data import GRID, MIRRORED, draw_rows, varied
 
@@ -93,5 +93,5 @@ def test_a_reader_learns(domain: str) -> None:
 
 
 def test_a_missing_reader_says_how_to_train_it(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"python -m training\.map_reader solids"):
+    with pytest.raises(FileNotFoundError, match=r"python -m training\.judges\.map_reader solids"):
         load_reader(tmp_path, "solids")

@@ -1,6 +1,7 @@
 """Checkpoints, the tokenizer, the folded autoencoder, the exported folder, the measures."""
 
 import copy
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -10,22 +11,25 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline
 from PIL import Image
 from transformers import CLIPTokenizer
 
-from training import common
 from training.data.captions import BACKGROUND_NAMES, all_phrases
 from training.data.colours import BACKGROUNDS, background_rgb, nearest_background
 from training.data.concepts import Concept
 from training.data.corpus import NOTHING, Corpus, Shares
 from training.data.drawings import STYLES, compose
+from training.data.latents import Latents, fold_normalisation
 from training.data.tokenizer import MAX_TOKENS, build_text_encoder, learn_tokenizer
 from training.judges.verdicts import corner_colour
-from training.optim.muon import Muon, split_parameters
+from training.optim.checkpoint import load_checkpoint, prefixed, save_checkpoint, unprefixed
+from training.optim.muon import Muon, split_named
+from training.optim.optimizers import Optimizers
+from training.optim.run_folder import save_config
+from training.optim.schedule import cosine, ema_decay
 from training.run_all import commands
 from training.stages.decoder import CHECKPOINT, FROZEN, decoder_loss, load_vae
 from training.stages.export import export
-from training.stages.latents import Latents, fold_normalisation
 from training.stages.samples import make_pipeline
 from training.stages.text_encoder import Heads
-from training.stages.unet import Config, build_unet, ema_decay, read_config
+from training.stages.unet import Config, build_unet, read_config
 from training.stages.vae import Config as VaeConfig
 from training.stages.vae import build_vae
 
@@ -51,9 +55,9 @@ def pipeline(tokenizer: CLIPTokenizer, vae: AutoencoderKL) -> StableDiffusionPip
     return make_pipeline(unet, build_text_encoder(len(tokenizer), 16, 1), tokenizer, vae)
 
 
-def two_optimizers(model: torch.nn.Linear) -> common.Optimizers:
-    matrices, others = split_parameters(model, ())
-    return common.Optimizers(Muon(matrices, lr=0.1), torch.optim.AdamW(others, lr=0.2))
+def two_optimizers(model: torch.nn.Linear) -> Optimizers:
+    matrices, others = split_named(model.named_parameters(), ())
+    return Optimizers(Muon(matrices, lr=0.1), torch.optim.AdamW(others, lr=0.2))
 
 
 def test_a_checkpoint_gives_back_weights_optimizer_and_state(tmp_path: Path) -> None:
@@ -62,12 +66,12 @@ def test_a_checkpoint_gives_back_weights_optimizer_and_state(tmp_path: Path) -> 
     optimizers = two_optimizers(model)
     model(torch.randn(4, 3)).square().sum().backward()
     optimizers.step(1.0)
-    tensors = common.prefixed("model", model.state_dict()) | optimizers.tensors()
-    common.save_checkpoint(tmp_path / "c.safetensors", tensors, {"step": 7, "spent": 1.5})
-    loaded, state = common.load_checkpoint(tmp_path / "c.safetensors")
+    tensors = prefixed("model", model.state_dict()) | optimizers.tensors()
+    save_checkpoint(tmp_path / "c.safetensors", tensors, {"step": 7, "spent": 1.5})
+    loaded, state = load_checkpoint(tmp_path / "c.safetensors")
     assert state == {"step": 7, "spent": 1.5}
     other = torch.nn.Linear(3, 2)
-    other.load_state_dict(common.part(loaded, "model"))
+    other.load_state_dict(unprefixed(loaded, "model"))
     assert torch.equal(other.weight, model.weight)
     restored = two_optimizers(other)
     restored.restore(loaded)
@@ -140,14 +144,14 @@ def test_an_exported_model_loads_and_draws(
 
 def test_the_run_s_config_is_read_back(tmp_path: Path) -> None:
     config = Config(minutes=3.0, channels=(32, 64))
-    common.save_config(config, tmp_path)
+    save_config(config, tmp_path)
     assert read_config(tmp_path) == config
 
 
 def test_rates_and_averages() -> None:
-    assert common.cosine(0.05, 0.1) == pytest.approx(0.5)
-    assert common.cosine(0.1, 0.1) == pytest.approx(1.0)
-    assert common.cosine(1.0, 0.1, 0.2) == pytest.approx(0.2)
+    assert cosine(0.05, 0.1) == pytest.approx(0.5)
+    assert cosine(0.1, 0.1) == pytest.approx(1.0)
+    assert cosine(1.0, 0.1, 0.2) == pytest.approx(0.2)
     assert ema_decay(100, 12.0) == pytest.approx(0.99**13)
 
 
@@ -172,12 +176,18 @@ def test_corners_alone_decide_the_background() -> None:
 
 def test_stages_run_in_order_with_their_minutes() -> None:
     stages = commands(Path("c"), Path("o"), 5.0, 7.0, 3.0, True)
-    names = [stage[0].split(".")[1] for stage in stages]
+    names = [stage[0].removeprefix("training.") for stage in stages]
     assert names == [
-        "vae", "unet", "meanings", "decoder", "classifier", "scene_judge", "export", "clip", "lcm",
-        "flow", *["controlnet"] * 5, *["map_reader"] * 2, "evaluate", "evaluate_controls",
-        "evaluate_together",
+        "stages.vae", "stages.unet", "stages.meanings", "stages.decoder", "judges.classifier",
+        "judges.scene_judge", "stages.export", "stages.clip", "stages.lcm", "stages.flow",
+        *["stages.controlnet"] * 5, *["judges.map_reader"] * 2, "evaluate", "evaluation.controls",
+        "evaluation.controls_together",
     ]  # fmt: skip
+    for number, name in enumerate(dict.fromkeys(names), 1):
+        found = find_spec(f"training.{name}")
+        assert found and found.origin
+        text = Path(found.origin).read_text()
+        assert text.startswith(f'"""Stage {number}: '), name
     assert stages[0][1:3] == ["--minutes", "5.0"]
     assert stages[1][1:3] == ["--minutes", "7.0"]
     assert stages[3][1:3] == ["--minutes", "3.0"]
@@ -195,9 +205,9 @@ def test_stages_run_in_order_with_their_minutes() -> None:
 def test_without_minutes_the_autoencoder_is_the_frozen_one(tmp_path: Path) -> None:
     stages = commands(Path("c"), Path("o"), 0, 7.0, 3.0, False)
     assert stages[0][0] == "training.stages.unet"
-    frozen, _ = common.load_checkpoint(FROZEN)
+    frozen, _ = load_checkpoint(FROZEN)
     weights = load_vae(tmp_path).state_dict()
-    assert all(t.float().equal(weights[name]) for name, t in common.part(frozen, "vae").items())
+    assert all(t.float().equal(weights[name]) for name, t in unprefixed(frozen, "vae").items())
     pixels = torch.zeros(1, 3, 64, 64)
     pixels[..., 16:48, 16:48] = 1
     with torch.no_grad():
@@ -229,11 +239,11 @@ def test_a_decoder_trained_further_is_laid_over_the_autoencoder(tmp_path: Path) 
     vae, other = build_vae(VaeConfig()), build_vae(VaeConfig())
     (tmp_path / "vae").mkdir()
     path = tmp_path / "vae" / "checkpoint.safetensors"
-    common.save_checkpoint(path, common.prefixed("vae", vae.state_dict()), {})
+    save_checkpoint(path, prefixed("vae", vae.state_dict()), {})
     assert load_vae(tmp_path).decoder.conv_in.weight.equal(vae.decoder.conv_in.weight)
-    tensors = common.prefixed("decoder", other.decoder.state_dict())
-    tensors |= common.prefixed("post", other.post_quant_conv.state_dict())
-    common.save_checkpoint(tmp_path / CHECKPOINT, tensors, {})
+    tensors = prefixed("decoder", other.decoder.state_dict())
+    tensors |= prefixed("post", other.post_quant_conv.state_dict())
+    save_checkpoint(tmp_path / CHECKPOINT, tensors, {})
     loaded = load_vae(tmp_path)
     assert loaded.decoder.conv_in.weight.equal(other.decoder.conv_in.weight)
     assert loaded.encoder.conv_in.weight.equal(vae.encoder.conv_in.weight)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from training.optim.muon import Muon, orthogonalised, split_parameters
+from training.optim.muon import Muon, orthogonalised, split_named
 
 
 @pytest.mark.parametrize("shape", [(12, 40), (40, 12), (16, 16)])
@@ -57,6 +57,6 @@ def test_matrices_go_to_muon_and_the_named_layers_do_not() -> None:
     model = torch.nn.ModuleDict(
         {"conv_in": torch.nn.Conv2d(3, 4, 3), "inner": torch.nn.Conv2d(4, 4, 3)}
     )
-    matrices, others = split_parameters(model, ("conv_in",))
+    matrices, others = split_named(model.named_parameters(), ("conv_in",))
     assert [id(p) for p in matrices] == [id(model["inner"].weight)]
     assert len(others) == 3

@@ -268,7 +268,7 @@ def test_the_exported_score_is_the_trained_one(shipped: Path, tmp_path: Path) ->
     config = clip.Config(model=str(shipped), hidden=32, layers=1, heads=2, projection=8)
     tokenizer, text = clip.load_text(shipped)
     model = clip.build_clip(config, text).eval()
-    parts = clip.learning_parts(model)
+    parts = clip.LearningParts(model)
     assert not any(name.startswith("text_model") for name, _ in parts.named_parameters())
     average = {name: p.detach() for name, p in parts.named_parameters()}
     clip.export(config, average, tmp_path)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training.common import Optimizers
 from training.optim.muon import split_named
+from training.optim.optimizers import Optimizers
 from training.optim.team import Memory, Worker, shares, update_cost, views
 
 ROWS, STEPS, RATE = 8, 3, 0.5

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from pipelines import Studio
 from tests.helpers.tiny import controlnet, save_sd
 from tests.ui.control_pages import open_controls, save_square
-from tests.ui.serving import FLAGS, PATIENCE_MS, READY, Site, chromium, served
+from tests.ui.page_server import FLAGS, PATIENCE_MS, READY, Site, chromium, served
 
 # Five seconds, as it has, are too few for a busy machine.
 expect.set_options(timeout=PATIENCE_MS)

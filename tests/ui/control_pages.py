@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Locator, Page, expect
 
 from pipelines import Request
-from tests.ui.serving import PATIENCE_MS, Site
+from tests.ui.page_server import PATIENCE_MS, Site
 from tests.ui.sheet_pages import open_tab
 
 SIZE = (32, 32)

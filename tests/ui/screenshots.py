@@ -16,7 +16,7 @@ from playwright.sync_api import Locator, Page, sync_playwright
 from pipelines import Studio
 from presets import model_preset
 from tests.ui import pages
-from tests.ui.serving import FLAGS, READY, chromium, start
+from tests.ui.page_server import FLAGS, READY, chromium, start
 
 MODELS = Path(__file__).parents[2] / "models"
 PATIENCE_MS = 300_000

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from pipelines.model_manager.component_cache import Resident
 from tests.ui import pages
-from tests.ui.serving import Site
+from tests.ui.page_server import Site
 from ui.memory_status import EMPTY, memory_line, memory_text
 
 

@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 
 from pipelines import InvalidRequest, Request, Sheet, Studio
 from tests.ui import pages
-from tests.ui.serving import Site
+from tests.ui.page_server import Site
 from ui.server import PORT, make_server
 
 

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser
 from pipelines import Request, Studio
 from presets import model_preset
 from tests.ui import pages
-from tests.ui.serving import Site, start
+from tests.ui.page_server import Site, start
 from tests.ui.tabs.test_text_to_image import same
 
 MODELS = Path(__file__).parents[2] / "models"

@@ -21,7 +21,9 @@ from training.data.captions import BACKGROUND_NAMES, Wording, caption
 from training.data.colours import background_rgb
 from training.data.concepts import Concept, load_concepts
 from training.data.drawings import SIZE, STYLES, Drawings, compose, load_drawings, moved
+from training.data.rays import KINDS as SOLIDS
 from training.data.samples import Sample
+from training.data.samples import Wording as SceneWording
 
 KINDS = ("canny", "scribble", "pose", "depth", "seg")
 DRAWN = ("canny", "scribble")
@@ -72,8 +74,9 @@ def segments(scene: solids.Scene, met: NDArray[np.uint8]) -> Picture:
     Args:
         met: number of the solid seen from 1, 0 for none, (128, 128).
     """
-    kinds = [0, *(1 + solids.KINDS.index(solid.kind) for solid in scene.solids)]
-    return np.asarray(SEGMENT_COLOURS, np.uint8)[np.asarray(kinds)[met]]
+    kinds = [0, *(1 + SOLIDS.index(solid.kind) for solid in scene.solids)]
+    colours: Picture = np.asarray(SEGMENT_COLOURS, np.uint8)[np.asarray(kinds)[met]]
+    return colours
 
 
 def exact_map(kind: str, rng: np.random.Generator) -> tuple[Sample, Picture]:
@@ -83,7 +86,7 @@ def exact_map(kind: str, rng: np.random.Generator) -> tuple[Sample, Picture]:
         return sample, skeleton(sample.maps["keypoints"])
     scene = solids.random_scene(rng)
     drawn = solids.draw(scene)
-    said = solids.caption(scene, solids.Wording(), rng)
+    said = solids.caption(scene, SceneWording(), rng)
     sample = Sample(drawn.pixels, said, drawn.maps)
     if kind == "depth":
         return sample, near_is_white(drawn.maps["depth"])

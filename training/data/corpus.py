@@ -16,8 +16,8 @@ from transformers import CLIPTokenizer
 from training.data.captions import BACKGROUND_NAMES, Wording, all_phrases, caption
 from training.data.concepts import Concept
 from training.data.drawings import STYLES
+from training.data.latents import Latents
 from training.data.tokenizer import tokenize
-from training.stages.latents import Latents
 
 NOTHING = -1
 

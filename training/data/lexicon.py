@@ -72,7 +72,7 @@ class Lexicon:
 
     def nearest(self, rows: Tensor) -> Iterator[tuple[str, int, float]]:
         """Each phrase, the concept that it is most like, and the cosine of the two."""
-        for chunk in rows.split(CHUNK):
+        for chunk in torch.split(rows, CHUNK):
             best, owner = self.likeness(chunk).max(1)
             said = [self.phrases[row] for row in chunk.tolist()]
             yield from zip(said, owner.tolist(), best.tolist(), strict=True)
@@ -80,7 +80,7 @@ class Lexicon:
     def odds(self) -> NDArray[np.float64]:
         """How often each phrase should be learnt from, (N,), summing to 1: what means a concept
         ten times as often as what means none."""
-        chunks = torch.arange(len(self.phrases)).split(CHUNK)
+        chunks = torch.split(torch.arange(len(self.phrases)), CHUNK)
         sure = torch.cat([self.kin(rows)[1] for rows in chunks]).double()
         weights = (0.1 + 0.9 * sure).numpy()
         return np.asarray(weights / weights.sum())

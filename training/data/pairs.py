@@ -17,8 +17,8 @@ from training.data.captions import BACKGROUND_NAMES, Wording, caption
 from training.data.colours import background_rgb
 from training.data.concepts import Concept
 from training.data.drawings import STYLES, Drawings
+from training.data.renderings import Renderings, shrunk
 from training.data.scenes import Scenes
-from training.judges.classifier import Renderings, shrunk
 
 # The last scenes, kept for measuring.
 HELD_OUT_SCENES = 400
@@ -76,7 +76,7 @@ class PairMaker:
         drawn = self._renderings.render(rows, self._colours[torch.from_numpy(backgrounds)])
         said = [
             caption(self._concepts[c], STYLES[s], BACKGROUND_NAMES[b], wording, rng)
-            for c, s, b in zip(concepts, styles, backgrounds, strict=True)
+            for c, s, b in zip(concepts.tolist(), *looks.T.tolist(), strict=True)
         ]
         others = rng.choice(np.arange(*self._range), count - len(concepts), replace=False)
         pictures = torch.cat([drawn, self._soft_scenes(others)])

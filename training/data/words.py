@@ -66,7 +66,8 @@ def sentence_vectors(phrases: Sequence[str], folder: Path, name: str = "vectors"
     model = AutoModel.from_pretrained(place, use_safetensors=True, dtype=torch.bfloat16).eval()
     vectors = torch.empty(len(phrases), model.config.hidden_size)
     # Phrases of like length share a batch, so that little of it is padding.
-    for rows in torch.tensor([len(phrase) for phrase in phrases]).argsort().split(BATCH):
+    order = torch.tensor([len(phrase) for phrase in phrases]).argsort()
+    for rows in torch.split(order, BATCH):
         chunk = [phrases[row] for row in rows]
         inputs = tokenizer(chunk, padding=True, truncation=True, max_length=LONGEST,
                            return_tensors="pt")  # fmt: skip

@@ -1,4 +1,4 @@
-"""How well pictures follow their maps: one function for each kind, from pictures to named figures.
+"""Measures of how well pictures follow their maps, one function for each kind of map.
 
 - canny, scribble, `edge_f1`: the product's own preprocessor finds edges in the picture; see
   `control_scores.edge_f1`. Also of the drawings in their usual place, of those that were moved, and
@@ -27,7 +27,7 @@ from training.data import conditions
 from training.data.poses import KEYPOINTS
 from training.data.rays import KINDS
 from training.evaluation.control_asks import ControlAsk
-from training.evaluation.control_scores import (
+from training.judges.control_scores import (
     edge_f1,
     joints_near,
     lines_found,

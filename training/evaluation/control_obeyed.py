@@ -1,4 +1,4 @@
-"""Whether the prompt is still obeyed beside a map, by the judges of `training.evaluate`."""
+"""Prompt adherence beside a map, by the judges of `training.evaluate`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from training.data.renderings import shrunk
 from training.evaluation.control_asks import ControlAsk
 from training.evaluation.scenes import SceneAsk, shirts_right, solids_right
-from training.judges.classifier import load_classifier, shrunk
+from training.judges.classifier import load_classifier
 from training.judges.scene_judge import SceneJudge, load_scene_judge, read_solids
 from training.judges.verdicts import judge, share
 
@@ -43,7 +44,7 @@ def obeyed(
 def colours_right(
     judge: SceneJudge, pictures: NDArray[np.float32], asks: Sequence[SceneAsk]
 ) -> NDArray[np.bool_]:
-    """Whether each picture has solids in just the asked colours, whatever their kinds."""
+    """Check each picture for solids in just the asked colours, whatever their kinds."""
     _, there, count = judge(shrunk(pictures))
     found = [{colour for colour, _ in things} for things in read_solids(there, count)]
     asked = [{colour for colour, _ in ask.label.things} for ask in asks]

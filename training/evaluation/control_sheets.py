@@ -20,7 +20,7 @@ class Row:
 
 
 def labelled(rows: Sequence[Row]) -> Image.Image:
-    """All rows on one page.
+    """Compose all rows on one page.
 
     Raises: ValueError: if they are not equally long.
     """

@@ -1,4 +1,4 @@
-"""Stage 10: how well the ControlNets are followed, on maps that they never saw.
+"""Stage 14: measure how well pictures follow the ControlNets' maps, on unseen ones.
 
     python -m training.judges.map_reader figures && python -m training.judges.map_reader solids
     python -m training.evaluation.controls [--kinds canny pose] [--count 200] [--proof]
@@ -29,18 +29,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import track
 
-from training import common
 from training.data import conditions
 from training.data.sources import cache_dir
-from training.evaluate import reconstruct
 from training.evaluation.control_asks import ControlAsk, unseen
 from training.evaluation.control_followed import HEADLINE, followed
 from training.evaluation.control_obeyed import obeyed
 from training.evaluation.control_sheets import Row, labelled
-from training.evaluation.controlled_pictures import controlled_pipeline, generate_to_maps
 from training.judges.verdicts import as_array
+from training.optim.run_folder import start_log
+from training.stages.controlled_pictures import controlled_pipeline, generate_to_maps
 from training.stages.samples import generate
 from training.stages.shipped import load_shipped
+from training.stages.vae import reconstruct
 
 Pictures = NDArray[np.float32]
 BATCH = 20
@@ -130,12 +130,12 @@ def named(figures: dict[str, float], of: str) -> dict[str, float]:
 def judged(
     kind: str, pictures: Pictures, asks: Sequence[ControlAsk], of: str, cache: Path
 ) -> dict[str, float]:
-    """How well the map is followed and the prompt obeyed."""
+    """Measure how well the map is followed and the prompt obeyed."""
     return named(followed(kind, pictures, asks, cache) | obeyed(pictures, asks, cache), of)
 
 
 def folder_of(model: Path, kind: str) -> Path:
-    """Where the ControlNet of a kind lies."""
+    """Folder of the ControlNet of a kind."""
     return model.with_name(f"{model.name}-controlnet-{kind}")
 
 
@@ -166,7 +166,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--proof", action="store_true", help="without ControlNets; writes nothing")
     args = parser.parse_args()
-    common.start_log(args.cache, "evaluate_controls")
+    start_log(args.cache, "evaluate_controls")
     for kind in args.kinds:
         folder = folder_of(args.model, kind)
         if not (folder.exists() or args.proof):

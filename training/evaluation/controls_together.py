@@ -1,9 +1,10 @@
-"""Two ControlNets at once: a figure's pose and its depth, both at strength 1.
+"""Stage 15: measure two ControlNets at once: a figure's pose and its depth.
 
     python -m training.evaluation.controls_together [--count 12]
 
 The depth map is the one of `training.data.relief`, of the same unseen figure as the skeleton. Given
-for both ControlNets, for each alone, for neither, and as bounds as in `evaluate_controls`:
+for both ControlNets, for each alone, for neither, and with the bounds of
+`training.evaluation.controls`:
 - `joints`: as in `control_followed`;
 - `relief`: Spearman's correlation of the figure's layers (`relief.layers`) as the reader of figures
   finds them with the asked ones, over the whole picture, mean over pictures;
@@ -21,20 +22,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from training import common
 from training.data.conditions import near_is_white
 from training.data.relief import layers, relief
 from training.data.sources import cache_dir
-from training.evaluate import reconstruct
 from training.evaluation.control_asks import STREAM, ControlAsk, figure_ask
 from training.evaluation.control_followed import pose_followed
 from training.evaluation.control_obeyed import obeyed
-from training.evaluation.control_scores import rank_correlation
 from training.evaluation.control_sheets import Row, labelled
 from training.evaluation.controls import drawn_with, drawn_without, folder_of, named, show_and_keep
+from training.judges.control_scores import rank_correlation
 from training.judges.map_reader import load_reader, read
 from training.judges.verdicts import as_array
+from training.optim.run_folder import start_log
 from training.stages.shipped import load_shipped
+from training.stages.vae import reconstruct
 
 NAME = "pose-and-depth"
 
@@ -99,7 +100,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=12)
     parser.add_argument("--steps", type=int, default=20)
     args = parser.parse_args()
-    common.start_log(args.cache, "evaluate_together")
+    start_log(args.cache, "evaluate_together")
     target = folder_of(args.model, "pose") / f"{NAME}.json"
     show_and_keep(measure(args.model, args.count, args.steps, args.cache), "together", target)
 

@@ -26,11 +26,11 @@ def _panel(name: str, xs: Sequence[float], ys: Sequence[float], over: str) -> Im
         )
         for x, y in zip(xs, ys, strict=True)
     ]
-    for y, value in ((bottom, low), (top, high)):
-        canvas.line([(left, y), (right, y)], fill=FAINT)
-        canvas.text((left - 4, y), _text(value), fill=INK, anchor="rm")
-    for x, value in ((left, xs[0]), (right, xs[-1])):
-        canvas.text((x, bottom + 6), _text(value), fill=INK, anchor="mt")
+    for row, value in ((bottom, low), (top, high)):
+        canvas.line([(left, row), (right, row)], fill=FAINT)
+        canvas.text((left - 4, row), _text(value), fill=INK, anchor="rm")
+    for column, value in ((left, xs[0]), (right, xs[-1])):
+        canvas.text((column, bottom + 6), _text(value), fill=INK, anchor="mt")
     canvas.text(((left + right) / 2, HEIGHT - 4), over, fill=INK, anchor="mb")
     canvas.text((PANEL / 2, 6), name, fill=INK, anchor="mt")
     canvas.line(points, fill=LINE, width=2)

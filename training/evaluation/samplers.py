@@ -1,4 +1,4 @@
-"""How near each deterministic sampler comes to where it should end. Part of `training.evaluate`.
+"""Convergence of deterministic samplers to their limit. Part of `training.evaluate`.
 
 The reference is DDIM at 1000 steps: every timestep the model was trained on. The distance is the
 root mean square of the latents' difference, relative to the reference's own size, over a few
@@ -33,7 +33,7 @@ def latents(
     pipeline: StableDiffusionPipeline, captions: Sequence[str], sampler: str, schedule: str,
     steps: int, guidance: float, config: dict[str, Any],
 ) -> Tensor:  # fmt: skip
-    """Where a sampler ends, (captions, 4, 16, 16); row i starts from the noise of seed i."""
+    """Final latents of a sampler, (captions, 4, 16, 16); row i starts from the noise of seed i."""
     pipeline.scheduler = build(sampler, schedule, config, steps, 0)
     seeds = [torch.Generator("cpu").manual_seed(i) for i in range(len(captions))]
     found: Tensor = pipeline(

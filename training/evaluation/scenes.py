@@ -1,4 +1,4 @@
-"""Figures and solids: do they come out as asked? Part of `training.evaluate`.
+"""Accuracy of figures and solids against what was asked. Part of `training.evaluate`.
 
 - `shirt_right`: the judge of `training.judges.scene_judge` names the asked colour of the shirt.
 - `solids_right`: it finds the asked number of solids, and just the asked colours and kinds; the
@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from training.data import figures, solids
+from training.data.renderings import shrunk
 from training.data.samples import PLAIN
-from training.judges.classifier import shrunk
 from training.judges.scene_judge import (
     COLOURS,
     SceneJudge,
@@ -70,7 +70,7 @@ def solid_asks(count: int, seed: int = 10**6) -> list[SceneAsk]:
 def shirts_right(
     judge: SceneJudge, pictures: NDArray[np.float32], asks: Sequence[SceneAsk]
 ) -> NDArray[np.bool_]:
-    """Whether each picture, (N, 128, 128, 3) in 0..255, has the asked shirt."""
+    """Check each picture, (N, 128, 128, 3) in 0..255, for the asked shirt."""
     found = judge(shrunk(pictures))[0].argmax(1).tolist()
     return np.asarray([COLOURS[i] == a.label.shirt for i, a in zip(found, asks, strict=True)])
 
@@ -79,7 +79,7 @@ def shirts_right(
 def solids_right(
     judge: SceneJudge, pictures: NDArray[np.float32], asks: Sequence[SceneAsk]
 ) -> NDArray[np.bool_]:
-    """Whether each picture has the asked solids."""
+    """Check each picture for the asked solids."""
     _, there, count = judge(shrunk(pictures))
     found = read_solids(there, count)
     return np.asarray([same_things(f, a.label.things) for f, a in zip(found, asks, strict=True)])

@@ -34,7 +34,7 @@ FLOW_STEPS = 8
 def judged(
     pipeline: Any, asks: Sequence[Ask], classifier: Classifier, **how: Any
 ) -> dict[str, float]:
-    """What the judge says of one picture a caption."""
+    """Figures of the judge on one picture a caption."""
     pictures = generate(pipeline, [a.caption for a in asks], 0, batch=20, **how)
     found = judge(as_array(pictures), asks, classifier)
     return {

@@ -1,4 +1,4 @@
-"""The judge: which concept, in which style, a picture shows. For `training.evaluate` only.
+"""Stage 5: train the classifier of concept and style that judges pictures.
 
     python -m training.judges.classifier --minutes 8 [--resume]
 
@@ -13,37 +13,34 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training import common
-from training.data.colours import BACKGROUNDS, WHITE
-from training.data.concepts import Concept, load_concepts
-from training.data.drawings import STYLES, Drawings, load_drawings
-from training.optim.muon import Muon, split_parameters
+from training.data.concepts import load_concepts
+from training.data.drawings import STYLES, load_drawings
+from training.data.renderings import Renderings
+from training.optim import loop
+from training.optim.checkpoint import load_checkpoint, unprefixed
+from training.optim.optimizers import muon_and_adam
+from training.optim.run_folder import open_run, run_stage
+from training.optim.schedule import RunConfig
 
-SIDE = 64
 CHECKPOINT = Path("classifier") / "checkpoint.safetensors"
 BY_ELEMENT = ("stem", "concept", "style")
 
 
 @dataclass(frozen=True)
-class Config:
-    """Everything that decides the run, apart from the machine's speed."""
+class Config(RunConfig):
+    """Configuration of this stage's run."""
 
     channels: tuple[int, ...] = (32, 64, 128, 256)
-    batch: int = 64
     matrix_rate: float = 0.02
     rate: float = 2e-3
-    warmup: float = 0.05
     weight_decay: float = 0.02
     smoothing: float = 0.05
     seed: int = 3
     minutes: float = 8.0
-    checkpoint_minutes: float = 2.0
 
 
 class Block(nn.Module):
@@ -82,70 +79,6 @@ class Classifier(nn.Module):
         return self.concept(state), self.style(state)
 
 
-def shrunk(pictures: NDArray[np.float32]) -> Tensor:
-    """Pictures (N, 128, 128, 3) in 0..255 as the classifier takes them."""
-    scaled = torch.from_numpy(pictures).permute(0, 3, 1, 2) / 127.5 - 1
-    return F.interpolate(scaled, (SIDE, SIDE), mode="area")
-
-
-class Renderings:
-    """Real drawings with random places, sizes, tints, softness and backgrounds.
-
-    Args:
-        drawings: all of them.
-        concepts: the classes, in order.
-        seed: renderings of another seed are new to a classifier trained on these.
-    """
-
-    def __init__(self, drawings: Drawings, concepts: Sequence[Concept], seed: int) -> None:
-        row_of = {key: row for row, key in enumerate(drawings.keys)}
-        rows = [row_of[c.code, style] for c in concepts for style in STYLES]
-        rgba = torch.from_numpy(np.asarray(drawings.pixels)[rows]).permute(0, 3, 1, 2).float() / 255
-        rgba[:, :3] *= rgba[:, 3:]
-        # At twice the classifier's size, so that enlarged drawings stay sharp.
-        self._drawings = rgba.half()
-        self._generator = torch.Generator().manual_seed(seed)
-        self._colours = torch.tensor([WHITE, *BACKGROUNDS.values()]) / 255
-
-    def _uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(shape, generator=self._generator)
-
-    def draw(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Pictures (count, 3, 64, 64) in −1..1, their concepts and styles, (count,) each."""
-        rows = torch.randint(len(self._drawings), (count,), generator=self._generator)
-        named = self._colours[
-            torch.randint(len(self._colours), (count,), generator=self._generator)
-        ]
-        white = (self._uniform(0, 1, count, 1) < 0.3).float()
-        pictures = self.render(rows, white + (1 - white) * named)
-        return pictures, rows // len(STYLES), rows % len(STYLES)
-
-    def render(self, rows: Tensor, plain: Tensor) -> Tensor:
-        """Chosen drawings on chosen backgrounds, everything else at random.
-
-        Args:
-            rows: concept · styles + style, (count,) int64.
-            plain: RGB of each background in 0..1, (count, 3).
-        Returns: (count, 3, 64, 64) in −1..1.
-        """
-        count = len(rows)
-        rgba = self._drawings[rows].float()
-        scale, angle = self._uniform(0.85, 1.3, count), self._uniform(-0.2, 0.2, count)
-        flip = torch.where(self._uniform(0, 1, count) < 0.5, -1.0, 1.0)
-        shift = self._uniform(-0.12, 0.12, count, 2)
-        turn = torch.stack([angle.cos() * flip, -angle.sin(), angle.sin() * flip, angle.cos()], 1)
-        theta = torch.cat([turn.view(-1, 2, 2) * scale.view(-1, 1, 1), shift[..., None]], dim=2)
-        grid = F.affine_grid(theta, [count, 4, SIDE, SIDE], align_corners=False)
-        rgba = F.grid_sample(rgba, grid, align_corners=False)
-        pictures = rgba[:, :3] + (1 - rgba[:, 3:]) * plain.view(-1, 3, 1, 1)
-        soft = F.avg_pool2d(pictures, 3, 1, 1, count_include_pad=False)
-        softness = self._uniform(0, 1.0, count, 1, 1, 1)
-        pictures = pictures + softness * (soft - pictures)
-        tint = 1 + self._uniform(-0.1, 0.1, count, 3, 1, 1)
-        noise = 0.02 * torch.randn(pictures.shape, generator=self._generator)
-        return (pictures * tint + noise).clamp(0, 1) * 2 - 1
-
-
 @torch.no_grad()
 def accuracy(model: Classifier, renderings: Renderings, count: int = 1000) -> tuple[float, float]:
     """The shares of concepts and of styles named right, over `count` renderings."""
@@ -164,8 +97,8 @@ def accuracy(model: Classifier, renderings: Renderings, count: int = 1000) -> tu
 
 def load_classifier(cache: Path) -> tuple[Classifier, dict[str, float]]:
     """The trained judge and its own accuracy ("concept", "style") on renderings it never met."""
-    tensors, state = common.load_checkpoint(cache / CHECKPOINT)
-    weights = common.part(tensors, "model")
+    tensors, state = load_checkpoint(cache / CHECKPOINT)
+    weights = unprefixed(tensors, "model")
     model = Classifier(len(weights["concept.bias"]), Config().channels)
     model.load_state_dict(weights)
     return model.eval(), state["accuracy"]
@@ -174,51 +107,31 @@ def load_classifier(cache: Path) -> tuple[Classifier, dict[str, float]]:
 def train(config: Config, cache: Path, resume: bool) -> Path:
     """Train for `config.minutes` and return the checkpoint's path."""
     path = cache / CHECKPOINT
-    common.start_log(path.parent, "classifier")
-    common.save_config(config, path.parent)
-    torch.manual_seed(config.seed)
+    open_run(path.parent, "classifier", config)
     drawings = load_drawings(cache)
     concepts = load_concepts(drawings.names)
     # Convolutions are half as long again in the other layout.
     model = Classifier(len(concepts), config.channels).to(memory_format=torch.channels_last)
-    matrices, others = split_parameters(model, BY_ELEMENT)
-    optimizers = common.Optimizers(
-        Muon(matrices, lr=config.matrix_rate, weight_decay=config.weight_decay),
-        torch.optim.AdamW(others, lr=config.rate, weight_decay=config.weight_decay),
-    )
-    step, clock = 0, common.Clock(config.minutes)
-    if resume and path.exists():
-        tensors, state = common.load_checkpoint(path)
-        model.load_state_dict(common.part(tensors, "model"))
-        optimizers.restore(tensors)
-        step, clock = state["step"], common.Clock(config.minutes, state["spent"])
-    seen = Renderings(drawings, concepts, config.seed + step)
-    unseen = Renderings(drawings, concepts, 10**6 + step)
-    saved = clock.spent
-    while clock.progress < 1:
+    start = loop.start_of(path, resume)
+    seen = Renderings(drawings, concepts, config.seed + start.step)
+    unseen = Renderings(drawings, concepts, 10**6 + start.step)
+
+    def loss(_: float) -> Tensor:
         pictures, concept, style = seen.draw(config.batch)
         logits = model(pictures.contiguous(memory_format=torch.channels_last))
-        loss = F.cross_entropy(logits[0], concept, label_smoothing=config.smoothing)
-        (loss + 0.3 * F.cross_entropy(logits[1], style)).backward()
-        optimizers.step(common.cosine(clock.progress, config.warmup))
-        step += 1
-        if step % 50 == 0:
-            common.log.info("step %d loss %.3f, %.0f s", step, loss.item(), clock.spent)
-        if clock.spent - saved > config.checkpoint_minutes * 60 or clock.progress >= 1:
-            saved = clock.spent
-            found = dict(zip(("concept", "style"), accuracy(model, unseen), strict=True))
-            common.log.info("step %d, unseen renderings: %s", step, found)
-            tensors = common.prefixed("model", model.state_dict()) | optimizers.tensors()
-            state = {"step": step, "spent": clock.spent, "accuracy": found}
-            common.save_checkpoint(path, tensors, state)
+        error = F.cross_entropy(logits[0], concept, label_smoothing=config.smoothing)
+        return error + 0.3 * F.cross_entropy(logits[1], style)
+
+    def measure() -> dict[str, dict[str, float]]:
+        return {"accuracy": dict(zip(("concept", "style"), accuracy(model, unseen), strict=True))}
+
+    optimizers = muon_and_adam(
+        model.named_parameters(), BY_ELEMENT, config.matrix_rate, config.rate,
+        (config.weight_decay, config.weight_decay), betas=(0.9, 0.999),
+    )  # fmt: skip
+    loop.train(loop.Learner(model, optimizers, loss, measure), config, path, start)
     return path
 
 
-def main() -> None:
-    """The command line of this stage."""
-    args = common.stage_parser(__doc__, Config.minutes).parse_args()
-    train(Config(minutes=args.minutes), args.cache, args.resume)
-
-
 if __name__ == "__main__":
-    main()
+    run_stage(__doc__, Config, train)

@@ -1,4 +1,4 @@
-"""Readers: the joints and parts of a figure, or the depth and kinds of solids, from its picture.
+"""Stage 12: train readers of a picture's joints and parts, or of its depth and solids.
 
     python -m training.judges.map_reader figures --minutes 3 [--resume]
     python -m training.judges.map_reader solids --minutes 3 [--resume]
@@ -23,14 +23,17 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training import common
 from training.data.drawings import SIZE
 from training.data.outlines import PARTS
 from training.data.poses import KEYPOINTS
 from training.data.rays import KINDS
 from training.judges.classifier import Block
 from training.judges.reader_data import CELL, GRID, Rows, draw_rows, varied
-from training.optim.muon import Muon, split_parameters
+from training.optim import loop
+from training.optim.checkpoint import load_checkpoint, unprefixed
+from training.optim.optimizers import muon_and_adam
+from training.optim.run_folder import open_run, stage_parser
+from training.optim.schedule import RunConfig
 
 BY_ELEMENT = ("stem", "told")
 DOMAINS = ("figures", "solids")
@@ -40,8 +43,8 @@ PEAK = 3
 
 
 @dataclass(frozen=True)
-class Config:
-    """Everything that decides the run, apart from the machine's speed.
+class Config(RunConfig):
+    """Configuration of this stage's run.
 
     Args:
         domain: one of `DOMAINS`.
@@ -59,7 +62,6 @@ class Config:
     spread: float = 1.5
     matrix_rate: float = 0.02
     rate: float = 2e-3
-    warmup: float = 0.05
     weight_decay: float = 0.01
     seed: int = 17
     minutes: float = 3.0
@@ -67,7 +69,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a reader finds in N pictures.
+    """Joints, depth and labels that a reader finds in N pictures.
 
     Args:
         joints: (N, 18, 2) x, y in pixels; of figures.
@@ -127,8 +129,8 @@ def loss_of(told: Tensor, rows: Rows, spread: float) -> Tensor:
 
 def read_joints(told: Tensor) -> NDArray[np.float32]:
     """The mean place around each joint's likeliest cell, (N, 18, 2) in pixels."""
-    likely = told[:, : len(KEYPOINTS)].flatten(2).softmax(2).unflatten(2, (GRID, GRID))
-    top = likely.flatten(2).argmax(2)
+    cells = told[:, : len(KEYPOINTS)].flatten(2).softmax(2)
+    likely, top = torch.unflatten(cells, 2, (GRID, GRID)), cells.argmax(2)
     steps = torch.arange(GRID)
     near_y = (steps - (top // GRID)[..., None]).abs() <= PEAK
     near_x = (steps - (top % GRID)[..., None]).abs() <= PEAK
@@ -147,7 +149,7 @@ def as_input(pictures: NDArray[Any]) -> Tensor:
 
 @torch.no_grad()
 def read(reader: Reader, domain: str, pictures: NDArray[Any]) -> Reading:
-    """What the reader finds in pictures (N, 128, 128, 3) in 0..255."""
+    """Read pictures (N, 128, 128, 3) in 0..255."""
     reader.eval()
     chunks = [reader(as_input(pictures[i : i + 50])) for i in range(0, len(pictures), 50)]
     told = torch.cat(chunks)
@@ -164,7 +166,7 @@ def read(reader: Reader, domain: str, pictures: NDArray[Any]) -> Reading:
 
 
 def checkpoint(cache: Path, domain: str) -> Path:
-    """Where a reader is kept."""
+    """Path of a reader's checkpoint."""
     return cache / f"reader-{domain}" / "checkpoint.safetensors"
 
 
@@ -179,55 +181,47 @@ def load_reader(cache: Path, domain: str) -> Reader:
             f"no reader of {domain} at {path}; "
             f"train it: python -m training.judges.map_reader {domain}"
         )
-    tensors, _ = common.load_checkpoint(path)
+    tensors, _ = load_checkpoint(path)
     config = Config(domain=domain)
     reader = Reader(OUTPUTS[domain], config.channels, config.width)
-    reader.load_state_dict(common.part(tensors, "model"))
+    reader.load_state_dict(unprefixed(tensors, "model"))
     return reader.eval()
 
 
 def train(config: Config, cache: Path, resume: bool) -> Path:
     """Train for `config.minutes` of one thread's time and return the checkpoint's path."""
     path = checkpoint(cache, config.domain)
-    common.start_log(path.parent, "reader")
-    common.save_config(config, path.parent)
+    open_run(path.parent, "reader", config)
     torch.set_num_threads(1)
-    torch.manual_seed(config.seed)
     rows = draw_rows(config.domain, config.pictures + config.held_out, config.seed)
     learnt = rows.take(slice(None, config.pictures))
     kept = rows.take(slice(config.pictures, None))
     model = Reader(OUTPUTS[config.domain], config.channels, config.width)
-    matrices, others = split_parameters(model, BY_ELEMENT)
-    optimizers = common.Optimizers(
-        Muon(matrices, lr=config.matrix_rate, weight_decay=config.weight_decay),
-        torch.optim.AdamW(others, lr=config.rate, weight_decay=config.weight_decay),
-    )
-    step, clock = 0, common.Clock(config.minutes, now=process_time)
-    if resume and path.exists():
-        tensors, state = common.load_checkpoint(path)
-        model.load_state_dict(common.part(tensors, "model"))
-        optimizers.restore(tensors)
-        step, clock = state["step"], common.Clock(config.minutes, state["spent"], process_time)
-    generator, done = torch.Generator().manual_seed(config.seed + step), False
-    while not done:
+    start = loop.start_of(path, resume)
+    generator = torch.Generator().manual_seed(config.seed + start.step)
+
+    def loss(_: float) -> Tensor:
         batch = torch.randint(config.pictures, (config.batch,), generator=generator)
         pictures, some = varied(learnt.take(batch), generator)
-        loss = loss_of(model(pictures), some, config.spread)
-        loss.backward()
-        optimizers.step(common.cosine(clock.progress, config.warmup))
-        step, done = step + 1, clock.progress >= 1
-        if step % 50 == 0 or done:
-            own = accuracy(model, config.domain, kept)
-            model.train()
-            common.log.info("step %d loss %.3f, %.0f s: %s", step, loss.item(), clock.spent, own)
-            tensors = common.prefixed("model", model.state_dict()) | optimizers.tensors()
-            common.save_checkpoint(path, tensors, {"step": step, "spent": clock.spent})
+        return loss_of(model(pictures), some, config.spread)
+
+    def measure() -> dict[str, float]:
+        figures = accuracy(model, config.domain, kept)
+        model.train()
+        return figures
+
+    optimizers = muon_and_adam(
+        model.named_parameters(), BY_ELEMENT, config.matrix_rate, config.rate,
+        (config.weight_decay, config.weight_decay), betas=(0.9, 0.999),
+    )  # fmt: skip
+    learner = loop.Learner(model, optimizers, loss, measure)
+    loop.train(learner, config, path, start, now=process_time)
     return path
 
 
 def accuracy(model: Reader, domain: str, rows: Rows) -> dict[str, float]:
     """The reader's own figures on renderings it never met."""
-    from training.evaluation.control_scores import joints_near, overlaps, rank_correlation
+    from training.judges.control_scores import joints_near, overlaps, rank_correlation
 
     found = read(model, domain, rows.pixels)
     labels = found.labels[:, CELL // 2 :: CELL, CELL // 2 :: CELL]
@@ -243,7 +237,7 @@ def accuracy(model: Reader, domain: str, rows: Rows) -> dict[str, float]:
 
 def main() -> None:
     """The command line of this stage."""
-    parser = common.stage_parser(__doc__, Config.minutes)
+    parser = stage_parser(__doc__, Config.minutes)
     parser.add_argument("domain", choices=DOMAINS)
     args = parser.parse_args()
     train(Config(domain=args.domain, minutes=args.minutes), args.cache, args.resume)

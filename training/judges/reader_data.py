@@ -26,7 +26,7 @@ MIRRORED = tuple(
     )
     for name in KEYPOINTS
 )
-"""Which joint a joint is in a mirror."""
+"""The joint that each joint is in a mirror."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The judge of figures and solids: the shirt's colour; which solids, in which colours, how many.
+"""Stage 6: train the judge of scenes: a shirt's colour; solids, their colours and number.
 
     python -m training.judges.scene_judge --minutes 5 [--resume]
 
@@ -18,14 +18,18 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training import common
 from training.data.colours import NAMED
 from training.data.pairs import HELD_OUT_SCENES
 from training.data.rays import KINDS
+from training.data.renderings import SIDE, shrunk
 from training.data.scenes import Scenes, load_scenes
-from training.judges.classifier import SIDE, Block, shrunk
+from training.judges.classifier import Block
 from training.judges.scene_labels import Label, Pair, load_labels
-from training.optim.muon import Muon, split_parameters
+from training.optim import loop
+from training.optim.checkpoint import load_checkpoint, unprefixed
+from training.optim.optimizers import muon_and_adam
+from training.optim.run_folder import open_run, run_stage
+from training.optim.schedule import RunConfig
 
 COLOURS = tuple(NAMED)
 CHECKPOINT = Path("scene_judge") / "checkpoint.safetensors"
@@ -34,14 +38,12 @@ MOST = 3
 
 
 @dataclass(frozen=True)
-class Config:
-    """Everything that decides the run, apart from the machine's speed."""
+class Config(RunConfig):
+    """Configuration of this stage's run."""
 
     channels: tuple[int, ...] = (32, 64, 128)
-    batch: int = 64
     matrix_rate: float = 0.02
     rate: float = 2e-3
-    warmup: float = 0.05
     weight_decay: float = 0.02
     seed: int = 5
     minutes: float = 5.0
@@ -95,7 +97,7 @@ def read_solids(there: Tensor, count: Tensor) -> list[dict[Pair, int]]:
 
 
 def same_things(found: Mapping[Pair, int], asked: Mapping[Pair, int]) -> bool:
-    """Whether the number and the set of colours and kinds agree.
+    """Compare found solids with asked ones, by number, colours and kinds.
 
     Which of two kinds is there twice is not asked: the judge does not know.
     """
@@ -152,14 +154,14 @@ def accuracy(model: SceneJudge, pictures: Tensor, labels: Sequence[Label]) -> di
 
 def load_scene_judge(cache: Path) -> tuple[SceneJudge, dict[str, float]]:
     """The trained judge and its own accuracy ("shirt", "solids") on renderings it never met."""
-    tensors, state = common.load_checkpoint(cache / CHECKPOINT)
+    tensors, state = load_checkpoint(cache / CHECKPOINT)
     model = SceneJudge(Config().channels)
-    model.load_state_dict(common.part(tensors, "model"))
+    model.load_state_dict(unprefixed(tensors, "model"))
     return model.eval(), state["accuracy"]
 
 
 def small_pictures(scenes: Scenes) -> Tensor:
-    """All scenes as the judge takes them, (N, 3, 64, 64)."""
+    """Shrink all scenes to what the judge takes, (N, 3, 64, 64)."""
     chunks: list[NDArray[np.float32]] = [
         np.asarray(scenes.pixels[i : i + 500], np.float32)
         for i in range(0, len(scenes.captions), 500)
@@ -170,50 +172,32 @@ def small_pictures(scenes: Scenes) -> Tensor:
 def train(config: Config, cache: Path, resume: bool) -> Path:
     """Train for `config.minutes` and return the checkpoint's path."""
     path = cache / CHECKPOINT
-    common.start_log(path.parent, "scene_judge")
-    common.save_config(config, path.parent)
-    torch.manual_seed(config.seed)
+    open_run(path.parent, "scene_judge", config)
     scenes = load_scenes(cache)
     labels, pictures = load_labels(scenes, cache), small_pictures(scenes)
     shirts, there, counts = targets(labels)
-    model = SceneJudge(config.channels)
-    matrices, others = split_parameters(model, BY_ELEMENT)
-    optimizers = common.Optimizers(
-        Muon(matrices, lr=config.matrix_rate, weight_decay=config.weight_decay),
-        torch.optim.AdamW(others, lr=config.rate, weight_decay=config.weight_decay),
-    )
-    step, clock = 0, common.Clock(config.minutes)
-    if resume and path.exists():
-        tensors, state = common.load_checkpoint(path)
-        model.load_state_dict(common.part(tensors, "model"))
-        optimizers.restore(tensors)
-        step, clock = state["step"], common.Clock(config.minutes, state["spent"])
-    generator = torch.Generator().manual_seed(config.seed + step)
-    last, done = len(labels) - HELD_OUT_SCENES, False
-    while not done:
+    last = len(labels) - HELD_OUT_SCENES
+    model, start = SceneJudge(config.channels), loop.start_of(path, resume)
+    generator = torch.Generator().manual_seed(config.seed + start.step)
+
+    def loss(_: float) -> Tensor:
         rows = torch.randint(last, (config.batch,), generator=generator)
         shirt, found, count = model(varied(pictures[rows], generator))
         solid = counts[rows] >= 0
-        loss = F.cross_entropy(shirt, shirts[rows], ignore_index=-1)
-        loss = loss + F.cross_entropy(count, counts[rows], ignore_index=-1)
-        loss = loss + 10 * F.binary_cross_entropy_with_logits(found[solid], there[rows][solid])
-        loss.backward()
-        optimizers.step(common.cosine(clock.progress, config.warmup))
-        step, done = step + 1, clock.progress >= 1
-        if step % 100 == 0 or done:
-            own = accuracy(model, pictures[last:], labels[last:])
-            common.log.info("step %d loss %.3f, %.0f s: %s", step, loss.item(), clock.spent, own)
-            tensors = common.prefixed("model", model.state_dict()) | optimizers.tensors()
-            state = {"step": step, "spent": clock.spent, "accuracy": own}
-            common.save_checkpoint(path, tensors, state)
+        error = F.cross_entropy(shirt, shirts[rows], ignore_index=-1)
+        error = error + F.cross_entropy(count, counts[rows], ignore_index=-1)
+        return error + 10 * F.binary_cross_entropy_with_logits(found[solid], there[rows][solid])
+
+    def measure() -> dict[str, dict[str, float]]:
+        return {"accuracy": accuracy(model, pictures[last:], labels[last:])}
+
+    optimizers = muon_and_adam(
+        model.named_parameters(), BY_ELEMENT, config.matrix_rate, config.rate,
+        (config.weight_decay, config.weight_decay), betas=(0.9, 0.999),
+    )  # fmt: skip
+    loop.train(loop.Learner(model, optimizers, loss, measure), config, path, start)
     return path
 
 
-def main() -> None:
-    """The command line of this stage."""
-    args = common.stage_parser(__doc__, Config.minutes).parse_args()
-    train(Config(minutes=args.minutes), args.cache, args.resume)
-
-
 if __name__ == "__main__":
-    main()
+    run_stage(__doc__, Config, train)

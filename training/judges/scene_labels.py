@@ -1,4 +1,4 @@
-"""What the kept figures and solids show, found by walking the same random numbers again.
+"""Labels of the kept figures and solids, drawn again from the same random numbers.
 
 `training.data.scenes` keeps pictures and captions; a caption may leave things out, so that a judge
 cannot learn from captions alone. Nothing is drawn here.
@@ -20,7 +20,7 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Label:
-    """What one scene shows.
+    """Label of one scene: a shirt's colour, or solids.
 
     Args:
         shirt: of a figure; "" for solids.
@@ -32,7 +32,7 @@ class Label:
 
 
 def count_things(scene: solids.Scene) -> dict[Pair, int]:
-    """How many solids of each colour and kind a scene holds."""
+    """Count the solids of each colour and kind in a scene."""
     found: dict[Pair, int] = {}
     for solid in scene.solids:
         pair = solid.colour, solid.kind

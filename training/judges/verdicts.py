@@ -13,8 +13,9 @@ from training.data.captions import BACKGROUND_NAMES, article
 from training.data.colours import background_rgb, nearest_background
 from training.data.concepts import Concept
 from training.data.drawings import SIZE, STYLES, Drawings, compose
+from training.data.renderings import shrunk
 from training.data.synonyms import SYNONYMS
-from training.judges.classifier import Classifier, shrunk
+from training.judges.classifier import Classifier
 
 CORNER = 8
 
@@ -53,7 +54,7 @@ def corner_colour(pixels: NDArray[np.float32]) -> tuple[float, float, float]:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the classifier and the corners say of pictures, one entry a picture.
+    """Verdicts on pictures by the classifier and the corners' colour, one entry a picture.
 
     Args:
         rank: how many concepts the classifier finds likelier than the asked one, (N,).

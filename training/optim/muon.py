@@ -7,9 +7,10 @@ Source: Jordan et al. 2024, github.com/KellerJordan/Muon; Liu et al. 2025, arXiv
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 # The quintic's coefficients maximise its slope at 0, so that five rounds suffice (Jordan et al.).
 QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -34,14 +35,15 @@ def orthogonalised(matrix: Tensor, rounds: int = 5) -> Tensor:
     for _ in range(rounds):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.T if tall else x).to(matrix.dtype)
+    found: Tensor = (x.T if tall else x).to(matrix.dtype)
+    return found
 
 
 class Muon(torch.optim.Optimizer):
     """Nesterov momentum, then `orthogonalised`; a convolution counts as (out, in·height·width).
 
     Args:
-        params: tensors of two or more dimensions.
+        params: tensors of two or more dimensions, or groups of them with rates of their own.
         lr: the step, relative to weights whose singular values are about 1.
         momentum: of the running mean of gradients.
         weight_decay: share of the weight taken off per unit of lr.
@@ -49,7 +51,7 @@ class Muon(torch.optim.Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
         lr: float = 0.02,
         momentum: float = 0.95,
         weight_decay: float = 0.0,
@@ -72,11 +74,6 @@ class Muon(torch.optim.Optimizer):
                 update = orthogonalised(direction).view_as(p)
                 p.mul_(1 - group["lr"] * group["weight_decay"])
                 p.add_(update, alpha=-group["lr"] * max(1.0, height / width) ** 0.5)
-
-
-def split_parameters(model: nn.Module, by_element: tuple[str, ...]) -> tuple[list[Tensor], ...]:
-    """`split_named` for all parameters of a model."""
-    return split_named(model.named_parameters(), by_element)
 
 
 def split_named(

@@ -1,4 +1,4 @@
-"""Processes that train one model together, one core each.
+"""Data-parallel training of one model by several processes, one core each.
 
 One process with a thread a core waits for its slowest thread in every operator, and so nearly
 stops when anything else runs beside it; processes wait for each other once a step. Weights and
@@ -16,14 +16,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.common import Optimizers
+from training.optim.optimizers import Optimizers
 
 WORKERS = 2
+# PyTorch has the method without types.
+_share: Callable[[Tensor], Tensor] = Tensor.share_memory_
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What the workers share; each vector holds all parameters of the model, in their order.
+    """Shared memory of the workers; each vector holds all parameters, in the model's order.
 
     Args:
         weights: what the model computes with, bfloat16.
@@ -48,12 +50,12 @@ class Memory:
         """Shared memory that starts with a float32 model's parameters."""
         flat = nn.utils.parameters_to_vector(model.parameters()).detach().float()
         return cls(
-            weights=flat.bfloat16().share_memory_(),
-            masters=flat.clone().share_memory_(),
-            average=flat.clone().share_memory_(),
-            gradients=torch.zeros(workers, len(flat), dtype=torch.bfloat16).share_memory_(),
-            norms=torch.zeros(workers, dtype=torch.float64).share_memory_(),
-            signals=torch.zeros(3, dtype=torch.float64).share_memory_(),
+            weights=_share(flat.bfloat16()),
+            masters=_share(flat.clone()),
+            average=_share(flat.clone()),
+            gradients=_share(torch.zeros(workers, len(flat), dtype=torch.bfloat16)),
+            norms=_share(torch.zeros(workers, dtype=torch.float64)),
+            signals=_share(torch.zeros(3, dtype=torch.float64)),
             barrier=context.Barrier(workers),
         )
 
@@ -86,7 +88,7 @@ def update_cost(parameter: Tensor) -> float:
 
 
 class Worker:
-    """One of the processes.
+    """Worker process: computes a part of the batch and moves a part of the parameters.
 
     Args:
         model: of the right shape; it becomes bfloat16 and computes with the shared weights.
@@ -115,7 +117,7 @@ class Worker:
         self.optimizers = make_optimizers({name: self._masters[name] for name in self._own})
 
     def wait(self) -> None:
-        """Until every worker is here."""
+        """Wait until every worker is here."""
         self.memory.barrier.wait()
 
     @torch.no_grad()

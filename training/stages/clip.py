@@ -1,4 +1,4 @@
-"""Stage 5: how well a picture shows its caption, the score `models/emoji-clip`.
+"""Stage 8: train the CLIP score of picture and caption, `models/emoji-clip`.
 
     python -m training.stages.clip --minutes 8 [--resume]
 
@@ -24,16 +24,18 @@ from transformers import (
     CLIPTokenizer,
 )
 
-from training import common
 from training.data.captions import article
 from training.data.concepts import Concept, load_concepts
 from training.data.drawings import STYLES, load_drawings
 from training.data.pairs import PairMaker
+from training.data.renderings import SIDE
 from training.data.scenes import load_scenes
 from training.data.tokenizer import tokenize
-from training.judges.classifier import SIDE
-from training.optim.muon import Muon, split_named
-from training.optim.stage import StageConfig, load_average, train
+from training.optim.optimizers import Optimizers, muon_and_adam
+from training.optim.run_folder import log
+from training.optim.stage import Task
+from training.optim.team import WORKERS
+from training.stages.shipped import SiblingConfig, run_sibling
 
 BY_ELEMENT = ("embedding", "logit_scale")
 # exp(4.6) = 100, where CLIP stops the temperature too.
@@ -42,8 +44,8 @@ HELD_OUT_SEED = 10**6
 
 
 @dataclass(frozen=True)
-class Config(StageConfig):
-    """Everything that decides the run, apart from the machine's speed."""
+class Config(SiblingConfig):
+    """Configuration of this stage's run."""
 
     batch: int = 320
     ema_power: float = 12.0
@@ -84,14 +86,15 @@ def build_clip(config: Config, text: CLIPTextModel) -> CLIPModel:
     return clip
 
 
-def learning_parts(clip: CLIPModel) -> nn.Module:
-    """What learns: the image tower, both projections and the temperature; names as in `clip`."""
-    parts = nn.Module()
-    parts.vision_model = clip.vision_model
-    parts.visual_projection = clip.visual_projection
-    parts.text_projection = clip.text_projection
-    parts.logit_scale = clip.logit_scale
-    return parts
+class LearningParts(nn.Module):
+    """Parts that learn: image tower, both projections, temperature; names as in `clip`."""
+
+    def __init__(self, clip: CLIPModel) -> None:
+        super().__init__()
+        self.vision_model: nn.Module = clip.vision_model
+        self.visual_projection: nn.Module = clip.visual_projection
+        self.text_projection: nn.Module = clip.text_projection
+        self.logit_scale: nn.Parameter = clip.logit_scale
 
 
 def info_nce(images: Tensor, texts: Tensor, log_scale: Tensor) -> Tensor:
@@ -116,7 +119,7 @@ def concept_captions(concepts: list[Concept]) -> list[str]:
 @torch.no_grad()
 def measure(clip: CLIPModel, tokenizer: CLIPTokenizer, maker: PairMaker, concepts: list[Concept],
             count: int = 600) -> dict[str, float]:  # fmt: skip
-    """How well it tells pictures it has not met apart.
+    """Measure how well it tells pictures apart that it has not met.
 
     `zero_shot_top1`, `_top5`: the concept whose captions (mean over the styles) are nearest, among
     all. `right_over_wrong`: the share of captions that score their own picture above a random
@@ -127,7 +130,8 @@ def measure(clip: CLIPModel, tokenizer: CLIPTokenizer, maker: PairMaker, concept
         state = clip.text_model(tokenize(tokenizer, captions)).pooler_output
         return F.normalize(clip.text_projection(state), dim=1)
 
-    classes = F.normalize(texts(concept_captions(concepts)).unflatten(0, (-1, 3)).mean(1), dim=1)
+    by_concept = torch.unflatten(texts(concept_captions(concepts)), 0, (-1, len(STYLES)))
+    classes = F.normalize(by_concept.mean(1), dim=1)
     ranks, wrong, twin = [], [], []
     for _ in range(count // 100):
         pairs = maker.draw(100)
@@ -151,8 +155,8 @@ def measure(clip: CLIPModel, tokenizer: CLIPTokenizer, maker: PairMaker, concept
     }
 
 
-class Task:
-    """See `stage.Task`."""
+class ClipTask(Task):
+    """Contrastive training of the image tower, see `stage.Task`."""
 
     def __init__(self, config: Config, cache: Path, stream: tuple[int, ...]) -> None:
         self._config = config
@@ -161,8 +165,9 @@ class Task:
         self._data = drawings, self._concepts, scenes, config.scene_share
         self._tokenizer, text = load_text(Path(config.model))
         self._clip = build_clip(config, text)
-        self.model = learning_parts(self._clip)
-        self._rows = config.batch // 2
+        self._parts = LearningParts(self._clip)
+        self.model: nn.Module = self._parts
+        self._rows = config.batch // WORKERS
         # The tower is only read, so half precision is all it needs while training.
         self._text = self._clip.text_model.bfloat16()
         rank, step = stream or (0, 0)
@@ -173,19 +178,18 @@ class Task:
         pairs = self._maker.draw(self._rows)
         with torch.no_grad():
             state = self._text(tokenize(self._tokenizer, pairs.captions)).pooler_output
-        texts = self.model.text_projection(state)
-        pooled = self.model.vision_model(pairs.pictures.bfloat16()).pooler_output
-        images = self.model.visual_projection(pooled)
-        return info_nce(images.float(), texts.float(), self.model.logit_scale.float())
+        texts = self._parts.text_projection(state)
+        pooled = self._parts.vision_model(pairs.pictures.bfloat16()).pooler_output
+        images = self._parts.visual_projection(pooled)
+        return info_nce(images.float(), texts.float(), self._parts.logit_scale.float())
 
-    def make_optimizers(self, masters: dict[str, Tensor]) -> common.Optimizers:
+    def make_optimizers(self, masters: dict[str, Tensor]) -> Optimizers:
         """Muon for matrices, AdamW for embeddings, norms, biases and the temperature."""
         config = self._config
-        matrices, others = split_named(masters.items(), BY_ELEMENT)
-        return common.Optimizers(
-            Muon(matrices, lr=config.matrix_rate, weight_decay=config.weight_decay),
-            torch.optim.AdamW(others, lr=config.rate, betas=(0.9, 0.98), weight_decay=0.0),
-        )
+        return muon_and_adam(
+            masters.items(), BY_ELEMENT, config.matrix_rate, config.rate,
+            decay=(config.weight_decay, 0.0), betas=(0.9, 0.98),
+        )  # fmt: skip
 
     def show(self, average: dict[str, Tensor], folder: Path, step: int) -> None:
         """The figures of `measure`, to the log."""
@@ -193,9 +197,7 @@ class Task:
         clip = build_clip(self._config, text).eval()
         clip.load_state_dict(average, strict=False)
         maker = PairMaker(*self._data, seed=HELD_OUT_SEED, held_out=True)
-        common.log.info(
-            "step %d held-out %s", step, measure(clip, tokenizer, maker, self._concepts)
-        )
+        log.info("step %d held-out %s", step, measure(clip, tokenizer, maker, self._concepts))
 
 
 def load_text(model: Path) -> tuple[CLIPTokenizer, CLIPTextModel]:
@@ -228,17 +230,5 @@ def export(config: Config, average: dict[str, Tensor], out: Path) -> int:
     return (out / "model.safetensors").stat().st_size
 
 
-def main() -> None:
-    """The command line of this stage."""
-    parser = common.stage_parser(__doc__, Config.minutes)
-    parser.add_argument("--model", default=Config.model, help="the shipped model")
-    parser.add_argument("--out", type=Path, default=Path("models/emoji-clip"))
-    args = parser.parse_args()
-    config = Config(minutes=args.minutes, model=args.model)
-    path = train("clip", Task, config, args.cache, args.resume)
-    size = export(config, load_average(path), args.out)
-    common.log.info("%s: %.1f MB of weights", args.out, size / 1e6)
-
-
 if __name__ == "__main__":
-    main()
+    run_sibling(__doc__, "clip", ClipTask, Config, export)

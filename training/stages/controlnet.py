@@ -1,4 +1,4 @@
-"""Stage 9: a ControlNet of one kind for the shipped model, `models/emoji-controlnet-KIND`.
+"""Stage 11: train a ControlNet of one kind, `models/emoji-controlnet-<kind>`.
 
     python -m training.stages.controlnet canny --minutes 6 [--resume]
 
@@ -18,27 +18,29 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training import common
 from training.data.concepts import load_concepts
 from training.data.conditions import DRAWN, KINDS, load_conditioned
 from training.data.drawings import load_drawings
+from training.data.latents import encode_pictures, prepare_latents
 from training.data.scenes import load_scenes
 from training.data.tokenizer import tokenize
 from training.optim import ddpm
-from training.optim.muon import Muon, split_named
-from training.optim.stage import StageConfig, load_average, train
+from training.optim.checkpoint import load_checkpoint, save_checkpoint
+from training.optim.optimizers import Optimizers, muon_and_adam
+from training.optim.run_folder import log, stage_parser
+from training.optim.stage import Task, load_average, train
+from training.optim.team import WORKERS
 from training.stages.decoder import load_vae
-from training.stages.latents import encode_pictures, prepare_latents
 from training.stages.samples import tile
-from training.stages.shipped import load_shipped
+from training.stages.shipped import SiblingConfig, load_shipped
 
 # AdamW's: what starts at zero, and what touches pixels and latents.
 BY_ELEMENT = ("controlnet_", "conv_in", "embedding")
 
 
 @dataclass(frozen=True)
-class Config(StageConfig):
-    """Everything that decides the run, apart from the machine's speed.
+class Config(SiblingConfig):
+    """Configuration of this stage's run.
 
     Args:
         kind: one of `conditions.KINDS`.
@@ -102,8 +104,8 @@ class Maps:
             with torch.no_grad():
                 found = [encode_pictures(vae, pixels[i : i + 32]) for i in starts]
             scale = float(vae.config.scaling_factor)
-            common.save_checkpoint(path, {"latents": torch.cat(found) * scale}, {})
-        return common.load_checkpoint(path)[0]["latents"]
+            save_checkpoint(path, {"latents": torch.cat(found) * scale}, {})
+        return load_checkpoint(path)[0]["latents"]
 
     def draw(self, count: int) -> tuple[Tensor, list[str], NDArray[np.uint8]]:
         """Latents (count, 4, 16, 16), captions, and maps (count, 128, 128, 3)."""
@@ -117,8 +119,8 @@ def as_condition(maps: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(maps)).permute(0, 3, 1, 2).float() / 255
 
 
-class Task:
-    """See `stage.Task`."""
+class ControlNetTask(Task):
+    """A ControlNet behind the frozen UNet, see `stage.Task`."""
 
     def __init__(self, config: Config, cache: Path, stream: tuple[int, ...]) -> None:
         self._config = config
@@ -133,7 +135,7 @@ class Task:
         self._text, self._unet = pipeline.text_encoder.bfloat16(), pipeline.unet.bfloat16()
         self._alpha_bar = ddpm.alphas_cumprod()
         self._weights = ddpm.noise_weight(self._alpha_bar, 5.0, config.noisy_boost)
-        self._rows = config.batch // 2
+        self._rows = config.batch // WORKERS
 
     def loss(self) -> Tensor:
         """The weighted error of the noise that the UNet predicts with the map's help."""
@@ -158,19 +160,16 @@ class Task:
         errors = ddpm.ddpm_step(denoiser, latents, noise, t, self._alpha_bar)
         return (errors * self._weights[t]).mean()
 
-    def make_optimizers(self, masters: dict[str, Tensor]) -> common.Optimizers:
+    def make_optimizers(self, masters: dict[str, Tensor]) -> Optimizers:
         """Muon for the copied matrices, AdamW for the rest."""
-        matrices, others = split_named(masters.items(), BY_ELEMENT)
-        return common.Optimizers(
-            Muon(matrices, lr=self._config.matrix_rate),
-            torch.optim.AdamW(others, lr=self._config.rate, betas=(0.9, 0.99), weight_decay=0.0),
-        )
+        config = self._config
+        return muon_and_adam(masters.items(), BY_ELEMENT, config.matrix_rate, config.rate)
 
     def show(self, average: dict[str, Tensor], folder: Path, step: int) -> None:
         """Eight maps above what is drawn to them."""
         from PIL import Image
 
-        from training.evaluation.controlled_pictures import controlled_pipeline, generate_to_maps
+        from training.stages.controlled_pictures import controlled_pipeline, generate_to_maps
 
         _, captions, maps = self._maps.draw(8)
         pipeline = controlled_pipeline(self._config.model, [restored(self._config, average)])
@@ -194,7 +193,7 @@ def export(controlnet: ControlNetModel, out: Path) -> int:
 
 def main() -> None:
     """The command line of this stage."""
-    parser = common.stage_parser(__doc__, Config.minutes)
+    parser = stage_parser(__doc__, Config.minutes)
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("--model", default=Config.model, help="the shipped model")
     parser.add_argument("--out", type=Path, help="default: models/emoji-controlnet-KIND")
@@ -207,12 +206,12 @@ def main() -> None:
         # Broad outlines instead of thin edges: most is learnt already.
         config = replace(config, start="canny")
     name = f"controlnet-{args.kind}"
-    path = train(name, Task, config, args.cache, args.resume)
+    path = train(name, ControlNetTask, config, args.cache, args.resume)
     out = args.out or Path("models") / f"emoji-{name}"
     size = export(restored(config, load_average(path)), out)
-    common.log.info("%s: %.1f MB of weights", out, size / 1e6)
+    log.info("%s: %.1f MB of weights", out, size / 1e6)
     figures = json.loads((args.cache / name / "config.json").read_text())
-    common.log.info("trained with %s", figures)
+    log.info("trained with %s", figures)
 
 
 if __name__ == "__main__":

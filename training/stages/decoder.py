@@ -1,4 +1,4 @@
-"""Stage 3: the decoder alone, further, behind the frozen encoder.
+"""Stage 4: train the decoder further, behind the frozen encoder.
 
     python -m training.stages.decoder --minutes 12 [--resume]
 
@@ -15,8 +15,11 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from training import common
-from training.optim.muon import Muon, split_parameters
+from training.optim import loop
+from training.optim.checkpoint import load_checkpoint, unprefixed
+from training.optim.optimizers import muon_and_adam
+from training.optim.run_folder import log, run_stage, start_log
+from training.optim.schedule import RunConfig
 from training.stages.vae import BY_ELEMENT, build_vae, gradient_loss, load_pictures, psnr_on_white
 from training.stages.vae import Config as VaeConfig
 
@@ -25,8 +28,8 @@ CHECKPOINT = Path("vae") / "decoder.safetensors"
 
 
 @dataclass(frozen=True)
-class Config:
-    """Everything that decides the run, apart from the machine's speed."""
+class Config(RunConfig):
+    """Configuration of this stage's run."""
 
     batch: int = 8
     matrix_rate: float = 0.01
@@ -46,13 +49,13 @@ def load_vae(cache: Path) -> AutoencoderKL:
     """
     vae = build_vae(VaeConfig()).eval()
     path = cache / "vae" / "checkpoint.safetensors"
-    tensors, state = common.load_checkpoint(path if path.exists() else FROZEN)
-    common.log.info("autoencoder of step %s", state.get("step"))
-    vae.load_state_dict({name: t.float() for name, t in common.part(tensors, "vae").items()})
+    tensors, state = load_checkpoint(path if path.exists() else FROZEN)
+    log.info("autoencoder of step %s", state.get("step"))
+    vae.load_state_dict({name: t.float() for name, t in unprefixed(tensors, "vae").items()})
     if (cache / CHECKPOINT).exists():
-        tensors, _ = common.load_checkpoint(cache / CHECKPOINT)
-        vae.decoder.load_state_dict(common.part(tensors, "decoder"))
-        vae.post_quant_conv.load_state_dict(common.part(tensors, "post"))
+        tensors, _ = load_checkpoint(cache / CHECKPOINT)
+        vae.decoder.load_state_dict(unprefixed(tensors, "decoder"))
+        vae.post_quant_conv.load_state_dict(unprefixed(tensors, "post"))
     return vae
 
 
@@ -67,50 +70,32 @@ def decoder_loss(vae: AutoencoderKL, pixels: Tensor, gradient_weight: float) -> 
 
 def train(config: Config, cache: Path, resume: bool) -> Path:
     """Train for `config.minutes` and return the checkpoint's path."""
-    folder = cache / "vae"
-    common.start_log(folder, "decoder")
+    path = cache / CHECKPOINT
+    start_log(path.parent, "decoder")
     torch.manual_seed(config.seed)
-    path, step, clock = cache / CHECKPOINT, 0, common.Clock(config.minutes)
+    start = loop.start_of(path, resume)
     if not resume:
         path.unlink(missing_ok=True)
     vae = load_vae(cache).to(memory_format=torch.channels_last).requires_grad_(False)
     trained = nn.ModuleDict({"decoder": vae.decoder, "post": vae.post_quant_conv})
-    matrices, others = split_parameters(trained.requires_grad_(True), BY_ELEMENT)
-    optimizers = common.Optimizers(
-        Muon(matrices, lr=config.matrix_rate),
-        torch.optim.AdamW(others, lr=config.rate, betas=(0.9, 0.99), weight_decay=0.0),
-    )
-    if resume and path.exists():
-        tensors, state = common.load_checkpoint(path)
-        optimizers.restore(tensors)
-        step, clock = state["step"], common.Clock(config.minutes, state["spent"])
-    pictures = load_pictures(cache, np.random.default_rng((config.seed, step)))
-    drawings, held_out = pictures.drawings, pictures.held_out[::4]
-    common.log.info("held-out psnr %.2f dB before", psnr_on_white(vae, drawings, held_out))
-    saved = clock.spent
-    while clock.progress < 1:
+    trained.requires_grad_(True)
+    pictures = load_pictures(cache, np.random.default_rng((config.seed, start.step)))
+
+    def loss(_: float) -> Tensor:
         pixels = pictures.draw(config.batch).contiguous(memory_format=torch.channels_last)
-        loss = decoder_loss(vae, pixels, config.gradient_weight)
-        loss.backward()
-        nn.utils.clip_grad_norm_([*matrices, *others], 1.0)
-        optimizers.step(common.cosine(clock.progress, config.warmup))
-        step += 1
-        if step % 100 == 0:
-            common.log.info("step %d loss %.4f, %.0f s", step, loss.item(), clock.spent)
-        if clock.spent - saved > config.checkpoint_minutes * 60 or clock.progress >= 1:
-            saved = clock.spent
-            tensors = trained.state_dict() | optimizers.tensors()
-            common.save_checkpoint(path, tensors, {"step": step, "spent": clock.spent})
-            score = psnr_on_white(vae, drawings, held_out)
-            common.log.info("step %d held-out psnr %.2f dB", step, score)
+        return decoder_loss(vae, pixels, config.gradient_weight)
+
+    def measure() -> dict[str, float]:
+        return {"psnr_db": psnr_on_white(vae, pictures.drawings, pictures.held_out[::4])}
+
+    log.info("before: %s", measure())
+    optimizers = muon_and_adam(
+        trained.named_parameters(), BY_ELEMENT, config.matrix_rate, config.rate
+    )
+    learner = loop.Learner(trained, optimizers, loss, measure, prefix="", clip=1.0)
+    loop.train(learner, config, path, start)
     return path
 
 
-def main() -> None:
-    """The command line of this stage."""
-    args = common.stage_parser(__doc__, Config.minutes).parse_args()
-    train(Config(minutes=args.minutes), args.cache, args.resume)
-
-
 if __name__ == "__main__":
-    main()
+    run_stage(__doc__, Config, train)

@@ -1,4 +1,4 @@
-"""Stage 4: the checkpoint as a plain diffusers folder in half precision.
+"""Stage 7: write the checkpoint as a diffusers folder in half precision.
 
     python -m training.stages.export --out models/emoji
 
@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 from diffusers import StableDiffusionPipeline
 
-from training import common
 from training.data.sources import cache_dir
 from training.data.tokenizer import build_text_encoder
+from training.optim.checkpoint import load_checkpoint, unprefixed
+from training.optim.run_folder import log, start_log
 from training.stages.meanings import taught_text
 from training.stages.samples import make_pipeline
 from training.stages.unet import Model, build_unet, prepare, read_config
@@ -28,12 +29,12 @@ def averaged_pipeline(cache: Path) -> StableDiffusionPipeline:
         build_unet(config),
         build_text_encoder(len(corpus.tokenizer), config.text_hidden, config.text_layers),
     )
-    tensors, state = common.load_checkpoint(cache / "unet" / "checkpoint.safetensors")
-    model.load_state_dict(common.part(tensors, "average"))
+    tensors, state = load_checkpoint(cache / "unet" / "checkpoint.safetensors")
+    model.load_state_dict(unprefixed(tensors, "average"))
     taught = taught_text(cache, int(state["step"]))
     if taught:
         model.text.load_state_dict(taught)
-    common.log.info("checkpoint of step %d, %.0f s", state["step"], state["spent"])
+    log.info("checkpoint of step %d, %.0f s", state["step"], state["spent"])
     return make_pipeline(model.unet.eval(), model.text.eval(), corpus.tokenizer, corpus.latents.vae)
 
 
@@ -58,9 +59,9 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=cache_dir())
     parser.add_argument("--out", type=Path, default=Path("models/emoji"))
     args = parser.parse_args()
-    common.start_log(args.cache, "export")
+    start_log(args.cache, "export")
     size = export(averaged_pipeline(args.cache), args.out)
-    common.log.info("%s: %.1f MB of weights", args.out, size / 1e6)
+    log.info("%s: %.1f MB of weights", args.out, size / 1e6)
 
 
 if __name__ == "__main__":

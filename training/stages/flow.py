@@ -1,4 +1,4 @@
-"""Stage 7: a flow-matching transformer on the same latents, `models/emoji-flow`.
+"""Stage 10: train a flow-matching transformer on the same latents, `models/emoji-flow`.
 
     python -m training.stages.flow --minutes 60 [--resume]
 
@@ -18,9 +18,9 @@ from diffusers import (
 )
 from torch import Tensor, nn
 
-from training import common
-from training.optim.muon import Muon, split_named
-from training.optim.stage import StageConfig, load_average, train
+from training.optim.optimizers import Optimizers, muon_and_adam
+from training.optim.stage import Task
+from training.optim.team import WORKERS
 from training.stages.flow_parts import (
     EmptyTokens,
     FlowText,
@@ -29,7 +29,7 @@ from training.stages.flow_parts import (
     flow_pipeline,
 )
 from training.stages.samples import PROMPTS, generate, tile
-from training.stages.shipped import load_shipped, shipped_corpus
+from training.stages.shipped import SiblingConfig, load_shipped, run_sibling, shipped_corpus
 
 # AdamW's: layers whose input or output is no hidden state, and the modulation of the norms.
 BY_ELEMENT = ("pos_embed", "time_text_embed", "proj_out", "norm_out", "norm1")
@@ -38,8 +38,8 @@ Velocity = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Config(StageConfig):
-    """Everything that decides the run, apart from the machine's speed.
+class Config(SiblingConfig):
+    """Configuration of this stage's run.
 
     Args:
         shift: of the sampler's noise levels, σ' = shift·σ/(1 + (shift − 1)·σ); 1 is none.
@@ -69,7 +69,8 @@ def noise_levels(count: int) -> Tensor:
     Source: Esser et al. 2024, Eq. 19 with m = 0, s = 1.
     """
     shares = (torch.randperm(count) + torch.rand(count)) / count
-    return torch.special.ndtri(shares.double().clamp(1e-6, 1 - 1e-6)).sigmoid().float()
+    u: Tensor = torch.special.ndtri(shares.double().clamp(1e-6, 1 - 1e-6))
+    return u.sigmoid().float()
 
 
 def interpolate(x0: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
@@ -101,8 +102,8 @@ def make_transformer(config: Config, text: FlowText) -> SD3Transformer2DModel:
     )
 
 
-class Task:
-    """See `stage.Task`."""
+class FlowTask(Task):
+    """Rectified flow on the shipped model's latents, see `stage.Task`."""
 
     def __init__(self, config: Config, cache: Path, stream: tuple[int, ...]) -> None:
         self._config = config
@@ -114,7 +115,7 @@ class Task:
         # The pipeline appends 256 equal tokens where it finds no T5; one of them does for all.
         EmptyTokens.lay_over(self._transformer)
         self._text.bfloat16()
-        self._rows = config.batch // 2
+        self._rows = config.batch // WORKERS
 
     def loss(self) -> Tensor:
         """The mean squared error of this worker's rows."""
@@ -131,20 +132,21 @@ class Task:
         noise = torch.randn_like(batch.latents)
         return flow_step(velocity, batch.latents, noise, noise_levels(self._rows)).mean()
 
-    def make_optimizers(self, masters: dict[str, Tensor]) -> common.Optimizers:
+    def make_optimizers(self, masters: dict[str, Tensor]) -> Optimizers:
         """Muon for matrices, AdamW for the rest."""
         config = self._config
-        matrices, others = split_named(masters.items(), BY_ELEMENT)
-        return common.Optimizers(
-            Muon(matrices, lr=config.matrix_rate, weight_decay=config.weight_decay),
-            torch.optim.AdamW(others, lr=config.rate, betas=(0.9, 0.99), weight_decay=0.0),
-        )
+        return muon_and_adam(
+            masters.items(), BY_ELEMENT, config.matrix_rate, config.rate,
+            decay=(config.weight_decay, 0.0),
+        )  # fmt: skip
 
     def show(self, average: dict[str, Tensor], folder: Path, step: int) -> None:
         """The fixed prompts in a few steps."""
         pipeline = averaged_flow(self._config, average)
-        few = {"steps": self._config.steps, "guidance_scale": self._config.guidance}
-        pictures = generate(pipeline, PROMPTS, sampler=FlowMatchEulerDiscreteScheduler, **few)
+        pictures = generate(
+            pipeline, PROMPTS, steps=self._config.steps, guidance_scale=self._config.guidance,
+            sampler=FlowMatchEulerDiscreteScheduler,
+        )  # fmt: skip
         tile(pictures, 8).save(folder / f"samples-{step:06d}.png")
 
 
@@ -156,17 +158,10 @@ def averaged_flow(config: Config, average: dict[str, Tensor]) -> StableDiffusion
     return flow_pipeline(shipped, transformer, config.shift)
 
 
-def main() -> None:
-    """The command line of this stage."""
-    parser = common.stage_parser(__doc__, Config.minutes)
-    parser.add_argument("--model", default=Config.model, help="the shipped model")
-    parser.add_argument("--out", type=Path, default=Path("models/emoji-flow"))
-    args = parser.parse_args()
-    config = Config(minutes=args.minutes, model=args.model)
-    path = train("flow", Task, config, args.cache, args.resume)
-    size = export_flow(averaged_flow(config, load_average(path)), args.out)
-    common.log.info("%s: %.1f MB of weights", args.out, size / 1e6)
+def export(config: Config, average: dict[str, Tensor], out: Path) -> int:
+    """Write the pipeline that diffusers loads, float16; returns the weights' bytes."""
+    return export_flow(averaged_flow(config, average), out)
 
 
 if __name__ == "__main__":
-    main()
+    run_sibling(__doc__, "flow", FlowTask, Config, export)

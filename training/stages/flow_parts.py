@@ -1,4 +1,4 @@
-"""What `StableDiffusion3Pipeline` needs around a small transformer, made of the shipped model.
+"""Parts of a `StableDiffusion3Pipeline` around a small transformer, from the shipped model.
 
 That pipeline reads the last but one state of two CLIP towers, puts them side by side, and appends
 256 states of a third encoder (T5), without any of which `from_pretrained` refuses a folder. So here
@@ -83,7 +83,7 @@ def silent_t5(width: int) -> tuple[T5EncoderModel, T5Tokenizer]:
 
 
 class FlowText(nn.Module):
-    """What the transformer is given of a caption: the same as the pipeline gives it.
+    """Text inputs of the transformer, the same as the pipeline gives it.
 
     Args:
         text: the shipped model's tower.
@@ -121,8 +121,9 @@ class EmptyTokens:
         """As diffusers' `JointAttnProcessor2_0`, but for the count."""
 
         def heads(values: Tensor, norm: nn.Module | None) -> Tensor:
-            split = values.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
-            return norm(split) if norm is not None else split
+            split = torch.unflatten(values, -1, (attn.heads, -1)).transpose(1, 2)
+            found: Tensor = norm(split) if norm is not None else split
+            return found
 
         x, text = hidden_states, encoder_hidden_states
         query, key, value = (

@@ -1,4 +1,4 @@
-"""Stage 6: a LoRA with which the shipped model needs four steps, `models/emoji-lcm`.
+"""Stage 9: distil a four-step LCM-LoRA for the shipped model, `models/emoji-lcm`.
 
     python -m training.stages.lcm --minutes 10 [--resume]
 
@@ -9,6 +9,7 @@ Source: Luo et al. 2023, arXiv:2310.04378, and as a LoRA arXiv:2311.05556; that 
 average of the student, and the loss: Song & Dhariwal 2023, arXiv:2310.14189.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,13 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from torch import Tensor, nn
 
-from training import common
 from training.data.tokenizer import tokenize
 from training.optim import ddpm
-from training.optim.stage import StageConfig, load_average, train
+from training.optim.optimizers import Optimizers
+from training.optim.stage import Task
+from training.optim.team import WORKERS
 from training.stages.samples import PROMPTS, generate, tile
-from training.stages.shipped import load_shipped, shipped_corpus
+from training.stages.shipped import SiblingConfig, load_shipped, run_sibling, shipped_corpus
 
 # What diffusers' LCMScheduler divides by; the student must be trained with the same.
 TIMESTEP_SCALING = 10.0
@@ -37,8 +39,8 @@ TARGETS = (
 
 
 @dataclass(frozen=True)
-class Config(StageConfig):
-    """Everything that decides the run, apart from the machine's speed.
+class Config(SiblingConfig):
+    """Configuration of this stage's run.
 
     Args:
         skip: timesteps that the teacher goes at once; fewer follow its path more closely, more let
@@ -80,7 +82,7 @@ def clean(x: Tensor, noise: Tensor, t: Tensor, alpha_bar: Tensor) -> Tensor:
 
 
 def consistency(denoiser: Denoiser, x: Tensor, t: Tensor, alpha_bar: Tensor) -> Tensor:
-    """Where the path through x_t ends, as the student has it: f = c_skip·x_t + c_out·x̂_0."""
+    """Consistency function, the end of the path through x_t: f = c_skip·x_t + c_out·x̂_0."""
     skip, out = boundary(t)
     return skip * x + out * clean(x, denoiser(x, t), t, alpha_bar)
 
@@ -96,7 +98,7 @@ def ddim_step(x: Tensor, noise: Tensor, t: Tensor, earlier: Tensor, alpha_bar: T
 
 def pseudo_huber(a: Tensor, b: Tensor) -> Tensor:
     """√(‖a − b‖² + c²) − c by row, c = 0.00054·√dim: of length like an error, smooth at 0."""
-    c = 0.00054 * a[0].numel() ** 0.5
+    c = 0.00054 * math.sqrt(a[0].numel())
     return ((a - b).square().flatten(1).sum(1) + c**2).sqrt() - c
 
 
@@ -104,7 +106,7 @@ def distillation_errors(
     student: Denoiser, teacher: Denoiser, x0: Tensor, noise: Tensor, t: Tensor, earlier: Tensor,
     alpha_bar: Tensor,
 ) -> Tensor:  # fmt: skip
-    """How far the student is from itself one of the teacher's steps further on, (B,).
+    """Distance of the student from itself one of the teacher's steps further on, (B,).
 
     Math: d(f(x_t, t), sg f(x̂_t', t')), x̂_t' = DDIM(x_t, ε_teacher, t → t')
     Args:
@@ -140,8 +142,8 @@ def adapted(model: str, rank: int, weights: dict[str, Tensor]) -> StableDiffusio
     return pipeline
 
 
-class Task:
-    """See `stage.Task`."""
+class ConsistencyTask(Task):
+    """Latent consistency distillation into a LoRA, see `stage.Task`."""
 
     def __init__(self, config: Config, cache: Path, stream: tuple[int, ...]) -> None:
         self._config = config
@@ -151,7 +153,7 @@ class Task:
         self._teacher, self._student = teacher.unet.bfloat16(), student.unet.bfloat16()
         self.model: nn.Module = add_adapter(self._student, config.rank)
         self._alpha_bar = ddpm.alphas_cumprod()
-        self._rows = config.batch // 2
+        self._rows = config.batch // WORKERS
         with torch.no_grad():
             self._empty = self._text(tokenize(teacher.tokenizer, [""])).last_hidden_state
 
@@ -178,10 +180,10 @@ class Task:
             student, teacher, batch.latents, noise, t, earlier, self._alpha_bar
         ).mean()
 
-    def make_optimizers(self, masters: dict[str, Tensor]) -> common.Optimizers:
+    def make_optimizers(self, masters: dict[str, Tensor]) -> Optimizers:
         """AdamW alone: a LoRA's factors are thin."""
         rate = self._config.rate
-        return common.Optimizers(
+        return Optimizers(
             torch.optim.AdamW(masters.values(), lr=rate, betas=(0.9, 0.99), weight_decay=0.0)
         )
 
@@ -206,17 +208,5 @@ def export(config: Config, average: dict[str, Tensor], out: Path) -> int:
     return (out / "pytorch_lora_weights.safetensors").stat().st_size
 
 
-def main() -> None:
-    """The command line of this stage."""
-    parser = common.stage_parser(__doc__, Config.minutes)
-    parser.add_argument("--model", default=Config.model, help="the shipped model")
-    parser.add_argument("--out", type=Path, default=Path("models/emoji-lcm"))
-    args = parser.parse_args()
-    config = Config(minutes=args.minutes, model=args.model)
-    path = train("lcm", Task, config, args.cache, args.resume)
-    size = export(config, load_average(path), args.out)
-    common.log.info("%s: %.1f MB of weights", args.out, size / 1e6)
-
-
 if __name__ == "__main__":
-    main()
+    run_sibling(__doc__, "lcm", ConsistencyTask, Config, export)

@@ -1,4 +1,4 @@
-"""Stage 2b: words that stand in no caption come to mean what they mean, for the UNet too.
+"""Stage 3: teach the text encoder words that stand in no caption, by what they mean.
 
     python -m training.stages.meanings --minutes 8
 
@@ -18,10 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from training import common
 from training.data.captions import BACKGROUND_NAMES, DEFAULT_STYLE, Wording, caption
 from training.data.concepts import Concept
 from training.data.corpus import Corpus
@@ -31,7 +30,11 @@ from training.data.synonyms import SYNONYMS
 from training.data.tokenizer import build_text_encoder, tokenize
 from training.data.wordnet import WordNet, load_wordnet
 from training.data.words import english_words, sentence_vectors
-from training.optim.muon import Muon, split_parameters
+from training.optim import loop
+from training.optim.checkpoint import load_checkpoint, unprefixed
+from training.optim.optimizers import muon_and_adam
+from training.optim.run_folder import log, open_run, run_stage
+from training.optim.schedule import RunConfig
 from training.stages.unet import BY_ELEMENT, prepare, read_config
 
 CHECKPOINT = Path("meanings") / "checkpoint.safetensors"
@@ -39,8 +42,8 @@ NAME_ONLY = Wording(name=0, tag=0, near=0)
 
 
 @dataclass(frozen=True)
-class Config:
-    """Everything that decides the run, apart from the machine's speed.
+class Config(RunConfig):
+    """Configuration of this stage's run.
 
     Args:
         words: how many of the most usual English words are looked at.
@@ -57,8 +60,6 @@ class Config:
     matrix_rate: float = 0.01
     rate: float = 1e-3
     caption_weight: float = 2.0
-    warmup: float = 0.05
-    seed: int = 0
     minutes: float = 8.0
 
 
@@ -71,7 +72,7 @@ class Meaning:
 
 
 def find_meanings(config: Config, concepts: Sequence[Concept], cache: Path) -> list[Meaning]:
-    """What the usual nouns for visible things mean, without any name or tag of a concept."""
+    """Find what the usual nouns for visible things mean, leaving out concepts' names and tags."""
     net = load_wordnet(cache / "packages")
     said = said_of(concepts)
     words = [w for w in english_words(config.words) if net.visible(w) and w not in said]
@@ -88,7 +89,7 @@ def find_meanings(config: Config, concepts: Sequence[Concept], cache: Path) -> l
 def kinship(
     config: Config, words: Sequence[str], concepts: Sequence[Concept], net: WordNet
 ) -> Tensor:
-    """What the dictionary says of a word being a concept or a kind of it, (words, concepts).
+    """Score each word's kinship with each concept by the dictionary, (words, concepts).
 
     A concept that many words are kinds of, such as "bird", says less of each.
 
@@ -112,7 +113,7 @@ def kinship(
 
 
 def matching(words: Tensor, names: Tensor, end: int) -> tuple[Tensor, Tensor]:
-    """Where in a caption with a word, and where in the same with a name, one thing is said.
+    """Align the tokens of a caption with a word to the same caption with a name.
 
     Counted back from each row's first end token: the end and what follows it, the shared words
     before it, and the last piece of the word or name itself. What stands before that is left out:
@@ -161,7 +162,7 @@ class Teacher:
 
     def pairs(self, count: int) -> tuple[Tensor, Tensor]:
         """Tokens of captions with a word and of the same captions with its concept's label."""
-        rng, captions = self._rng, ([], [])
+        rng, captions = self._rng, (list[str](), list[str]())
         for row in rng.integers(len(self._meanings), size=count):
             meaning = self._meanings[row]
             style = STYLES[rng.integers(len(STYLES))]
@@ -176,7 +177,7 @@ class Teacher:
         return words, names
 
     def word_error(self, student: CLIPTextModel, count: int) -> Tensor:
-        """How far the student's states of words are from the teacher's of names."""
+        """Error of the student's states of words against the teacher's of names."""
         words, names = self.pairs(count)
         partner, counts = matching(words, names, self._end)
         wanted = self.states(names)
@@ -185,38 +186,34 @@ class Teacher:
         return errors[counts].mean()
 
     def caption_error(self, student: CLIPTextModel, count: int) -> Tensor:
-        """How far the student's states of usual captions are from the teacher's."""
+        """Error of the student's states of usual captions against the teacher's."""
         tokens = self._corpus.draw(count, caption_dropout=0.05).tokens
         found = student(tokens).last_hidden_state
         return state_error(found, self.states(tokens), self.spread).mean()
 
 
-def teach(config: Config, text: CLIPTextModel, teacher: Teacher) -> None:
-    """Train `text` in place for `config.minutes`."""
-    matrices, others = split_parameters(text, BY_ELEMENT)
-    optimizers = common.Optimizers(
-        Muon(matrices, lr=config.matrix_rate),
-        torch.optim.AdamW(others, lr=config.rate, betas=(0.9, 0.99), weight_decay=0.0),
-    )
-    clock, step = common.Clock(config.minutes), 0
-    while clock.progress < 1:
+def learner_of(config: Config, text: CLIPTextModel, teacher: Teacher) -> loop.Learner:
+    """The text encoder, with the errors of words and of captions as its loss."""
+    parts: list[float] = []
+
+    def loss(_: float) -> Tensor:
         words = teacher.word_error(text, config.batch)
         captions = teacher.caption_error(text, config.batch)
-        (words + config.caption_weight * captions).backward()
-        nn.utils.clip_grad_norm_([*matrices, *others], 1.0)
-        optimizers.step(common.cosine(clock.progress, config.warmup))
-        step += 1
-        if step % 50 == 0 or clock.progress >= 1:
-            common.log.info(
-                "step %d error of words %.4f, of captions %.4f", step, words.item(), captions.item()
-            )
+        parts[:] = words.item(), captions.item()
+        return words + config.caption_weight * captions
+
+    def note() -> str:
+        return "of words {:.4f}, of captions {:.4f}".format(*parts)
+
+    optimizers = muon_and_adam(text.named_parameters(), BY_ELEMENT, config.matrix_rate, config.rate)
+    return loop.Learner(text, optimizers, loss, note=note, prefix="", clip=1.0)
 
 
 @torch.no_grad()
 def nearest(
     text: CLIPTextModel, tokenizer: CLIPTokenizer, concepts: Sequence[Concept], words: Sequence[str]
 ) -> Tensor:
-    """For each word every concept, the one whose label's last state is nearest first, (N, C)."""
+    """Rank all concepts for each word by their labels' last states, nearest first, (N, C)."""
 
     def ends(phrases: Sequence[str]) -> Tensor:
         states: Tensor = text(tokenize(tokenizer, phrases)).pooler_output
@@ -229,12 +226,12 @@ def nearest(
 
 
 def log_synonyms(text: CLIPTextModel, corpus: Corpus) -> None:
-    """How many of the words kept for evaluation lie nearest to what they mean."""
+    """Log how many of the words kept for evaluation lie nearest to what they mean."""
     index = {c.label: i for i, c in enumerate(corpus.concepts)}
     wanted = torch.tensor([index[label] for label in SYNONYMS.values()])
     order = nearest(text, corpus.tokenizer, corpus.concepts, list(SYNONYMS))
     rank = (order == wanted[:, None]).int().argmax(1)
-    common.log.info(
+    log.info(
         "of %d kept words, nearest to what they mean: %d; among five: %d",
         len(rank), int((rank < 1).sum()), int((rank < 5).sum()),
     )  # fmt: skip
@@ -243,8 +240,8 @@ def log_synonyms(text: CLIPTextModel, corpus: Corpus) -> None:
 def averaged_text(cache: Path) -> tuple[CLIPTextModel, int]:
     """The text encoder of the UNet's checkpoint, and the step it is of."""
     config = read_config(cache / "unet")
-    tensors, state = common.load_checkpoint(cache / "unet" / "checkpoint.safetensors")
-    weights = common.part(common.part(tensors, "average"), "text")
+    tensors, state = load_checkpoint(cache / "unet" / "checkpoint.safetensors")
+    weights = unprefixed(unprefixed(tensors, "average"), "text")
     (size,) = [len(w) for name, w in weights.items() if name.endswith("token_embedding.weight")]
     text = build_text_encoder(size, config.text_hidden, config.text_layers)
     text.load_state_dict(weights)
@@ -252,40 +249,31 @@ def averaged_text(cache: Path) -> tuple[CLIPTextModel, int]:
 
 
 def taught_text(cache: Path, step: int) -> dict[str, Tensor] | None:
-    """What this stage made of the text encoder of that UNet step, if it has."""
+    """Read this stage's weights for the text encoder of that UNet step, if there are any."""
     path = cache / CHECKPOINT
     if not path.exists():
         return None
-    tensors, state = common.load_checkpoint(path)
-    return tensors if state["unet_step"] == step else None
+    tensors, state = load_checkpoint(path)
+    return loop.without_optimizers(tensors) if state["unet_step"] == step else None
 
 
 def train(config: Config, cache: Path, resume: bool) -> Path:
     """Teach the text encoder of the UNet's checkpoint, and return the new weights' path."""
-    folder = (cache / CHECKPOINT).parent
-    common.start_log(folder, "meanings")
-    common.save_config(config, folder)
-    torch.manual_seed(config.seed)
+    path = cache / CHECKPOINT
+    open_run(path.parent, "meanings", config)
     text, step = averaged_text(cache)
-    corpus = prepare(read_config(cache / "unet"), cache).corpus
+    start = loop.start_of(path, resume, {"unet_step": step})
+    # A run that goes on meets other captions than it began with.
+    stream = (start.step,) if start.step else ()
+    corpus = prepare(read_config(cache / "unet"), cache, stream).corpus
     meanings = find_meanings(config, corpus.concepts, cache)
-    common.log.info("%d words mean one of %d concepts", len(meanings), len(corpus.concepts))
+    log.info("%d words mean one of %d concepts", len(meanings), len(corpus.concepts))
     log_synonyms(text, corpus)
-    teacher = Teacher(text, corpus, meanings, config.seed)
-    before = taught_text(cache, step) if resume else None
-    if before:
-        text.load_state_dict(before)
-    teach(config, text.train(), teacher)
+    teacher = Teacher(text, corpus, meanings, config.seed + start.step)
+    loop.train(learner_of(config, text.train(), teacher), config, path, start)
     log_synonyms(text.eval(), corpus)
-    common.save_checkpoint(cache / CHECKPOINT, text.state_dict(), {"unet_step": step})
-    return cache / CHECKPOINT
-
-
-def main() -> None:
-    """The command line of this stage."""
-    args = common.stage_parser(__doc__, Config.minutes).parse_args()
-    train(Config(minutes=args.minutes), args.cache, args.resume)
+    return path
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(__doc__, Config, train)

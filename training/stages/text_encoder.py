@@ -1,4 +1,4 @@
-"""The text encoder's first minutes: to tell from a caption what the picture looks like.
+"""Pretraining of the text encoder: what a caption's picture looks like, what words mean.
 
 A few minutes of plain regression and classification spare the UNet hours: it starts with text
 whose meaning is already laid out, instead of learning words through the noise. Beside that it
@@ -13,23 +13,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
-from training import common
 from training.data.captions import BACKGROUND_NAMES
 from training.data.corpus import NOTHING, Batch, Corpus
 from training.data.drawings import STYLES
 from training.data.lexicon import Lexicon
 from training.data.tokenizer import tokenize
-from training.optim.muon import Muon, split_parameters
+from training.optim import loop
+from training.optim.optimizers import muon_and_adam
+from training.optim.schedule import RunConfig
 
 BATCH = 192
 PHRASES = 192
 MATRIX_RATE = 0.02
 RATE = 2e-3
 BY_ELEMENT = ("embedding",)
+HEADS = "heads"
 
 
 class Heads(nn.Module):
-    """What is read off a text's last state: concept, style, background, latents and meaning."""
+    """Linear heads on a text's last state: concept, style, background, latents and meaning."""
 
     def __init__(self, hidden: int, concepts: int, meaning: int) -> None:
         super().__init__()
@@ -56,7 +58,7 @@ class Heads(nn.Module):
         )
 
     def word_losses(self, state: Tensor, lexicon: Lexicon, rows: Tensor) -> Tensor:
-        """How far phrases are from what they mean, and from the concepts that mean it, (2,).
+        """Losses of phrases against their meaning and the concepts that mean it, (2,).
 
         Math: mean(1 − cos(m, v)); mean(w · KL(p ‖ q)) with p, w of `Lexicon.kin`
         Args:
@@ -74,25 +76,27 @@ def teach_text(
 ) -> None:
     """Train `text` in place for some minutes; the heads are thrown away."""
     heads = Heads(text.config.hidden_size, len(corpus.concepts), lexicon.vectors.shape[1])
-    matrices, others = split_parameters(text, BY_ELEMENT)
-    others += list(heads.parameters())
-    optimizers = common.Optimizers(
-        Muon(matrices, lr=MATRIX_RATE, weight_decay=0.01),
-        torch.optim.AdamW(others, lr=RATE, betas=(0.9, 0.99), weight_decay=0.01),
-    )
     tokens, odds = tokenize(corpus.tokenizer, lexicon.phrases), lexicon.odds()
-    rng, clock, step = np.random.default_rng((seed, 1)), common.Clock(minutes), 0
-    while clock.progress < 1:
+    rng, shown = np.random.default_rng((seed, 1)), list[float]()
+
+    def loss(_: float) -> Tensor:
         batch = corpus.draw(BATCH)
         losses = heads.losses(text(batch.tokens).pooler_output, batch)
         rows = torch.from_numpy(rng.choice(len(odds), PHRASES, p=odds))
         words = heads.word_losses(text(tokens[rows]).pooler_output, lexicon, rows)
-        (losses.sum() + 3 * words[0] + words[1]).backward()
-        nn.utils.clip_grad_norm_([*matrices, *others], 1.0)
-        optimizers.step(common.cosine(clock.progress, 0.05))
-        step += 1
-        if step % 50 == 0 or clock.progress >= 1:
-            shown = " ".join(f"{value:.3f}" for value in (*losses.tolist(), *words.tolist()))
-            common.log.info(
-                "text step %d concept, style, background, latents, meaning, kin: %s", step, shown
-            )
+        shown[:] = [*losses.tolist(), *words.tolist()]
+        return losses.sum() + 3 * words[0] + words[1]
+
+    def note() -> str:
+        values = " ".join(f"{value:.3f}" for value in shown)
+        return f"concept, style, background, latents, meaning, kin: {values}"
+
+    learner = loop.Learner(
+        nn.ModuleDict({"text": text, "heads": heads}),
+        muon_and_adam(
+            [*text.named_parameters(), *heads.named_parameters(HEADS)], (*BY_ELEMENT, HEADS),
+            MATRIX_RATE, RATE, (0.01, 0.01),
+        ),
+        loss, note=note, clip=1.0,
+    )  # fmt: skip
+    loop.train(learner, RunConfig(minutes=minutes))

@@ -1,4 +1,4 @@
-"""Stage 2: the UNet and the text encoder, trained together on cached latents.
+"""Stage 2: train the UNet and the text encoder together on cached latents.
 
     python -m training.stages.unet --minutes 80 [--resume]
 
@@ -18,19 +18,21 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
-from training import common
 from training.data.concepts import load_concepts
 from training.data.corpus import Corpus, Shares, vocabulary_phrases
 from training.data.drawings import load_drawings
+from training.data.latents import prepare_latents
 from training.data.lexicon import Lexicon, with_near_words
 from training.data.scenes import load_scenes
 from training.data.tokenizer import build_text_encoder, learn_tokenizer
 from training.data.words import english_words, sentence_vectors
-from training.optim import ddpm
+from training.optim import ddpm, stage
+from training.optim.checkpoint import load_checkpoint, save_checkpoint
 from training.optim.muon import Muon, split_named
-from training.optim.team import WORKERS, Memory, Worker, views
+from training.optim.optimizers import Optimizers
+from training.optim.run_folder import stage_parser
+from training.optim.team import WORKERS
 from training.stages.decoder import load_vae
-from training.stages.latents import prepare_latents
 from training.stages.samples import sample_grid
 from training.stages.shipped import load_shipped
 from training.stages.text_encoder import teach_text
@@ -41,8 +43,8 @@ BY_ELEMENT = ("embedding", "conv_in", "conv_out")
 
 
 @dataclass(frozen=True)
-class Config:
-    """Everything that decides the run, apart from the machine's speed."""
+class Config(stage.StageConfig):
+    """Configuration of this stage's run."""
 
     channels: tuple[int, ...] = (64, 128, 256)
     heads: int = 4
@@ -51,21 +53,18 @@ class Config:
     vocabulary: int = 10000
     words: int = 45000
     concepts: int = 10_000
-    batch: int = 128
     matrix_rate: float = 0.02
     rate: float = 1e-3
     text_rate: float = 0.02
     text_minutes: float = 6.0
-    warmup: float = 0.03
     weight_decay: float = 0.01
     caption_dropout: float = 0.1
     gamma: float = 5.0
     noisy_boost: float = 3.0
-    ema_power: float = 12.0
     scene_share: float = 0.2
-    seed: int = 0
     minutes: float = 80.0
     checkpoint_minutes: float = 6.0
+    log_steps: int = 50
     start: str = ""
 
 
@@ -105,15 +104,6 @@ def build_unet(config: Config) -> UNet2DConditionModel:
     return unet
 
 
-def ema_decay(step: int, power: float) -> float:
-    """The decay of an average over the last ~1/power of the run, however long it is.
-
-    Math: β_t = (1 − 1/t)^(power + 1)
-    Source: Karras et al. 2024, Eq. 127, arXiv:2312.02696.
-    """
-    return float((1 - 1 / max(step, 2)) ** (power + 1))
-
-
 class LevelLoss:
     """Mean ε-error in ten equal ranges of t, since the last report."""
 
@@ -136,7 +126,7 @@ class LevelLoss:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the run starts from, made or read from the cache."""
+    """Data that the run starts from, made or read from the cache."""
 
     corpus: Corpus
     lexicon: Lexicon
@@ -164,20 +154,21 @@ def prepare(config: Config, cache: Path, stream: tuple[int, ...] = ()) -> Prepar
     return Prepared(corpus, lexicon)
 
 
-def make_optimizers(masters: dict[str, Tensor], config: Config) -> common.Optimizers:
+def make_optimizers(masters: dict[str, Tensor], config: Config) -> Optimizers:
     """Muon for matrices, AdamW for the rest; the text encoder learns at a share of the rates.
 
     Args:
         masters: parameters by their names in `Model`.
     """
-    muon, adam = [], []
+    muon: list[dict[str, Any]] = []
+    adam: list[dict[str, Any]] = []
     for part, share in (("unet", 1.0), ("text", config.text_rate)):
         own = {name: p for name, p in masters.items() if name.startswith(part + ".")}
         matrices, others = split_named(own.items(), BY_ELEMENT)
         muon.append({"params": matrices, "lr": config.matrix_rate * share})
         adam.append({"params": others, "lr": config.rate * share})
     decay = config.weight_decay
-    return common.Optimizers(
+    return Optimizers(
         Muon([group for group in muon if group["params"]], weight_decay=decay),
         torch.optim.AdamW(
             [group for group in adam if group["params"]],
@@ -207,147 +198,68 @@ def taught_text(config: Config, data: Prepared, folder: Path, resume: bool) -> d
             len(data.corpus.tokenizer), config.text_hidden, config.text_layers
         )
         teach_text(text, data.corpus, data.lexicon, config.text_minutes, config.seed)
-        common.save_checkpoint(path, text.state_dict(), {})
-    return common.load_checkpoint(path)[0]
+        save_checkpoint(path, text.state_dict(), {})
+    return load_checkpoint(path)[0]
 
 
-def train(config: Config, cache: Path, resume: bool) -> Path:
-    """Train for `config.minutes` and return the checkpoint's path."""
-    folder = cache / "unet"
-    common.start_log(folder, "unet")
-    common.save_config(config, folder)
-    torch.manual_seed(config.seed)
-    data = prepare(config, cache)
-    model = build_model(config, len(data.corpus.tokenizer))
-    path = folder / "checkpoint.safetensors"
-    state = {"step": 0, "spent": 0.0}
-    tensors: dict[str, Tensor] = {}
-    if resume and path.exists():
-        tensors, state = common.load_checkpoint(path)
-        model.load_state_dict(common.part(tensors, "model"))
-        common.log.info("resumed at step %d, %.0f s spent", state["step"], state["spent"])
-    elif config.start:
-        parts = load_shipped(config.start)
-        model.unet.load_state_dict(parts.unet.state_dict())
-        model.text.load_state_dict(parts.text_encoder.state_dict())
-    else:
-        model.text.load_state_dict(taught_text(config, data, folder, resume))
-    common.log.info("%.2fM parameters", sum(p.numel() for p in model.parameters()) / 1e6)
-    context = torch.multiprocessing.get_context("spawn")
-    memory = Memory.of(model, context)
-    for name, value in views(memory.average, model).items():
-        if tensors:
-            value.copy_(tensors[f"average.{name}"])
-    others = [
-        context.Process(target=work, args=(rank, memory, config, cache, state), daemon=True)
-        for rank in range(1, WORKERS)
-    ]
-    for other in others:
-        other.start()
-    work(0, memory, config, cache, state)
-    for other in others:
-        other.join()
-    return path
+class UnetTask(stage.Task):
+    """The UNet and the text encoder, see `stage.Task`."""
 
+    def __init__(self, config: Config, cache: Path, stream: tuple[int, ...]) -> None:
+        self._config = config
+        self._data = prepare(config, cache, stream)
+        self._corpus = self._data.corpus
+        self._parts = build_model(config, len(self._corpus.tokenizer))
+        self.model: nn.Module = self._parts
+        self._alpha_bar = ddpm.alphas_cumprod()
+        self._weights = ddpm.noise_weight(self._alpha_bar, config.gamma, config.noisy_boost)
+        self._levels = LevelLoss()
+        self._rows = config.batch // WORKERS
 
-def work(rank: int, memory: Memory, config: Config, cache: Path, state: dict[str, Any]) -> None:
-    """What each of the processes does, until worker 0's clock has run out."""
-    torch.set_num_threads(1)
-    folder = cache / "unet"
-    if rank > 0:
-        common.start_log(folder / f"worker-{rank}", "unet")
-    step = int(state["step"])
-    torch.manual_seed((config.seed << 8) + rank + 1000 * step)
-    data = prepare(config, cache, stream=(rank, step))
-    corpus = data.corpus
-    model = build_model(config, len(corpus.tokenizer))
-    worker = Worker(rank, memory, model, lambda masters: make_optimizers(masters, config))
-    kept = folder / f"optimizer-{rank}.safetensors"
-    if step and kept.exists():
-        worker.optimizers.restore(common.load_checkpoint(kept)[0])
-    alpha_bar = ddpm.alphas_cumprod()
-    weights = ddpm.noise_weight(alpha_bar, config.gamma, config.noisy_boost)
-    rows = config.batch // WORKERS
+    def begin(self, folder: Path, resume: bool) -> None:
+        """A text encoder that was taught first, or all weights of `config.start`."""
+        if self._config.start:
+            shipped = load_shipped(self._config.start)
+            self._parts.unet.load_state_dict(shipped.unet.state_dict())
+            self._parts.text.load_state_dict(shipped.text_encoder.state_dict())
+        else:
+            text = taught_text(self._config, self._data, folder, resume)
+            self._parts.text.load_state_dict(text)
 
-    def row_errors(x0: Tensor, tokens: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        hidden = model.text(tokens).last_hidden_state
-        return ddpm.ddpm_step(
-            lambda x, at: model.unet(x.bfloat16(), at, hidden, return_dict=False)[0].float(),
-            *(x0, noise, t, alpha_bar),
-        )
+    def loss(self) -> Tensor:
+        """The weighted error of this worker's rows."""
+        batch = self._corpus.draw(self._rows, self._config.caption_dropout)
+        hidden = self._parts.text(batch.tokens).last_hidden_state
 
-    clock = common.Clock(config.minutes, float(state["spent"]))
-    keeper = Keeper(config, folder, memory, corpus, clock)
-    done = False
-    while not done:
-        batch = corpus.draw(rows, config.caption_dropout)
-        t = ddpm.uniform_timesteps(rows, ddpm.STEPS)
-        errors = row_errors(batch.latents, batch.tokens, torch.randn_like(batch.latents), t)
-        (errors * weights[t]).mean().backward()
-        if rank == 0:
-            progress = clock.progress
-            share = common.cosine(progress, config.warmup)
-            memory.signals.copy_(torch.tensor([share, keeper.due(progress), progress >= 1]))
-            keeper.levels.add(t, errors)
-        worker.wait()
-        share, saving, last = memory.signals.tolist()
-        done = bool(last)
-        step += 1
-        worker.step(share, ema_decay(step, config.ema_power))
-        if rank == 0:
-            keeper.report(step, share)
-        if saving or done:
-            if rank == 0:
-                keeper.save(step, model, sampling=True)
-            common.save_checkpoint(kept, worker.optimizers.tensors(), {"step": step})
-            worker.wait()
+        def denoiser(x: Tensor, t: Tensor) -> Tensor:
+            found: Tensor = self._parts.unet(x.bfloat16(), t, hidden, return_dict=False)[0]
+            return found.float()
 
+        t = ddpm.uniform_timesteps(self._rows, ddpm.STEPS)
+        noise = torch.randn_like(batch.latents)
+        errors = ddpm.ddpm_step(denoiser, batch.latents, noise, t, self._alpha_bar)
+        self._levels.add(t, errors)
+        return (errors * self._weights[t]).mean()
 
-class Keeper:
-    """Worker 0's books: the log, checkpoints, samples."""
+    def note(self) -> str:
+        """The errors by noise level."""
+        return f"by level {self._levels.report()}"
 
-    def __init__(
-        self, config: Config, folder: Path, memory: Memory, corpus: Corpus, clock: common.Clock
-    ) -> None:
-        self.levels = LevelLoss()
-        self._config, self._folder, self._memory = config, folder, memory
-        self._corpus, self._clock = corpus, clock
-        self._saved = self._seen = clock.spent
-        self._first = 0
+    def make_optimizers(self, masters: dict[str, Tensor]) -> Optimizers:
+        """Muon and AdamW for both parts, see the module's `make_optimizers`."""
+        return make_optimizers(masters, self._config)
 
-    def due(self, progress: float) -> bool:
-        """Whether it is time for a checkpoint."""
-        return self._clock.spent - self._saved > self._config.checkpoint_minutes * 60
-
-    def report(self, step: int, share: float) -> None:
-        """Every 50 steps, a line on the errors and the speed since the last one."""
-        if step % 50 == 0:
-            now = self._clock.spent
-            speed = self._config.batch * (step - self._first) / max(now - self._seen, 1e-9)
-            self._first, self._seen = step, now
-            common.log.info(
-                "step %d rate %.2f %.1f rows/s loss by level %s",
-                *(step, share, speed, self.levels.report()),
-            )
-
-    def save(self, step: int, model: Model, sampling: bool) -> None:
-        """Masters and averages to disk, and what the average draws."""
-        self._saved = self._clock.spent
-        masters = views(self._memory.masters, model)
-        average = views(self._memory.average, model)
-        tensors = common.prefixed("model", masters) | common.prefixed("average", average)
-        state = {"step": step, "spent": self._clock.spent}
-        common.save_checkpoint(self._folder / "checkpoint.safetensors", tensors, state)
-        if sampling:
-            drawn = build_model(self._config, len(self._corpus.tokenizer))
-            drawn.load_state_dict(average)
-            parts = (drawn.unet, drawn.text, self._corpus.tokenizer, self._corpus.latents.vae)
-            sample_grid(*parts).save(self._folder / f"samples-{step:06d}.png")
+    def show(self, average: dict[str, Tensor], folder: Path, step: int) -> None:
+        """The fixed prompts, drawn with the average."""
+        drawn = build_model(self._config, len(self._corpus.tokenizer))
+        drawn.load_state_dict(average)
+        parts = (drawn.unet, drawn.text, self._corpus.tokenizer, self._corpus.latents.vae)
+        sample_grid(*parts).save(folder / f"samples-{step:06d}.png")
 
 
 def main() -> None:
     """The command line of this stage."""
-    parser = common.stage_parser(__doc__, Config.minutes)
+    parser = stage_parser(__doc__, Config.minutes)
     parser.add_argument("--concepts", type=int, default=Config.concepts, help="only the first N")
     parser.add_argument("--start", default="", help="a model folder whose weights are taken on")
     parser.add_argument("--rate-share", type=float, default=1.0, help="of the usual rates")
@@ -359,7 +271,7 @@ def main() -> None:
         matrix_rate=Config.matrix_rate * args.rate_share,
         rate=Config.rate * args.rate_share,
     )
-    train(config, args.cache, args.resume)
+    stage.train("unet", UnetTask, config, args.cache, args.resume)
 
 
 if __name__ == "__main__":

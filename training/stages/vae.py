@@ -1,4 +1,4 @@
-"""Stage 1: the autoencoder, 128×128×3 pixels to 16×16×4 latents and back.
+"""Stage 1: train the autoencoder, 128×128×3 pixels to 16×16×4 latents and back.
 
     python -m training.stages.vae --minutes 45 [--resume]
 
@@ -16,19 +16,21 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training import common
 from training.data.colours import WHITE
 from training.data.drawings import SIZE, Drawings, compose, load_drawings
 from training.data.pictures import Mixture, Pictures
 from training.data.scenes import load_scenes
-from training.optim.muon import Muon, split_parameters
+from training.optim import loop
+from training.optim.optimizers import muon_and_adam
+from training.optim.run_folder import open_run, run_stage
+from training.optim.schedule import RunConfig
 
 BY_ELEMENT = ("conv_in", "conv_out", "quant_conv")
 
 
 @dataclass(frozen=True)
-class Config:
-    """Everything that decides the run, apart from the machine's speed."""
+class Config(RunConfig):
+    """Configuration of this stage's run."""
 
     channels: tuple[int, ...] = (16, 32, 64, 128)
     latent_channels: int = 4
@@ -98,8 +100,19 @@ def psnr_on_white(vae: AutoencoderKL, drawings: Drawings, rows: NDArray[np.int64
     return float(np.mean(values))
 
 
+@torch.no_grad()
+def reconstruct(vae: AutoencoderKL, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Pictures (N, 128, 128, 3) in 0..255, encoded and decoded."""
+    found = []
+    for start in range(0, len(pixels), 10):
+        chunk = torch.from_numpy(pixels[start : start + 10]).permute(0, 3, 1, 2) / 127.5 - 1
+        output = vae.decode(vae.encode(chunk).latent_dist.mode()).sample
+        found.append(((output.permute(0, 2, 3, 1) + 1) * 127.5).clamp(0, 255).numpy())
+    return np.concatenate(found)
+
+
 def load_pictures(cache: Path, rng: np.random.Generator) -> Pictures:
-    """All domains in memory."""
+    """Load the pictures of all domains into memory."""
     kept = load_drawings(cache)
     drawings = Drawings(np.array(kept.pixels), kept.keys, kept.names)
     return Pictures(drawings, load_scenes(cache), rng, Mixture())
@@ -107,59 +120,36 @@ def load_pictures(cache: Path, rng: np.random.Generator) -> Pictures:
 
 def train(config: Config, cache: Path, resume: bool) -> Path:
     """Train for `config.minutes` and return the checkpoint's path."""
-    folder = cache / "vae"
-    common.start_log(folder, "vae")
-    common.save_config(config, folder)
-    torch.manual_seed(config.seed)
-    vae = build_vae(config)
-    matrices, others = split_parameters(vae, BY_ELEMENT)
-    optimizers = common.Optimizers(
-        Muon(matrices, lr=config.matrix_rate),
-        torch.optim.AdamW(others, lr=config.rate, betas=(0.9, 0.99), weight_decay=0.0),
-    )
-    path, step, clock = folder / "checkpoint.safetensors", 0, common.Clock(config.minutes)
-    if resume and path.exists():
-        tensors, state = common.load_checkpoint(path)
-        vae.load_state_dict(common.part(tensors, "vae"))
-        optimizers.restore(tensors)
-        step, clock = state["step"], common.Clock(config.minutes, state["spent"])
-    common.log.info("%.2fM parameters", sum(p.numel() for p in vae.parameters()) / 1e6)
-    pictures = load_pictures(cache, np.random.default_rng((config.seed, step)))
-    saved, errors = clock.spent, []
-    while clock.progress < 1:
+    path = cache / "vae" / "checkpoint.safetensors"
+    open_run(path.parent, "vae", config)
+    vae, start = build_vae(config), loop.start_of(path, resume)
+    pictures = load_pictures(cache, np.random.default_rng((config.seed, start.step)))
+    errors: list[float] = []
+
+    def loss(progress: float) -> Tensor:
         # Crops cost a quarter of a picture and show more different edges for the same work, so
         # they come first; whole pictures follow, for the statistics that the group norms meet.
-        if clock.progress < config.crop_share:
+        if progress < config.crop_share:
             pixels = pictures.draw(config.crop_batch, config.crop)
         else:
             pixels = pictures.draw(config.batch)
-        loss, l1 = vae_loss(vae, pixels, config)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizers.step(common.cosine(clock.progress, config.warmup))
-        step += 1
+        error, l1 = vae_loss(vae, pixels, config)
         errors.append(float(l1))
-        if step % 100 == 0:
-            common.log.info(
-                "step %d l1 %.4f %.2f steps/s", step, np.mean(errors), step / clock.spent
-            )
-            errors.clear()
-        if clock.spent - saved > config.checkpoint_minutes * 60 or clock.progress >= 1:
-            saved = clock.spent
-            tensors = common.prefixed("vae", vae.state_dict())
-            tensors |= optimizers.tensors()
-            state = {"step": step, "spent": clock.spent}
-            common.save_checkpoint(path, tensors, state)
-            score = psnr_on_white(vae, pictures.drawings, pictures.held_out[::4])
-            common.log.info("step %d held-out psnr %.2f dB", step, score)
+        return error
+
+    def note() -> str:
+        mean = float(np.mean(errors))
+        errors.clear()
+        return f"l1 {mean:.4f}"
+
+    def measure() -> dict[str, float]:
+        return {"psnr_db": psnr_on_white(vae, pictures.drawings, pictures.held_out[::4])}
+
+    optimizers = muon_and_adam(vae.named_parameters(), BY_ELEMENT, config.matrix_rate, config.rate)
+    learner = loop.Learner(vae, optimizers, loss, measure, note, prefix="vae", clip=1.0)
+    loop.train(learner, config, path, start)
     return path
 
 
-def main() -> None:
-    """The command line of this stage."""
-    args = common.stage_parser(__doc__, Config.minutes).parse_args()
-    train(Config(minutes=args.minutes), args.cache, args.resume)
-
-
 if __name__ == "__main__":
-    main()
+    run_stage(__doc__, Config, train)

@@ -13,7 +13,7 @@ from pipelines import Request
 from pipelines.runs.png_metadata import read_request
 from presets import model_preset
 from tests.ui import pages
-from tests.ui.serving import Site
+from tests.ui.page_server import Site
 
 
 @pytest.fixture(scope="module")

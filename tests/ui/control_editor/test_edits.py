@@ -22,8 +22,8 @@ from tests.ui.control_pages import (
     ready,
     upload,
 )
+from tests.ui.page_server import Site
 from tests.ui.pages import until
-from tests.ui.serving import Site
 from tests.ui.sheet_pages import cells
 from tests.ui.tabs.test_text_to_image import same
 
@@ -85,7 +85,7 @@ def test_edits_survive_a_reload_before_any_run(
     assert (drawn == mine).all()
 
 
-def test_switching_a_control_off_and_on_keeps_its_edits(
+def test_model_switch_a_control_off_and_on_keeps_its_edits(
     page: Page, tab: Locator, picture: Path
 ) -> None:
     upload(tab, picture)

@@ -13,8 +13,8 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from pipelines import InvalidRequest
 from pipelines.preprocessors.skeletons import Skeleton
+from tests.ui.page_server import PATIENCE_MS
 from tests.ui.pages import until
-from tests.ui.serving import PATIENCE_MS
 from ui.control_editor.map_editor import (
     POSE,
     Edit,

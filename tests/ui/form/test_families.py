@@ -12,8 +12,8 @@ from tests.helpers.tiny_families import MAKERS, sd3_controlnet
 from tests.robustness.test_imports import fresh
 from tests.ui.control_pages import generate as make
 from tests.ui.control_pages import last_request, ready, save_square, upload
+from tests.ui.page_server import PATIENCE_MS, Site, served
 from tests.ui.pages import choose, fill, fix_seed, generate, picture, wait_status
-from tests.ui.serving import PATIENCE_MS, Site, served
 from tests.ui.sheet_pages import open_tab
 from tests.ui.tabs.test_text_to_image import same
 

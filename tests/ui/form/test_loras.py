@@ -13,8 +13,8 @@ from playwright.sync_api import Browser, expect
 
 from pipelines import Request
 from tests.helpers.lora_makers import save_with_loras
+from tests.ui.page_server import PATIENCE_MS, Site, served
 from tests.ui.pages import choose, fill, fix_seed, generate, picture, wait_status
-from tests.ui.serving import PATIENCE_MS, Site, served
 from tests.ui.tabs.test_text_to_image import same
 
 

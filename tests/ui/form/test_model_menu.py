@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from bench.peer import Peer
 from tests.helpers import ldm
-from tests.ui.serving import Site
+from tests.ui.page_server import Site
 
 NAME = "fresh.safetensors"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
+from tests.ui.page_server import Site
 from tests.ui.pages import choose
-from tests.ui.serving import Site
 from tests.ui.sheet_pages import cells, generate, headers, open_tab
 from tests.ui.tabs.test_text_to_image import same
 

@@ -10,7 +10,7 @@ from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 from pipelines import Request
-from tests.ui.serving import Site
+from tests.ui.page_server import Site
 from tests.ui.sheet_pages import cells, generate, headers, open_tab
 from tests.ui.tabs.test_text_to_image import same
 

@@ -30,8 +30,8 @@ from tests.ui.control_pages import (
     ready,
     upload,
 )
+from tests.ui.page_server import PATIENCE_MS, Site, start
 from tests.ui.pages import until
-from tests.ui.serving import PATIENCE_MS, Site, start
 from tests.ui.sheet_pages import cells, headers, open_tab
 from tests.ui.tabs.test_text_to_image import same
 

@@ -91,5 +91,5 @@ def test_a_forecast_is_shown_where_there_is_one(buttons: RunButtons) -> None:
         (CostEstimate(12, 12, 0, 0.0), "12 cells, all made before"),
     ],
 )
-def test_a_cost_in_words(cost: Plan, line: str) -> None:
+def test_a_cost_in_words(cost: CostEstimate, line: str) -> None:
     assert cost_line(cost) == line

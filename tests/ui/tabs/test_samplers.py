@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from pipelines import Request
 from pipelines.analysis.convergence import reference
 from pipelines.analysis.image_metrics import as_array, rms
-from tests.ui.serving import Site
+from tests.ui.page_server import Site
 from tests.ui.sheet_pages import cells, generate, open_tab
 from tests.ui.tabs.test_text_to_image import same
 from ui.reports.filmstrip import spread

@@ -16,7 +16,7 @@ from pipelines.analysis.image_metrics import as_array, clipped
 from pipelines.rendering.run_plan import CostEstimate
 from pipelines.runs.contact_sheet import draw_grid
 from presets import model_preset
-from tests.ui.serving import Site
+from tests.ui.page_server import Site
 from tests.ui.sheet_pages import cells, generate, headers, open_tab
 from tests.ui.tabs.test_text_to_image import same
 from ui.form.run_limits import MOST_CELLS, needs_asking

@@ -11,7 +11,7 @@ from pipelines import Request
 from pipelines.runs.png_metadata import read_request, settings_text
 from presets import model_preset
 from tests.ui import pages
-from tests.ui.serving import READY, Site
+from tests.ui.page_server import READY, Site
 
 SLOW = 800
 """Steps of a run that lasts long enough to be interrupted."""

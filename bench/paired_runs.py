@@ -1,4 +1,4 @@
-"""Interleaved timing: two ways to do the same work take turns, so both meet the same machine."""
+"""Paired timing: two ways to do the same work take turns, so both meet the same machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a picture follows its map, as plain numbers; no model is needed here."""
+"""Scores of how far a picture follows its map: edges, joints, overlap, rank correlation."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ LINE = 128
 
 
 def edge_f1(found: NDArray[np.uint8], asked: NDArray[np.uint8]) -> float:
-    """How well two drawings of edges agree, 0..1; 1 if neither has any.
+    """F1 score of two drawings of edges, 0..1; 1 if neither has any.
 
     Math: F1 = 2·P·R / (P + R); P the share of found edge pixels within `EDGE_TOLERANCE` of an
     asked one, R the share of asked ones within it of a found one.
@@ -44,14 +44,14 @@ def _lines(edges: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def _distance(lines: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """From every pixel to the nearest line."""
+    """Distance from every pixel to the nearest line."""
     away = np.where(lines, 0, 1).astype(np.uint8)
     exact = cv2.distanceTransform(away, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return np.asarray(exact, np.float32)
 
 
 def joints_near(found: NDArray[np.float32], asked: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Whether each asked joint is found within `JOINT_TOLERANCE`; nan for those not asked.
+    """Check each asked joint for one within `JOINT_TOLERANCE`; nan for those not asked.
 
     Args:
         found: (N, 18, 2) x, y in pixels.

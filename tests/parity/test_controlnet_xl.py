@@ -15,7 +15,7 @@ from pipelines import InvalidRequest, Request, Studio
 from pipelines.model_manager.manager import PipelineManager
 from tests.helpers.tiny import controlnet
 from tests.helpers.tiny_families import sdxl
-from tests.parity.test_steering import CANNY, DEPTH, SHELF, Made, apart
+from tests.parity.test_controlnet import CANNY, DEPTH, SHELF, Made, apart
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

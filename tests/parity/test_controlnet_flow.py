@@ -27,7 +27,7 @@ from pipelines.rendering import trajectories
 from pipelines.rendering.batch_evaluator import Computing
 from pipelines.samplers import SAMPLERS, SCHEDULES
 from tests.helpers.tiny_families import flux, flux_controlnet, sd3, sd3_controlnet
-from tests.parity.test_steering import ONE, SHELF, TWO, Made, apart
+from tests.parity.test_controlnet import ONE, SHELF, TWO, Made, apart
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TOLERANCE = 1e-4

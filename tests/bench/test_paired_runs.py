@@ -7,7 +7,7 @@ import time
 import pytest
 from PIL import Image
 
-from bench.timing import Comparison, compare, pixels_apart
+from bench.paired_runs import Comparison, compare, pixels_apart
 
 
 def grey(level: int) -> Image.Image:

@@ -6,6 +6,7 @@ The VAE's latents are first made zero-mean and of equal variance channel by chan
 """
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,6 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from training.common import log
 from training.data.captions import BACKGROUND_NAMES
 from training.data.colours import background_rgb
 from training.data.concepts import Concept
@@ -26,6 +26,7 @@ from training.data.drawings import STYLES, Drawings, compose
 from training.data.scenes import Scenes
 
 CHUNK = 32
+log = logging.getLogger("training")
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def _encode_drawings(vae: AutoencoderKL, drawings: Drawings, concepts: Sequence[
             rgba = np.asarray(drawings.pixels[row_of[concept.code, style]])
             pictures = np.stack([compose(rgba, colour) for colour in colours])
             found.append(encode_pictures(vae, pictures))
-    return torch.stack(found).unflatten(0, (len(concepts), len(STYLES)))
+    return torch.unflatten(torch.stack(found), 0, (len(concepts), len(STYLES)))
 
 
 def _encode_scenes(vae: AutoencoderKL, scenes: Scenes) -> Tensor:

@@ -18,7 +18,7 @@ from pipelines.model_manager.manager import PipelineManager
 from tests.helpers.lora_makers import save_lora
 from tests.helpers.tiny import controlnet, sd
 from tests.helpers.tiny_families import XL, lcm, sdxl
-from tests.parity.test_steering import CANNY, DEPTH, SHELF, Made, apart
+from tests.parity.test_controlnet import CANNY, DEPTH, SHELF, Made, apart
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
