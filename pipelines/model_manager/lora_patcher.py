@@ -100,6 +100,7 @@ def patched(weights: Mapping[Key, Tensor], changes: Changes) -> Iterator[None]:
         with torch.no_grad():
             for key, original in originals.items():
                 weights[key].copy_(original)
+        originals.clear()  # an error's traceback would keep them
 
 
 def _modules(model: Model) -> dict[str, torch.nn.Module]:

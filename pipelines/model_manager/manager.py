@@ -185,9 +185,9 @@ class PipelineManager:
         Raises: UnknownName, ModelUnavailable.
         """
         entry = self._opened(model)
+        own = entry.parts(self.hardware)
         nets, added = self._addons(entry, controls, loras)
-        addons = [*nets.values(), *added.values()]
-        return entry.fingerprint(entry.parts(self.hardware), addons)
+        return entry.fingerprint(own, [*nets.values(), *added.values()])
 
     def _opened(self, model: str | ModelEntry) -> ModelEntry:
         return self.library.open(model) if isinstance(model, str) else model
