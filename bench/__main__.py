@@ -106,7 +106,7 @@ def measure(
     studio.warm_up(request.model)  # again, now that the libraries are imported
     loading = studio.manager.history[-1].seconds
     print(f"{request.model} loaded from disk in {loading:.2f} s")
-    peer = in_passing(lambda: Peer.load(studio.manager.locate(request.model).path))
+    peer = in_passing(lambda: Peer.load(studio.manager.library.open(request.model).info.path))
     assert request.width is not None and request.height is not None
     flops, rate = limits(peer.pipe, request.width, request.height)
     print(f"{backend}: {flops / 1e9:.2f} GFLOP a row, matrix products at {rate / 1e9:.0f} GFLOP/s")

@@ -123,7 +123,7 @@ def controlled_peer(studio: Any, request: Request) -> Any:
         pipe = StableDiffusionControlNetPipeline(
             **model.components,
             controlnet=nets if len(nets) > 1 else nets[0],
-            scheduler=DDIMScheduler.from_config(model.scheduler_config),
+            scheduler=DDIMScheduler.from_config(model.configs["scheduler"]),
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,

@@ -131,7 +131,7 @@ def main(
     )
     assert request.width and request.height, "just resolved"
     size = request.width, request.height
-    peer = in_passing(lambda: Peer.load(studio.manager.locate(model).path))
+    peer = in_passing(lambda: Peer.load(studio.manager.library.open(model).info.path))
     flops, rate = limits(peer.pipe, *size)
     print(f"matrix products at {rate / 1e9:.0f} GFLOP/s, {flops / 1e9:.2f} GFLOP a row")
     for name in only or ("8 guidance scales", "12 samplers", "4 prompts × 4 seeds"):

@@ -57,3 +57,14 @@ class OutOfMemory(ContactSheetError):
 
 class Cancelled(ContactSheetError):
     """The user stopped the run."""
+
+
+def first_line(error: BaseException, title_lines: int = 0) -> str:
+    """Take the first line of an error's text; the name of its type where it has none.
+
+    Args:
+        title_lines: lines before it that say less, such as torch's "Error(s) in loading …"; where
+            nothing follows, the last of them is taken.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[min(title_lines, len(lines) - 1)] if lines else type(error).__name__

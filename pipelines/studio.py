@@ -20,6 +20,7 @@ from pipelines.checkpoints import controlnets
 from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.checkpoints.token_count import Tokens, count_tokens
 from pipelines.controlnet.control_maps import Maps, check_preprocessor
+from pipelines.devices.hardware import Hardware
 from pipelines.devices.memory_options import USUAL, Saving
 from pipelines.errors import Cancelled, ContactSheetError
 from pipelines.families.capabilities import Supports
@@ -62,6 +63,7 @@ class Studio:
         batch: rows in a batch; None measures what is fastest, and remembers it in the user's
             cache folder (CONTACT_SHEET_CACHE names another).
         saving: where models wait, in how many bits, and what computes attention.
+        hardware: what the device is like; None = probed at the first use.
     Raises: InvalidRequest, UnknownName: for a backend or a package that is not here, or a batch
         out of range.
     """
@@ -77,13 +79,18 @@ class Studio:
         backend: str = "torch",
         batch: int | None = None,
         saving: Saving = USUAL,
+        hardware: Hardware | None = None,
     ) -> None:
         how = Computing(backend, batch, exact, cache_folder())
         how.check()
         saving.check()
         folders = [models] if isinstance(models, str | Path) else list(models)
         self.manager = PipelineManager(
-            [Path(folder) for folder in folders], device=device, budget=budget, saving=saving
+            [Path(folder) for folder in folders],
+            device=device,
+            budget=budget,
+            saving=saving,
+            hardware=hardware,
         )
         self.store: AnyStore = NullStore() if outputs is None else Store(Path(outputs))
         self._runs = RunRegistry(self.store)
@@ -95,22 +102,24 @@ class Studio:
 
     def models(self) -> list[ModelInfo]:
         """All models found, also those that cannot be used (they say why)."""
-        return self.manager.models()
+        return self.manager.library.models()
 
     def controlnets(self, model: str | None = None) -> list[ModelInfo]:
         """All ControlNets found, also those that cannot be used; or those that fit a model."""
-        return self.manager.controlnets(model)
+        library = self.manager.library
+        return library.controlnets() if model is None else library.open(model).controlnets
 
     def control_modes(self, model: str) -> tuple[str, ...]:
         """The modes of a control that a model's ControlNets know; () where it takes none.
 
         Raises: UnknownName, ModelUnavailable.
         """
-        return controlnets.modes(self.manager.family(model).id)
+        return controlnets.modes(self.manager.library.open(model).spec)
 
     def loras(self, model: str | None = None) -> list[ModelInfo]:
         """All LoRAs found, also those that cannot be used; or those that fit a model."""
-        return self.manager.loras(model)
+        library = self.manager.library
+        return library.loras() if model is None else library.open(model).loras
 
     def add_picture(self, picture: Image | bytes | str | Path) -> str:
         """Keep a picture for controls; its hash, which is a Control's `image`.
@@ -142,11 +151,11 @@ class Studio:
 
     def native_size(self, model: str) -> tuple[int, int]:
         """Width and height a model was trained at. Raises: UnknownName, ModelUnavailable."""
-        return self.manager.sizes(model).native
+        return self.supports(model).sizes.native
 
     def supports(self, model: str) -> Supports:
         """What a model can do. Raises: UnknownName, ModelUnavailable."""
-        return self.manager.supports(model)
+        return self.manager.library.open(model).capabilities
 
     def suggested(self, model: str) -> Mapping[str, Any]:
         """Settings for a model without a preset; none for one that cannot be used."""
@@ -160,13 +169,12 @@ class Studio:
 
         Raises: UnknownName, ModelUnavailable.
         """
-        return count_tokens(self.manager.locate(model), prompt)
+        return count_tokens(self.manager.library.open(model).info, prompt)
 
     def noise_levels(self, request: Request) -> tuple[float, ...]:
         """σ at the start of every step of a complete Request; see `samplers.noise_levels`."""
-        configs = self.manager.configs(request.model)
-        spacing = self.manager.family(request.model).spacing(configs, request)
-        config = configs["scheduler"]
+        model = self.manager.library.open(request.model)
+        spacing, config = model.family.spacing(model.configs, request), model.configs["scheduler"]
         return noise_levels(request.sampler, request.schedule, config, request.steps, spacing)
 
     def resolve(self, request: Request) -> Request:
@@ -177,7 +185,7 @@ class Studio:
         return self._resolve([request])[0]
 
     def _resolve(self, requests: Sequence[Request]) -> list[Request]:
-        resolver = Resolver(self.manager, self._shelf)
+        resolver = Resolver(self.manager.library, self._shelf)
         return [resolver.resolve(request) for request in requests]
 
     def plan(self, sheet: Sheet) -> RunPlan:

@@ -2,69 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipelines.checkpoints.diffusers_folder import (
-    _OPTIONAL,
-    read_index,
-    weight_files,
-)
-from pipelines.checkpoints.formats.tensor_files import (
-    ENDINGS,
-    is_file,
-    refuse_pickle,
-)
-from pipelines.checkpoints.model_info import (
-    ModelInfo,
-    first_of_each,
-    usable,
-)
+from pipelines.checkpoints.diffusers_folder import NOT_LOADED, read_index, weight_files
+from pipelines.checkpoints.formats.tensor_files import ENDINGS, is_file, refuse_pickle
+from pipelines.checkpoints.lookup import Lookup, usable
+from pipelines.checkpoints.model_info import ModelInfo
+from pipelines.checkpoints.single_file_catalog import find_files, locate_file
 from pipelines.errors import ContactSheetError
-from pipelines.families import family_id
+from pipelines.families import spec_of
+
+_INDEX = "model_index.json"
 
 
 def find(folders: Sequence[Path]) -> list[ModelInfo]:
-    """Every diffusers folder and single file directly below `folders`, by id.
+    """Find every diffusers folder and single file directly below `folders`, by id.
 
     Of equal ids the first wins.
     """
-    from pipelines.checkpoints.single_file_catalog import (
-        find_files,  # it reads headers with what stands below
-    )
-
-    found: dict[str, ModelInfo] = {}
-    for folder in folders:
-        for index in sorted(folder.glob("*/model_index.json")):
-            found.setdefault(index.parent.name, _describe(index.parent))
-    here = list(found.values())  # in the folders' order, in which a file looks for what it lacks
-    return first_of_each([*here, *find_files(folders, here)])
+    return _MODELS.find(folders)
 
 
 def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
-    """The model of this id, or at this path.
+    """Locate the model of this id, or at this path.
 
     Raises:
         UnknownName: if there is none, with the closest id.
         ModelUnavailable: if it is a pickle, broken or of a kind that is not supported.
     """
-    path = Path(name)
-    single = path.suffix.lower() in ENDINGS and is_file(path)
-    refuse_pickle(path)
-    if path.name == name != "..":
+    refuse_pickle(Path(name))
+    if Path(name).name == name != "..":
         # Most names are of folders: those need no look at all the others.
         for folder in folders:
-            if is_file(folder / name / "model_index.json"):
-                return usable("model", name, _describe(folder / name), ())
-    infos = {info.id: info for info in find(folders)}
-    info = infos.get(name)
-    if info is None and single:
-        from pipelines.checkpoints.single_file_catalog import locate_file  # as in `find`
+            if is_file(folder / name / _INDEX):
+                return usable(_describe(folder / name))
+    return _MODELS.locate(name, folders)
 
-        info = locate_file(path, folders, list(infos.values()))
-    if info is None and is_file(path / "model_index.json"):
-        info = _describe(path)
-    return usable("model", name, info, infos)
+
+def _inside(folders: Sequence[Path]) -> Iterator[ModelInfo]:
+    # In the folders' order, in which a file looks for what it lacks.
+    here = list(_folders(folders))
+    yield from here
+    yield from find_files(folders, here)
+
+
+def _folders(folders: Sequence[Path]) -> Iterator[ModelInfo]:
+    for folder in folders:
+        for index in sorted(folder.glob(f"*/{_INDEX}")):
+            yield _describe(index.parent)
+
+
+def _at(path: Path, folders: Sequence[Path]) -> ModelInfo | None:
+    if path.suffix.lower() in ENDINGS and is_file(path):
+        return locate_file(path, folders, list(_folders(folders)))
+    return _describe(path) if is_file(path / _INDEX) else None
+
+
+_MODELS = Lookup("model", _inside, _at)
 
 
 def _describe(folder: Path) -> ModelInfo:
@@ -72,9 +67,9 @@ def _describe(folder: Path) -> ModelInfo:
     try:
         index = read_index(folder)
         pipeline = str(index.get("_class_name", ""))
-        family = family_id(pipeline)
+        family = spec_of(pipeline).id
         for name, entry in index.items():
-            if isinstance(entry, list) and any(entry) and name not in _OPTIONAL:
+            if isinstance(entry, list) and any(entry) and name not in NOT_LOADED:
                 weight_files(folder, name)
         return ModelInfo(folder.name, folder, pipeline, family, size)
     except ContactSheetError as error:

@@ -1,75 +1,76 @@
-"""Finds ControlNets on disk and says which of them fit a model, before anything is loaded."""
+"""ControlNet catalog: finds ControlNets on disk, and tells which of them fit a model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from pipelines.checkpoints.diffusers_folder import read_json, weight_files
-from pipelines.checkpoints.formats.tensor_files import is_file, read_header, refuse_pickle
-from pipelines.checkpoints.model_info import ModelInfo, first_of_each, usable
+from pipelines.checkpoints.formats.tensor_files import is_file, read_header
+from pipelines.checkpoints.lookup import Lookup
+from pipelines.checkpoints.model_info import ModelInfo
+from pipelines.controlnet.adapter import controls_of
 from pipelines.errors import ContactSheetError, InvalidRequest, ModelUnavailable
+from pipelines.families import FamilySpec
+from pipelines.families.capabilities import Configs
 from pipelines.preprocessors import describe
 
 _SUFFIX = "ControlNetModel"
 
 
 def find(folders: Sequence[Path]) -> list[ModelInfo]:
-    """Every ControlNet directly below `folders`, by id; the first of equal ids wins.
+    """Find every ControlNet directly below `folders`, by id; the first of equal ids wins.
 
     A folder is one if its config.json names a class that ends in ControlNetModel.
     """
-    described = (
-        _describe(config.parent)
-        for folder in folders
-        for config in sorted(folder.glob("*/config.json"))
-        if not is_file(config.with_name("model_index.json"))
-    )
-    return first_of_each(info for info in described if info is not None)
+    return _CONTROLNETS.find(folders)
 
 
 def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
-    """The ControlNet of this id, or at this path.
+    """Locate the ControlNet of this id, or at this path.
 
     Raises:
         UnknownName: if there is none, with the closest id.
-        ModelUnavailable: if it is a pickle or broken.
+        ModelUnavailable: if it is a pickle, a single file or broken.
     """
-    path = Path(name)
-    refuse_pickle(path)
+    return _CONTROLNETS.locate(name, folders)
+
+
+def _inside(folders: Sequence[Path]) -> Iterator[ModelInfo | None]:
+    for folder in folders:
+        for config in sorted(folder.glob("*/config.json")):
+            if not is_file(config.with_name("model_index.json")):
+                yield _describe(config.parent)
+
+
+def _at(path: Path, _: Sequence[Path]) -> ModelInfo | None:
     if path.suffix.lower() == ".safetensors" and is_file(path):
         read_header(path)  # says why, if it is damaged
         raise ModelUnavailable(
             f"{path} is a single file; ControlNets are read from folders alone: give its folder in "
             "diffusers' layout (with its config.json)"
         )
-    infos = {info.id: info for info in find(folders)}
-    info = infos.get(name)
-    if info is None and is_file(path / "config.json"):
-        info = _describe(path)
-    return usable("ControlNet", name, info, infos)
+    return _describe(path) if is_file(path / "config.json") else None
 
 
-def fitting(
-    infos: Sequence[ModelInfo], family: str, configs: Mapping[str, Mapping[str, Any]]
-) -> list[ModelInfo]:
-    """Those that can steer a model of this family with these component configs."""
+_CONTROLNETS = Lookup("ControlNet", _inside, _at)
+
+
+def fitting(infos: Sequence[ModelInfo], family: FamilySpec, configs: Configs) -> list[ModelInfo]:
+    """Select the ControlNets that can steer a model of this family with these configs."""
     return [info for info in infos if not info.problem and misfit(info, family, configs) is None]
 
 
-def misfit(info: ModelInfo, family: str, configs: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Why a ControlNet cannot steer a model, as the end of a sentence; None if it can.
+def misfit(info: ModelInfo, family: FamilySpec, configs: Configs) -> str | None:
+    """Explain why a ControlNet cannot steer a model, as a sentence's end; None if it can.
 
     Raises: ModelUnavailable: if a config is broken.
     """
-    from pipelines.controlnet.adapter import controls_of
-
     controls = controls_of(family)
     if controls is None:
-        return f"no ControlNet can steer {family} models yet"
+        return f"no ControlNet can steer {family.id} models yet"
     if info.pipeline not in controls.classes:
-        return f"it is a {info.pipeline}, {family} models take {', '.join(controls.classes)}"
+        return f"it is a {info.pipeline}, {family.id} models take {', '.join(controls.classes)}"
     try:
         return controls.misfit(configs, read_json(info.path / "config.json"))
     except (KeyError, TypeError) as error:
@@ -79,11 +80,14 @@ def misfit(info: ModelInfo, family: str, configs: Mapping[str, Mapping[str, Any]
 def check_fits(
     info: ModelInfo,
     model: str,
-    family: str,
-    configs: Mapping[str, Mapping[str, Any]],
+    family: FamilySpec,
+    configs: Configs,
     folders: Sequence[Path],
 ) -> None:
-    """Raises: InvalidRequest: if a ControlNet cannot steer a model, with those that can."""
+    """Refuse a ControlNet that cannot steer a model.
+
+    Raises: InvalidRequest: with those that can.
+    """
     why = misfit(info, family, configs)
     if why is not None:
         fit = ", ".join(other.id for other in fitting(find(folders), family, configs))
@@ -92,16 +96,14 @@ def check_fits(
         )
 
 
-def modes(family: str) -> tuple[str, ...]:
-    """The modes of a control that ControlNets of a family know; () where none can steer it."""
-    from pipelines.controlnet.adapter import controls_of
-
+def modes(family: FamilySpec) -> tuple[str, ...]:
+    """List the control modes that ControlNets of a family know; () where none can steer it."""
     controls = controls_of(family)
     return () if controls is None else controls.modes
 
 
-def check_mode(info: ModelInfo, mode: str, family: str) -> None:
-    """Raises: InvalidRequest: if ControlNets of a family do not know a control's mode."""
+def check_mode(info: ModelInfo, mode: str, family: FamilySpec) -> None:
+    """Refuse a control's mode that ControlNets of a family do not know. Raises: InvalidRequest."""
     known = modes(family)
     if mode not in known:
         raise InvalidRequest(
@@ -111,14 +113,13 @@ def check_mode(info: ModelInfo, mode: str, family: str) -> None:
 
 
 def named(preprocessor: str, fit: Sequence[ModelInfo]) -> list[str]:
-    """Ids of the ControlNets for a preprocessor's maps, as their ids say: by its name, or another
-    that such ControlNets have."""
+    """List the ids of ControlNets that are named after a preprocessor or its other names."""
     words = (preprocessor, *describe(preprocessor).nets)
     return [info.id for info in fit if any(word in info.id for word in words)]
 
 
 def choose(preprocessor: str, model: str, fit: Sequence[ModelInfo]) -> str:
-    """The ControlNet for a preprocessor's maps: the one that is `named`, or the only one there is.
+    """Choose the ControlNet for a preprocessor's maps: the one that is `named`, or the only one.
 
     Raises: InvalidRequest: if that does not leave one.
     """

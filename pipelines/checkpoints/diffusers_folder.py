@@ -9,20 +9,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipelines.checkpoints.formats.tensor_files import (
-    PICKLES,
-    read_header,
-    shapes_of,
-)
+from pipelines.checkpoints.formats.tensor_files import PICKLES, read_header, shapes_of
 from pipelines.errors import ModelUnavailable
+from pipelines.utils.file_cache import cached_by_file
 
 LIBRARIES = frozenset({"diffusers", "transformers"})
-_OPTIONAL = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
+NOT_LOADED = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
 """Components that a folder may list without having them; no family loads them."""
 
 
 def read_index(folder: Path) -> dict[str, Any]:
-    """`model_index.json`, checked: every class comes from diffusers or transformers.
+    """Read `model_index.json` and check that its classes are of diffusers or transformers.
 
     Raises: ModelUnavailable: if it is unreadable or names anything else.
     """
@@ -44,26 +41,34 @@ def read_index(folder: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file. Raises: ModelUnavailable: naming the file."""
+    """Read a JSON object from a file, again only when the file changed.
+
+    Raises: ModelUnavailable: naming the file.
+    """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = _parsed(path)
     except FileNotFoundError:
         raise ModelUnavailable(f"{path} is missing") from None
     except (OSError, ValueError, RecursionError) as error:
         raise ModelUnavailable(f"{path} cannot be read as JSON: {error}") from None
     if not isinstance(data, dict):
         raise ModelUnavailable(f"{path} holds no JSON object")
-    return data
+    return dict(data)
+
+
+@cached_by_file(most=1024)
+def _parsed(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def component_config(folder: Path, name: str) -> dict[str, Any]:
-    """The config of one component; {} for those that have none (tokenizers)."""
+    """Read the config of one component; {} for those that have none (tokenizers)."""
     path = folder / name / "config.json"
     return read_json(path) if path.is_file() else {}
 
 
 def weight_files(folder: Path, name: str) -> list[Path]:
-    """The safetensors files of a component, headers checked; [] for those without weights.
+    """List a component's safetensors files, headers checked; [] for those without weights.
 
     Where a plain file and an fp16 variant lie side by side, only the plain one counts.
     Raises: ModelUnavailable: if there are only pickles, or a file is broken.
@@ -89,11 +94,11 @@ def weight_files(folder: Path, name: str) -> list[Path]:
 
 
 def variant_of(file: Path) -> str | None:
-    """`fp16` for `model.fp16.safetensors`, None for `model.safetensors`."""
+    """Read a variant from a file's name: `fp16` of `model.fp16.safetensors`; None if plain."""
     parts = file.name.removesuffix(".safetensors").split(".")
     return parts[1].split("-")[0] if len(parts) > 1 else None
 
 
 def weight_shapes(folder: Path, name: str) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a component's tensors, from headers. Raises: ModelUnavailable."""
+    """Read names and shapes of a component's tensors, from headers. Raises: ModelUnavailable."""
     return shapes_of(weight_files(folder, name))

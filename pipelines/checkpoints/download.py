@@ -1,4 +1,4 @@
-"""Fetches a model folder from the hub: pinned, safetensors only, whole or not at all.
+"""Model download: fetches a folder from the hub, pinned, safetensors only, whole or not at all.
 
 The only code that asks the network, and only when `fetch` is called. What has arrived waits in
 `.downloads` in the models folder, where no model is looked for: half a model is never listed, and
@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 from pipelines.checkpoints import diffusers_folder
-from pipelines.errors import InvalidRequest, ModelUnavailable
+from pipelines.errors import InvalidRequest, ModelUnavailable, first_line
 from pipelines.utils.hub import online
 
 STAGING = ".downloads"
@@ -28,7 +28,7 @@ LEFT = ("*.fp16.*", "*.fp16-*", "*.non_ema.*")
 
 
 def fetch(id: str, repository: str, revision: str, gigabytes: float, folder: Path) -> Path:
-    """The model's folder, fetched into `folder` under its id.
+    """Fetch a model's folder into `folder`, under the model's id, and return it.
 
     Args:
         revision: the commit, in full.
@@ -68,7 +68,7 @@ def fetch(id: str, repository: str, revision: str, gigabytes: float, folder: Pat
 
 
 def check_target(target: Path, gigabytes: float) -> None:
-    """Raises: InvalidRequest: if there is something already, or no room for it."""
+    """Refuse a target that is there already, or has no room. Raises: InvalidRequest."""
     if target.exists():
         raise InvalidRequest(f"{target} is there already; move it away to fetch it again")
     free = shutil.disk_usage(target.parent).free / 1e9
@@ -80,7 +80,7 @@ def check_target(target: Path, gigabytes: float) -> None:
 
 
 def access(repository: str) -> str:
-    """How to get access to a gated model."""
+    """Explain how to get access to a gated model."""
     return (
         f"accept its licence at https://huggingface.co/{repository} while logged in, then run "
         "`hf auth login` or set HF_TOKEN"
@@ -95,8 +95,7 @@ def _reason(error: Exception, id: str, repository: str) -> str:
     again = f"run `python app.py download {id}` again to go on where it stopped"
     if isinstance(error, LocalEntryNotFoundError) or "Connect" in type(error).__name__:
         return f"the hub cannot be reached, so {id} cannot be fetched; with a network, {again}"
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return f"{id} could not be fetched from {repository}: {first}; {again}"
+    return f"{id} could not be fetched from {repository}: {first_line(error)}; {again}"
 
 
 def _tidy(waiting: Path, had_staging: bool) -> None:

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from math import prod
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,15 +16,10 @@ from torch import Tensor
 
 from pipelines.checkpoints.formats.tensor_files import read_header
 from pipelines.errors import ModelUnavailable
+from pipelines.families import FamilySpec
 from pipelines.families.capabilities import Configs
+from pipelines.utils.file_cache import cached_by_file
 
-_READERS = {
-    "sd": "StableDiffusionLoraLoaderMixin",
-    "sdxl": "StableDiffusionXLLoraLoaderMixin",
-    "sd3": "SD3LoraLoaderMixin",
-    "flux": "FluxLoraLoaderMixin",
-}
-"""Family to the class of diffusers that knows the names in its LoRAs' files."""
 _METADATA = "lora_adapter_metadata"
 _HALF = re.compile(
     r"\.(?:lora\.|lora_linear_layer\.)?(lora_A|lora_B|down|up)(?:\.default)?\.weight$"
@@ -50,7 +44,9 @@ Shapes = Mapping[str, Mapping[str, tuple[int, ...]]]
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """What a LoRA adds to one weight at scale 1: factor · up·down.
+    """Low-rank delta: holds what a LoRA adds to one weight at scale 1.
+
+    Math: ΔW = factor · up·down
 
     Attributes:
         down: (r, in, …); up: (out, r) or (out, r, 1, 1).
@@ -65,16 +61,17 @@ Deltas = Mapping[tuple[str, str], Delta]
 """(component, module) to what is added to that module's weight."""
 
 
-def deltas(file: Path, tensors: Mapping[str, Tensor], family: str, configs: Configs) -> Deltas:
-    """What a LoRA's file adds, by the names of diffusers' modules.
+def deltas(
+    file: Path, tensors: Mapping[str, Tensor], family: FamilySpec, configs: Configs
+) -> Deltas:
+    """Read what a LoRA's file adds, by the names of diffusers' modules.
 
     Args:
         tensors: the file's.
         configs: of the model's components; kohya's names of SDXL's layers depend on them.
     Raises: ModelUnavailable: if it holds anything but pairs of halves.
     """
-    said = read_header(file).get("__metadata__", {})
-    metadata = json.loads(said.get(_METADATA, "{}"))
+    metadata = json.loads(read_header(file).metadata.get(_METADATA, "{}"))
     converted, alphas = _converted(file, tensors, family, configs)
     halves: dict[tuple[str, str], dict[str, Tensor]] = {}
     for key, tensor in converted.items():
@@ -99,14 +96,14 @@ def deltas(file: Path, tensors: Mapping[str, Tensor], family: str, configs: Conf
 
 
 def _converted(
-    file: Path, tensors: Mapping[str, Tensor], family: str, configs: Configs
+    file: Path, tensors: Mapping[str, Tensor], family: FamilySpec, configs: Configs
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Tensors by diffusers' names, and the alphas among them by module."""
     import diffusers.loaders
 
-    if family not in _READERS:
-        raise ModelUnavailable(f"no LoRA can change {family} models yet")
-    reader: Any = getattr(diffusers.loaders, _READERS[family])
+    if family.lora_loader is None:
+        raise ModelUnavailable(f"no LoRA can change {family.id} models yet")
+    reader: Any = getattr(diffusers.loaders, family.lora_loader)
     options: dict[str, Any] = {}
     if "unet" in configs:
         options["unet_config"] = SimpleNamespace(**configs["unet"])
@@ -146,7 +143,7 @@ def _factor(metadata: Mapping[str, Any], part: str, module: str, rank: int) -> f
 
 
 def weight_name(module: str, shapes: Mapping[str, Any]) -> str | None:
-    """What a module's weight is called in a component; None if it is not there.
+    """Find the name of a module's weight in a component; None if it is not there.
 
     CLIP's encoders have `text_model.` before their names in some versions and files.
     """
@@ -158,7 +155,7 @@ def weight_name(module: str, shapes: Mapping[str, Any]) -> str | None:
 
 
 def misfit(found: Deltas, shapes: Shapes) -> str | None:
-    """Why a LoRA does not fit a model's weights, as the end of a sentence; None if it does."""
+    """Explain why a LoRA does not fit a model's weights, as a sentence's end; None if it does."""
     for (part, module), delta in found.items():
         if part not in shapes:
             return f"it changes {part}, which that model does not have"
@@ -180,22 +177,19 @@ def misfit(found: Deltas, shapes: Shapes) -> str | None:
     return None
 
 
-def file_misfit(file: Path, family: str, configs: Configs, shapes: Shapes) -> str | None:
-    """As `misfit`, from headers alone. Raises: ModelUnavailable: if it cannot be read."""
-    stat = file.stat()
+def file_misfit(file: Path, family: FamilySpec, configs: Configs, shapes: Shapes) -> str | None:
+    """Explain a misfit as `misfit` does, from headers alone. Raises: ModelUnavailable."""
     layers = (configs.get("unet") or {}).get("layers_per_block")
-    found = _outlined(file, stat.st_size, stat.st_mtime_ns, family, layers)
-    return misfit(found, shapes)
+    return misfit(_outlined(file, family, layers), shapes)
 
 
-@lru_cache(maxsize=64)
-def _outlined(path: Path, size: int, changed: int, family: str, layers: Any) -> Deltas:
-    """A file's deltas without their numbers. Size and time are only part of the key."""
+@cached_by_file(most=64)
+def _outlined(path: Path, family: FamilySpec, layers: Any) -> Deltas:
+    """A file's deltas without their numbers."""
     tensors = {
         # Alphas are read for their values; which, does not matter here.
-        name: torch.empty(row["shape"], device="meta" if prod(row["shape"]) > 1 else "cpu").fill_(1)
-        for name, row in read_header(path).items()
-        if name != "__metadata__"
+        name: torch.empty(shape, device="meta" if prod(shape) > 1 else "cpu").fill_(1)
+        for name, shape in read_header(path).shapes.items()
     }
     configs = {} if layers is None else {"unet": {"layers_per_block": layers}}
     return deltas(path, tensors, family, configs)

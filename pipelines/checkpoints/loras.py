@@ -1,60 +1,58 @@
-"""Finds LoRAs on disk and says which of them fit a model, before anything is loaded."""
+"""LoRA catalog: finds LoRAs on disk, and tells which of them fit a model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipelines.checkpoints.diffusers_folder import weight_shapes
-from pipelines.checkpoints.formats.tensor_files import is_file, read_header, refuse_pickle
-from pipelines.checkpoints.model_info import ModelInfo, first_of_each, usable
+from pipelines.checkpoints.formats.tensor_files import is_file, read_header
+from pipelines.checkpoints.identification.lora_names import LORA_ENDINGS, LYCORIS_ENDINGS
+from pipelines.checkpoints.lookup import Lookup
+from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.errors import ContactSheetError, ModelUnavailable
-
-if TYPE_CHECKING:
-    from pipelines.families.base import Family
-    from pipelines.families.capabilities import Configs
+from pipelines.families import FamilySpec
+from pipelines.families.capabilities import Configs
 
 WEIGHTS = "pytorch_lora_weights.safetensors"
 """The file in a LoRA's folder, as diffusers' `save_lora_weights` names it."""
 
-_HALVES = (".lora_down.weight", ".lora.down.weight", "_lora.down.weight", ".lora_A.weight")
-"""How the names of the narrowing halves end, in kohya's, diffusers' and peft's files."""
-
 
 def find(folders: Sequence[Path]) -> list[ModelInfo]:
-    """Every LoRA directly below `folders`, by id; the first of equal ids wins.
+    """Find every LoRA directly below `folders`, by id; the first of equal ids wins.
 
     One is a folder with `pytorch_lora_weights.safetensors`, or a single file; the id is the
     folder's name, or the file's without its ending.
     """
-    described = (
-        _describe(file)
-        for folder in folders
-        for file in [*sorted(folder.glob(f"*/{WEIGHTS}")), *sorted(folder.glob("*.safetensors"))]
-    )
-    return first_of_each(info for info in described if info is not None)
+    return _LORAS.find(folders)
 
 
 def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
-    """The LoRA of this id, or at this path; `path` is the safetensors file itself.
+    """Locate the LoRA of this id, or at this path; `path` is the safetensors file itself.
 
     Raises:
         UnknownName: if there is none, with the closest id.
         ModelUnavailable: if it is a pickle or broken.
     """
-    path = Path(name)
-    refuse_pickle(path)
-    infos = {info.id: info for info in find(folders)}
-    info = infos.get(name)
-    if info is None:
-        for file in (path / WEIGHTS, path):
-            info = _describe(file) if info is None and is_file(file) else info
-    return usable("LoRA", name, info, infos)
+    return _LORAS.locate(name, folders)
 
 
-def misfit(lora: ModelInfo, model: ModelInfo, family: Family, configs: Configs) -> str | None:
-    """Why a LoRA cannot change a model, as the end of a sentence; None if it can.
+def _inside(folders: Sequence[Path]) -> Iterator[ModelInfo | None]:
+    for folder in folders:
+        for pattern in (f"*/{WEIGHTS}", "*.safetensors"):
+            yield from map(_describe, sorted(folder.glob(pattern)))
+
+
+def _at(path: Path, _: Sequence[Path]) -> ModelInfo | None:
+    described = (_describe(file) for file in (path / WEIGHTS, path) if is_file(file))
+    return next((info for info in described if info is not None), None)
+
+
+_LORAS = Lookup("LoRA", _inside, _at)
+
+
+def misfit(lora: ModelInfo, model: ModelInfo, family: FamilySpec, configs: Configs) -> str | None:
+    """Explain why a LoRA cannot change a model, as a sentence's end; None if it can.
 
     Names and shapes are compared, from the files' headers; a model's single file was recognised
     by its own, and has those of its configs.
@@ -67,7 +65,7 @@ def misfit(lora: ModelInfo, model: ModelInfo, family: Family, configs: Configs) 
 
     try:
         shapes = {name: _shapes(model, name) for name in family.components if _has(model, name)}
-        return file_misfit(lora.path, family.id, configs, shapes)
+        return file_misfit(lora.path, family, configs, shapes)
     except ModelUnavailable as error:
         return str(error)
 
@@ -88,18 +86,23 @@ def _shapes(model: ModelInfo, part: str) -> dict[str, tuple[int, ...]]:
 
 def _describe(file: Path) -> ModelInfo | None:
     """What is known of a file; None if it is no LoRA's."""
-    id = file.parent.name if file.name == WEIGHTS else file.stem
+    in_folder = file.name == WEIGHTS
+    id, source = (file.parent.name, "folder") if in_folder else (file.stem, "lora")
     size, problem = 0, None
     try:
         size = file.stat().st_size
-        halves = [name for name in read_header(file) if name.endswith(_HALVES)]
-        if not halves and file.name != WEIGHTS:
-            return None
-        problem = None if halves else f"{file} has no LoRA's tensors"
+        names = read_header(file).rows
+        if not any(name.endswith(LORA_ENDINGS) for name in names):
+            if any(name.endswith(LYCORIS_ENDINGS) for name in names):
+                problem = f"{file} is a LyCORIS, which is not supported; take a plain LoRA"
+            elif in_folder:
+                problem = f"{file} has no LoRA's tensors"
+            else:
+                return None
     except OSError as error:
         problem = f"{file} cannot be read: {error.strerror}"
     except ContactSheetError as error:
-        if file.name != WEIGHTS:
+        if not in_folder:
             return None  # nobody knows what it would have been
         problem = str(error)
-    return ModelInfo(id, file, "", "", size, problem, "lora")
+    return ModelInfo(id, file, "", "", size, problem, "lora", source)

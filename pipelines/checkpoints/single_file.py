@@ -1,4 +1,4 @@
-"""A model from one `.safetensors` or `.gguf` file: its configs, and where what it lacks comes from.
+"""Single-file model: plans its configs, and where what the file lacks comes from.
 
 A single file holds no settings and no tokenizer. The settings of the published models ship in
 `configs/`; a model of other sizes takes those of its donor. The donor is a diffusers folder that
@@ -8,27 +8,27 @@ its token embedding has the shape of the file's, or its network reads text of th
 
 A GGUF file holds a denoiser of FLUX or SD 3 alone, its large layers in fewer bits.
 
-Nothing here reads a tensor or imports torch; `single_file_loading` does.
+Nothing here reads a tensor or imports torch; `single_file_loader` does.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pipelines.checkpoints.identification.identify import FAMILIES, PARTS, Recognised
+from pipelines.checkpoints.formats.gguf_header import GGUF
+from pipelines.checkpoints.identification.denoiser import Shapes
+from pipelines.checkpoints.identification.identify import PUBLISHED, Recognised
 from pipelines.devices.quantization import QUANTIZE_INSTALL
 from pipelines.errors import ModelUnavailable
 
-GGUF = ".gguf"
 _CONFIGS = Path(__file__).parent / "configs"
 _DENOISERS = ("unet", "transformer")
-_IN_GGUF = ("flux", "sd3")
 _OPTIONAL = ("text_encoder_3", "tokenizer_3")
 """SD 3's T5 and its tokenizer, without which it runs as well."""
 _FIRST = (
@@ -42,7 +42,7 @@ _TEXT = ("txt_in.weight", "context_embedder.weight", "attn2.to_k.weight")
 
 @dataclass(frozen=True, slots=True)
 class SingleFile:
-    """What `model_index.json` and the config files are to a folder.
+    """Single-file model: holds what a folder has in `model_index.json` and its config files.
 
     Attributes:
         index: component to library and class, as in `model_index.json`.
@@ -62,22 +62,22 @@ class SingleFile:
         return self.path.suffix.lower() == GGUF
 
     def prefixes(self, part: str) -> tuple[str, ...]:
-        """How the names of a component's tensors may begin."""
+        """List how the names of a component's tensors may begin."""
         if part in _DENOISERS:
             return (self.found.prefix,)
         if self.found.layout == "diffusers":
             return (f"{part}.",)
-        return PARTS[self.found.family][part]
+        return PUBLISHED[self.found.family].parts[part]
 
-    def names(self, part: str, header: Mapping[str, Any]) -> list[str]:
-        """Names of the tensors of a component."""
+    def names(self, part: str, names: Iterable[str]) -> list[str]:
+        """Select those of the file's tensors that are of a component."""
         prefixes = self.prefixes(part)
-        return [name for name in header if name.startswith(prefixes) and name != "__metadata__"]
+        return [name for name in names if name.startswith(prefixes)]
 
 
 @dataclass(frozen=True, slots=True)
 class Donor:
-    """A folder that may give what a single file lacks.
+    """Donor folder: may give what a single file lacks.
 
     Attributes:
         pipeline: its class; empty for parts that name none.
@@ -94,25 +94,23 @@ class Donor:
         return (self.path / part).is_dir()
 
 
-def plan(
-    path: Path, found: Recognised, header: Mapping[str, Any], donors: Sequence[Donor]
-) -> SingleFile:
-    """How a recognised file becomes a model.
+def plan(path: Path, found: Recognised, shapes: Shapes, donors: Sequence[Donor]) -> SingleFile:
+    """Plan how an identified file becomes a model.
 
     Args:
         donors: the first that fits gives what the file lacks.
     Raises: ModelUnavailable: if it is no model, or if something is missing that nothing gives.
     """
     _check_runnable(path, found)
-    index = _shipped(found.family)["model_index"]
+    index = published_configs(found.family)["model_index"]
     pipeline = str(index["_class_name"])
     lacking = [name for name in index if name.startswith("tokenizer") or name in found.missing]
     fitting = [
         donor
         for donor in donors
-        if donor.pipeline in ("", pipeline) and _speaks(found, header, donor)
+        if donor.pipeline in ("", pipeline) and _speaks(found, shapes, donor)
     ]
-    configs = _configs(path, found, header, fitting)
+    configs = _configs(path, found, shapes, fitting)
     donor = _giver(fitting, lacking)
     if donor is None and "text_encoder_3" in found.missing:
         lacking = [name for name in lacking if name not in _OPTIONAL]
@@ -139,11 +137,11 @@ def _giver(donors: Sequence[Donor], lacking: Sequence[str]) -> Donor | None:
     return next((d for d in donors if all(d.has(name) for name in lacking)), None)
 
 
-def token_shape(header: Mapping[str, Any], prefixes: tuple[str, ...] = ("",)) -> tuple[int, ...]:
-    """Shape of a text encoder's token embedding, (words, width); () if it has none."""
-    for name, row in header.items():
+def token_shape(shapes: Shapes, prefixes: tuple[str, ...] = ("",)) -> tuple[int, ...]:
+    """Find the shape of a text encoder's token embedding, (words, width); () if it has none."""
+    for name, shape in shapes.items():
         if name.startswith(prefixes) and name.endswith(("token_embedding.weight", "shared.weight")):
-            return tuple(row["shape"])
+            return shape
     return ()
 
 
@@ -151,7 +149,7 @@ def _check_runnable(path: Path, found: Recognised) -> None:
     if found.kind not in ("checkpoint", "denoiser"):
         raise ModelUnavailable(f"{path} is no model by itself but a {found.sentence}")
     if not (_CONFIGS / found.family).is_dir():
-        raise ModelUnavailable(f"{path} is a {FAMILIES[found.family]}, which no family runs")
+        raise ModelUnavailable(f"{path} is a {PUBLISHED[found.family].label}, which no family runs")
     if found.variant:
         raise ModelUnavailable(
             f"{path} is a {found.variant} model, which cannot be loaded from a single file"
@@ -166,7 +164,7 @@ def _check_runnable(path: Path, found: Recognised) -> None:
 
 
 def _check_gguf(path: Path, found: Recognised) -> None:
-    if found.kind != "denoiser" or not found.family.startswith(_IN_GGUF):
+    if found.kind != "denoiser" or not found.spec.gguf:
         raise ModelUnavailable(
             f"{path} is a {found.sentence}; of GGUF files only denoisers of FLUX and SD 3 are "
             "read; take the safetensors file"
@@ -178,11 +176,11 @@ def _check_gguf(path: Path, found: Recognised) -> None:
 
 
 def _configs(
-    path: Path, found: Recognised, header: Mapping[str, Any], donors: Sequence[Donor]
+    path: Path, found: Recognised, shapes: Shapes, donors: Sequence[Donor]
 ) -> Mapping[str, Mapping[str, Any]]:
     """The configs that fit the file's sizes: those of the published model, or a donor's."""
-    shipped = _shipped(found.family)
-    measured = _measured(found, header)
+    shipped = published_configs(found.family)
+    measured = _measured(found, shapes)
     denoiser = next(name for name in _DENOISERS if name in shipped)
     if _widths(shipped[denoiser]) == measured:
         return shipped
@@ -191,24 +189,24 @@ def _configs(
         if whole and _widths(donor.configs[denoiser]) == measured:
             return donor.configs
     raise ModelUnavailable(
-        f"{path} has not the sizes of a published {FAMILIES[found.family]} model, so its configs "
-        "must come from a diffusers folder of the same sizes and vocabulary: put one into the "
-        f"models folder, or its parts into {path.with_suffix('')}"
+        f"{path} has not the sizes of a published {PUBLISHED[found.family].label} model, so its "
+        "configs must come from a diffusers folder of the same sizes and vocabulary: put one into "
+        f"the models folder, or its parts into {path.with_suffix('')}"
     )
 
 
-def _speaks(found: Recognised, header: Mapping[str, Any], donor: Donor) -> bool:
+def _speaks(found: Recognised, shapes: Shapes, donor: Donor) -> bool:
     """Whether donor and file mean the same words."""
-    for part, prefixes in PARTS[found.family].items():
+    for part, prefixes in PUBLISHED[found.family].parts.items():
         if part == "vae" or part in found.missing:
             continue
         given = prefixes if found.layout == "original" else (f"{part}.",)
         # A donor of tokenizers alone has no text encoder that could contradict.
         theirs = donor.widths.get(part)
-        if theirs is not None and theirs != token_shape(header, given):
+        if theirs is not None and theirs != token_shape(shapes, given):
             return False
     config = next((donor.configs[n] for n in _DENOISERS if n in donor.configs), None)
-    return config is None or _widths(config)[1] == _measured(found, header)[1]
+    return config is None or _widths(config)[1] == _measured(found, shapes)[1]
 
 
 def _widths(config: Mapping[str, Any]) -> tuple[int, int]:
@@ -220,21 +218,21 @@ def _widths(config: Mapping[str, Any]) -> tuple[int, int]:
     return width, int(config.get("joint_attention_dim") or 0)
 
 
-def _measured(found: Recognised, header: Mapping[str, Any]) -> tuple[int, int]:
+def _measured(found: Recognised, shapes: Shapes) -> tuple[int, int]:
     """The same two, from the shapes in the file; loading checks all the others."""
-    first = next((header[found.prefix + n] for n in _FIRST if found.prefix + n in header), None)
+    first = next((shapes[found.prefix + n] for n in _FIRST if found.prefix + n in shapes), ())
     text = next(
         (
-            row
+            shape
             for ending in _TEXT
-            for name, row in header.items()
+            for name, shape in shapes.items()
             if name.startswith(found.prefix) and name.endswith(ending)
         ),
-        None,
+        (),
     )
-    if first is None or text is None or not first["shape"] or not text["shape"]:
+    if not first or not text:
         return -1, -1  # incomplete: of no model's sizes
-    return int(first["shape"][0]), int(text["shape"][-1])
+    return first[0], text[-1]
 
 
 def _scheduler(path: Path, found: Recognised, config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -262,15 +260,19 @@ def _wanted(path: Path, found: Recognised, absent: Sequence[str], pipeline: str)
     one = len(absent) == 1
     return (
         f"{path} has no {', '.join(absent)}, and no model here gives "
-        f"{'it' if one else 'them'}; put a diffusers folder of {FAMILIES[found.family]} "
+        f"{'it' if one else 'them'}; put a diffusers folder of {PUBLISHED[found.family].label} "
         f"({pipeline}) into the models folder, or {'this part' if one else 'these parts'} of one "
         f"into {path.with_suffix('')}"
     )
 
 
 @cache
-def _shipped(family: str) -> Mapping[str, Mapping[str, Any]]:
-    """Configs of a published family, by component, with `model_index` and `scheduler`."""
+def published_configs(family: str) -> Mapping[str, Mapping[str, Any]]:
+    """Read the configs of a published model, by component, with `model_index` and `scheduler`.
+
+    Args:
+        family: a key of `identify.PUBLISHED`.
+    """
     return {
         file.stem: json.loads(file.read_text(encoding="utf-8"))
         for file in sorted((_CONFIGS / family).glob("*.json"))

@@ -1,4 +1,4 @@
-"""Single files directly below a models folder: listed, and refused where they cannot be used.
+"""Single-file catalog: finds models in files, and refuses those that cannot be used.
 
 Only headers and configs are read here; nothing imports torch.
 """
@@ -6,7 +6,6 @@ Only headers and configs are read here; nothing imports torch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 
 from pipelines.checkpoints import diffusers_folder, single_file
@@ -17,11 +16,12 @@ from pipelines.checkpoints.identification.identify import Recognised
 from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.checkpoints.single_file import Donor
 from pipelines.errors import ContactSheetError, ModelUnavailable
-from pipelines.families import family_id
+from pipelines.families import spec_of
+from pipelines.utils.file_cache import cached_by_file
 
 
 def find_files(folders: Sequence[Path], models: Sequence[ModelInfo]) -> list[ModelInfo]:
-    """Every single file directly below `folders`; its id is its name with its ending.
+    """Find every single file directly below `folders`; its id is its name with its ending.
 
     Args:
         models: the diffusers folders there, which may give what a file lacks.
@@ -36,12 +36,12 @@ def find_files(folders: Sequence[Path], models: Sequence[ModelInfo]) -> list[Mod
 
 
 def locate_file(path: Path, folders: Sequence[Path], models: Sequence[ModelInfo]) -> ModelInfo:
-    """The model in a file that was named by its path. Raises: ModelUnavailable."""
+    """Describe the model in a file that was named by its path. Raises: ModelUnavailable."""
     return describe(path, list(_donors(models)), [*folders, path.parent])
 
 
 def describe(path: Path, donors: Sequence[Donor], folders: Sequence[Path]) -> ModelInfo:
-    """A file as the listing shows it.
+    """Describe a file as the listing shows it.
 
     Args:
         folders: where it may lie; a link that leads elsewhere is refused.
@@ -53,9 +53,11 @@ def describe(path: Path, donors: Sequence[Donor], folders: Sequence[Path]) -> Mo
         found = recognise_file(path)
         beside = path.with_suffix("")
         own = [_donor(beside, "")] if beside.is_dir() else []
-        single = single_file.plan(path, found, tensor_files.read_header(path), [*own, *donors])
+        single = single_file.plan(
+            path, found, tensor_files.read_header(path).shapes, [*own, *donors]
+        )
         pipeline = str(single.index["_class_name"])
-        family = family_id(pipeline)
+        family = spec_of(pipeline).id
         return ModelInfo(path.name, path, pipeline, family, size, source=found.kind, single=single)
     except OSError as error:
         problem = f"{path} cannot be read: {error.strerror}"
@@ -66,19 +68,17 @@ def describe(path: Path, donors: Sequence[Donor], folders: Sequence[Path]) -> Mo
 
 
 def recognise_file(path: Path) -> Recognised:
-    """What a single file is, from its header alone.
+    """Identify a single file, from its header alone.
 
     Raises: ModelUnavailable: if it is a pickle, damaged, or of no kind that is known.
     """
     tensor_files.refuse_pickle(path)
     tensor_files.read_header(path)  # says why, if it cannot
-    stat = path.stat()
-    return _recognise(path, stat.st_size, stat.st_mtime_ns)
+    return _recognise(path)
 
 
-@lru_cache(maxsize=256)
-def _recognise(path: Path, size: int, changed: int) -> Recognised:
-    """Size and time are only part of the key: a changed file is looked at again."""
+@cached_by_file(most=256)
+def _recognise(path: Path) -> Recognised:
     return identify.recognise(tensor_files.read_header(path), str(path))
 
 
@@ -118,7 +118,7 @@ def _donor(folder: Path, pipeline: str) -> Donor:
             configs[part] = config
         if part.startswith("text_encoder") and any((folder / part).glob("*.safetensors")):
             for file in diffusers_folder.weight_files(folder, part):
-                shape = single_file.token_shape(tensor_files.read_header(file))
+                shape = single_file.token_shape(tensor_files.read_header(file).shapes)
                 if shape:
                     shapes[part] = shape
     scheduler = folder / "scheduler" / "scheduler_config.json"

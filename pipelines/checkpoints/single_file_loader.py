@@ -1,4 +1,4 @@
-"""Builds a component from its tensors in a single file, by diffusers' own conversions."""
+"""Single-file loader: builds a component from its tensors, by diffusers' own conversions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.checkpoints.diffusers_folder import weight_shapes
 from pipelines.checkpoints.formats.tensor_files import read_header
 from pipelines.checkpoints.single_file import SingleFile
-from pipelines.errors import ModelUnavailable
+from pipelines.errors import ModelUnavailable, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,16 +23,12 @@ _OPEN_CLIP = {
 
 
 def load(source: SingleFile, part: str, kind: Any, dtype: Any) -> Any:
-    """The component, complete, on the CPU.
+    """Load a component of a single file, complete, onto the CPU.
 
     Raises: ModelUnavailable: if tensors are missing, left over or of other shapes.
     """
-    from accelerate import init_empty_weights
-
     config = source.configs[part]
-    # Parameters stay empty until they are assigned: no time is spent on random numbers.
-    with init_empty_weights():
-        model = _build(kind, config)
+    model = empty_module(kind, config)
     state = _state(source, part, model, config)
     if source.packed:
         from pipelines.checkpoints.formats import gguf_linear  # it needs the package gguf
@@ -43,7 +39,8 @@ def load(source: SingleFile, part: str, kind: Any, dtype: Any) -> Any:
         report = model.load_state_dict(state, strict=False, assign=True)
     except RuntimeError as error:
         raise ModelUnavailable(
-            f"{source.path}: its {part} has not the shapes of {kind.__name__}: {_first_line(error)}"
+            f"{source.path}: its {part} has not the shapes of {kind.__name__}: "
+            f"{first_line(error, title_lines=1)}"
         ) from None
     if hasattr(model, "tie_weights"):
         model.tie_weights()
@@ -62,7 +59,7 @@ def load(source: SingleFile, part: str, kind: Any, dtype: Any) -> Any:
 
 
 def shapes(source: SingleFile, part: str) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a component's weights, once it is loaded; {} for a tokenizer.
+    """Read names and shapes that a component's weights have once it is loaded.
 
     Raises: ModelUnavailable: if it comes from a folder and that is broken.
     """
@@ -76,17 +73,21 @@ def shapes(source: SingleFile, part: str) -> dict[str, tuple[int, ...]]:
 @lru_cache(maxsize=16)
 def _shapes(library: str, kind: str, config: str) -> dict[str, tuple[int, ...]]:
     """By the component's class, which names and cuts the file's tensors in another way."""
-    from accelerate import init_empty_weights
-
-    with init_empty_weights():
-        model = _build(getattr(import_module(library), kind), json.loads(config))
+    model = empty_module(getattr(import_module(library), kind), json.loads(config))
     return {name: tuple(weight.shape) for name, weight in model.named_parameters()}
 
 
-def _build(kind: Any, config: Mapping[str, Any]) -> Any:
-    if hasattr(kind, "from_config"):  # diffusers
-        return kind.from_config(dict(config))
-    return kind(kind.config_class.from_dict(dict(config)))
+def empty_module(kind: Any, config: Mapping[str, Any]) -> Any:
+    """Build a module of diffusers or transformers whose parameters have no numbers.
+
+    They stay on the device `meta` until they are assigned: no time goes into random numbers.
+    """
+    from accelerate import init_empty_weights
+
+    with init_empty_weights():
+        if hasattr(kind, "from_config"):  # diffusers
+            return kind.from_config(dict(config))
+        return kind(kind.config_class.from_dict(dict(config)))
 
 
 def _state(
@@ -106,13 +107,9 @@ def _state(
         named = {_UNET + name: tensor for name, tensor in bare.items()}
         return dict(convert.convert_ldm_unet_checkpoint(named, config))
     if part == "transformer":
-        flux = source.found.family.startswith("flux")
-        to_diffusers = (
-            convert.convert_flux_transformer_checkpoint_to_diffusers
-            if flux
-            else convert.convert_sd3_transformer_checkpoint_to_diffusers
-        )
-        return dict(to_diffusers(bare))
+        converter = source.found.spec.converter
+        assert converter is not None, "only families with one ship configs"
+        return dict(getattr(convert, converter)(bare))
     if part == "vae":
         return dict(convert.convert_ldm_vae_checkpoint(bare, config))
     if prefix in _OPEN_CLIP:
@@ -128,12 +125,12 @@ def _read(source: SingleFile, part: str) -> dict[str, Tensor]:
     if source.packed:
         from pipelines.checkpoints.formats import gguf_linear  # it needs the package gguf
 
-        header = read_header(source.path)
-        return gguf_linear.read(source.path, header, source.names(part, header))
+        rows = read_header(source.path).rows
+        return gguf_linear.read(source.path, rows, source.names(part, rows))
     from safetensors import safe_open
 
     with safe_open(source.path, framework="pt", device="cpu") as file:
-        names = source.names(part, dict.fromkeys(file.keys()))
+        names = source.names(part, file.keys())
         if not names:
             raise ModelUnavailable(f"{source.path} has no {part}")
         return {name: file.get_tensor(name) for name in names}
@@ -152,8 +149,3 @@ def _flat(model: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for name, tensor in state.items()
         if not name.endswith("position_ids") and not name.startswith(left)
     }
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[min(1, len(lines) - 1)]

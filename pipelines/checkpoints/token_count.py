@@ -1,25 +1,23 @@
-"""Token count: how many tokens a prompt has, and what of it is cut off. Needs no torch."""
+"""Token count: counts a prompt's tokens, and tells what of it is cut off. Needs no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from pipelines.checkpoints import model_info
 from pipelines.checkpoints.model_info import ModelInfo
-from pipelines.families.traits import T5_TOKENS
+from pipelines.families import spec_of
 from pipelines.request.prompt_weights import Parts, chunk_lengths, read
-
-_T5: Mapping[str, str] = {"sd3": "tokenizer_3", "flux": "tokenizer_2"}
+from pipelines.utils.file_cache import cached_by_file
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What one tokenizer makes of a prompt.
+    """Token count of a prompt by one tokenizer.
 
     Attributes:
         count: of the prompt, without the marks of its start and end.
@@ -35,7 +33,7 @@ class Tokens:
 
 
 def count_tokens(model: ModelInfo, text: str) -> Tokens:
-    """Tokens of a prompt, by that of a model's tokenizers that reads the least of it.
+    """Count the tokens of a prompt, by the tokenizer of a model that reads the least of it.
 
     Raises: ModelUnavailable: if the model's index cannot be read.
     """
@@ -46,20 +44,17 @@ def count_tokens(model: ModelInfo, text: str) -> Tokens:
 
 def _readers(model: ModelInfo) -> Iterator[tuple[Any, int]]:
     """The tokenizers of a model, and how many tokens each may give, marks included."""
-    family = model.family
+    lengths = {row.tokenizer: row.tokens for row in spec_of(model.pipeline).text_encoders}
     donated = {} if model.single is None else model.single.donated
     for name, entry in model_info.index_of(model).items():
         if name.startswith("tokenizer") and isinstance(entry, list) and all(entry):
             part = donated.get(name, model.path / name)
-            changed = max((file.stat().st_mtime_ns for file in part.glob("*")), default=0)
-            tokenizer = _tokenizer(part, entry[1], changed)
-            longest = T5_TOKENS[family] if _T5.get(family) == name else tokenizer.model_max_length
-            yield tokenizer, longest
+            tokenizer = _tokenizer(part, entry[1])
+            yield tokenizer, lengths.get(name) or tokenizer.model_max_length
 
 
-@lru_cache(maxsize=8)
-def _tokenizer(folder: Path, cls: str, changed: int) -> Any:
-    """`changed` is only part of the key."""
+@cached_by_file(most=8)
+def _tokenizer(folder: Path, cls: str) -> Any:
     # Not `import transformers`: while it is imported it puts another module into its own place, and
     # a thread that waits for that, as here while a model loads, is given the one before.
     return getattr(import_module("transformers"), cls).from_pretrained(

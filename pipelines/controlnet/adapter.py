@@ -1,11 +1,13 @@
-"""What is known of ControlNets for a family, and which families take them."""
+"""ControlNet adapter protocol: says which ControlNets fit a family's models, and runs them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Protocol
+
+from pipelines.families import FamilySpec, load_family
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -13,19 +15,14 @@ if TYPE_CHECKING:
 
     from pipelines.denoising.row import Row
     from pipelines.families.base import Model
-
-_CLASSES = {
-    "sd": ("pipelines.controlnet.unet", "UNetControls"),
-    "sdxl": ("pipelines.controlnet.unet", "XLControls"),
-    "sd3": ("pipelines.controlnet.transformer", "SD3Controls"),
-    "flux": ("pipelines.controlnet.transformer", "FluxControls"),
-}
-"""Family id to what runs its ControlNets; a family that is not here takes none. The network of
-one that is takes residuals after what `Family.inputs` gives."""
+    from pipelines.families.capabilities import Configs
 
 
 class Controls(Protocol):
-    """ControlNets of one family. Implementations hold no state."""
+    """ControlNet adapter: checks, embeds maps for and runs the ControlNets of one family.
+
+    Implementations hold no state but the family that they are built with.
+    """
 
     classes: tuple[str, ...]
     """diffusers classes of its ControlNets, as their config.json names them."""
@@ -34,10 +31,8 @@ class Controls(Protocol):
     prompted: bool
     """Whether a row without the prompt gets what they add to the one with it."""
 
-    def misfit(
-        self, configs: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]
-    ) -> str | None:
-        """Why a ControlNet cannot steer a model, as the end of a sentence; None if it can.
+    def misfit(self, configs: Configs, config: Mapping[str, Any]) -> str | None:
+        """Say why a ControlNet cannot steer a model, as the end of a sentence; None if it can.
 
         Args:
             configs: the model's components', by name.
@@ -51,13 +46,15 @@ class Controls(Protocol):
         """Whether a ControlNet takes the distilled guidance as an input."""
 
     def hint(self, model: Model, net: Any, image: Image) -> Tensor:
-        """What a ControlNet makes of a map, (1, …): all that does not depend on x, t or text."""
+        """Embed a map, (1, …): all a ControlNet does that does not depend on x, t or text."""
 
     def residuals(
         self, model: Model, net: Any, rows: Sequence[Row], hints: Tensor
     ) -> tuple[Tensor, ...]:
-        """A ControlNet's outputs at strength 1, one tensor a depth of the denoiser, in the order
-        its network takes them; a U-Net's innermost last. At depths behind the last it adds nothing.
+        """Compute a ControlNet's outputs at strength 1, one tensor a depth of the denoiser.
+
+        They come in the order in which the network takes them, a U-Net's innermost last. At
+        depths behind the last it adds nothing.
 
         Args:
             hints: (rows, …), one a row.
@@ -65,10 +62,9 @@ class Controls(Protocol):
 
 
 @cache
-def controls_of(family: str) -> Controls | None:
-    """What runs a family's ControlNets; None if nothing does."""
-    if family not in _CLASSES:
+def controls_of(spec: FamilySpec) -> Controls | None:
+    """The adapter of a family's ControlNets, imported at the first call; None if it has none."""
+    if spec.control_adapter is None:
         return None
-    module, name = _CLASSES[family]
-    controls: Controls = getattr(import_module(module), name)()
+    controls: Controls = resolve_name(spec.control_adapter)(load_family(spec))
     return controls

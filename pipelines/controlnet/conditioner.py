@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Steering:
-    """Steers of the cells of one model; what a ControlNet makes of a map is made once.
+    """Control conditioner: embeds the maps of one model's cells, each once.
 
     Args:
         maps: a control's map at a picture's (width, height).
@@ -33,14 +33,14 @@ class Steering:
         maps: Callable[[Control, tuple[int, int]], Image],
         free_idle: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._controls = controls_of(family.id)
+        self._controls = controls_of(family.spec)
         self._model = model
         self._maps = maps
         self._free_idle = free_idle
         self._sources: dict[Control, Source] = {}
 
     def steers(self, request: Request) -> list[Steer]:
-        """Raises: ContactSheetError: if a map cannot be made."""
+        """Make a Request's controls ready to act. Raises: ContactSheetError: if a map cannot be."""
         return [Steer.of(control, self._source(control, request)) for control in request.controls]
 
     def _source(self, control: Control, request: Request) -> Source:

@@ -1,27 +1,26 @@
-"""ControlNets of SD 3 and FLUX: they see a map through the model's own VAE, and add to the hidden
-states of its transformer's blocks.
+"""Transformer ControlNet adapters: run those of SD 3 and FLUX, which add to blocks' hidden states.
 
-diffusers' pipelines draw the map's latents from the VAE's distribution, FLUX' with the generator
-that makes the picture's noise next, SD 3's with nobody's. Here they are its mean: the map of a
-picture is the same for every seed, and a cell's noise the same with a control as without.
+They see a map through the model's own VAE. diffusers' pipelines draw the map's latents from the
+VAE's distribution, FLUX' with the generator that makes the picture's noise next, SD 3's with
+nobody's. Here they are its mean: the map of a picture is the same for every seed, and a cell's
+noise the same with a control as without.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipelines.controlnet.unet import with_parts
+from pipelines.controlnet.embedded_maps import map_pixels, with_parts
 from pipelines.denoising.row import Row
 from pipelines.errors import InvalidRequest
-from pipelines.families.base import Model
+from pipelines.families.base import Family, Model
 from pipelines.families.capabilities import Configs
-from pipelines.families.flux import Flux, named_inputs, pack, told_guidance
-from pipelines.families.sd3 import StableDiffusion3
+from pipelines.families.flux import named_inputs, pack, told_guidance
 from pipelines.families.traits import vae_factor
 
 if TYPE_CHECKING:
@@ -31,8 +30,11 @@ HINT_BLOCK_SHRINKS = 8
 """How many times smaller diffusers' `input_hint_block` makes a map along a side."""
 
 
+@dataclass(frozen=True)
 class _FlowControls:
     """What ControlNets of flow-matching transformers share."""
+
+    family: Family
 
     # Guess mode weighs a U-Net's depths; diffusers' pipelines of these families have none.
     modes = ("balanced",)
@@ -71,14 +73,14 @@ class SD3Controls(_FlowControls):
         return False
 
     def hint(self, model: Model, net: Any, image: Image) -> Tensor:
-        """A map's latents as the ControlNet's patches, (1, tokens, D)."""
+        """Embed a map's latents as the ControlNet's patches, (1, tokens, D)."""
         config = net.config
         with torch.inference_mode():
             shift = 0.0 if config.force_zeros_for_pooled_projection else None
             latents = _latents(model, _pixels(model, image), shift)
             side = max(latents.shape[-2:]) // config.patch_size
             if net.pos_embed is not None and side > config.pos_embed_max_size:
-                factor = vae_factor(model.configs) * config.patch_size
+                factor = vae_factor(model.configs["vae"]) * config.patch_size
                 raise InvalidRequest(
                     f"the picture has {image.width} × {image.height} pixels; its ControlNet takes "
                     f"at most {config.pos_embed_max_size * factor} along a side"
@@ -90,7 +92,7 @@ class SD3Controls(_FlowControls):
         self, model: Model, net: Any, rows: Sequence[Row], hints: Tensor
     ) -> tuple[Tensor, ...]:
         transformer = model.components["transformer"]
-        x, t, states, pooled = StableDiffusion3().inputs(model, rows)
+        x, t, states, pooled = self.family.inputs(model, rows)
         config = net.config
         samples = with_parts(net, pos_embed_input=nn.Identity())(
             # Those for SD 3.5 Large have no embedding of their own.
@@ -109,8 +111,9 @@ class SD3Controls(_FlowControls):
 
 
 class FluxControls(_FlowControls):
-    """ControlNets of FLUX.1, as in diffusers' FluxControlNetPipeline: InstantX' and Shakker's,
-    which see the map's latents, and XLabs', which see its pixels. No union ControlNets.
+    """ControlNets of FLUX.1, as in diffusers' FluxControlNetPipeline.
+
+    InstantX' and Shakker's see the map's latents, XLabs' its pixels. No union ControlNets.
 
     Under true guidance the row without the prompt gets what was computed with it.
     """
@@ -138,7 +141,7 @@ class FluxControls(_FlowControls):
         if why is not None or channels is None:
             return why
         patch = config.get("patch_size", 1)
-        ours, theirs = 2 * vae_factor(configs), HINT_BLOCK_SHRINKS * patch
+        ours, theirs = 2 * vae_factor(configs["vae"]), HINT_BLOCK_SHRINKS * patch
         if (ours, transformer["in_channels"]) != (theirs, channels * patch**2):
             return (
                 f"its tokens stand for {theirs} pixels along a side in {channels * patch**2} "
@@ -150,7 +153,7 @@ class FluxControls(_FlowControls):
         return bool(net.config.guidance_embeds)
 
     def hint(self, model: Model, net: Any, image: Image) -> Tensor:
-        """A map as the ControlNet's tokens, (1, tokens, D)."""
+        """Embed a map as the ControlNet's tokens, (1, tokens, D)."""
         pixels = _pixels(model, image)
         with torch.inference_mode():
             if net.input_hint_block is None:
@@ -164,7 +167,7 @@ class FluxControls(_FlowControls):
         self, model: Model, net: Any, rows: Sequence[Row], hints: Tensor
     ) -> tuple[Tensor, ...]:
         transformer = model.components["transformer"]
-        x, t, states, pooled = Flux().inputs(model, rows)[:4]
+        x, t, states, pooled = self.family.inputs(model, rows)[:4]
         double, single = with_parts(
             net, controlnet_x_embedder=nn.Identity(), input_hint_block=None
         )(
@@ -213,10 +216,8 @@ def _text_width(config: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _pixels(model: Model, image: Image) -> Tensor:
-    """A map's pixels, −1..1, (1, 3, H, W)."""
-    values = torch.from_numpy(np.array(image.convert("RGB"), np.float32) / 255.0)
-    pixels = values.permute(2, 0, 1)[None].to(model.device, model.dtype)
-    return 2.0 * pixels - 1.0
+    """A map's pixels as a VAE takes them, −1..1, (1, 3, H, W)."""
+    return 2.0 * map_pixels(model, image) - 1.0
 
 
 def _latents(model: Model, pixels: Tensor, shift: float | None) -> Tensor:

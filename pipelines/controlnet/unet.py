@@ -1,34 +1,36 @@
-"""U-Net ControlNets: copies of the encoder, whose outputs are added to the U-Net's own."""
+"""U-Net ControlNet adapters: run copies of its encoder, whose outputs are added to its own."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from pipelines.controlnet.embedded_maps import map_pixels, with_parts
 from pipelines.denoising.row import Row
-from pipelines.families.base import Model
-from pipelines.families.sd import StableDiffusion
-from pipelines.families.sdxl import StableDiffusionXL
+from pipelines.families.base import Family, Model
+from pipelines.families.capabilities import Configs
+from pipelines.families.traits import vae_factor
 from pipelines.request.control import MODES
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+@dataclass(frozen=True)
 class UNetControls:
     """ControlNets of Stable Diffusion (Zhang et al. 2023, arXiv:2302.05543)."""
+
+    family: Family
 
     classes = ("ControlNetModel",)
     modes = MODES
     prompted = False
 
-    def misfit(
-        self, configs: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]
-    ) -> str | None:
+    def misfit(self, configs: Configs, config: Mapping[str, Any]) -> str | None:
         unet = configs["unet"]
         facts = [
             ("text width (cross_attention_dim)", "cross_attention_dim"),
@@ -44,7 +46,7 @@ class UNetControls:
         if config.get("conditioning_channels", 3) != 3:
             return f"it takes maps of {config['conditioning_channels']} channels, ours have 3"
         shrink = 2 ** (len(config.get("conditioning_embedding_out_channels") or ()) - 1)
-        factor = 2 ** (len(configs["vae"]["block_out_channels"]) - 1)
+        factor = vae_factor(configs["vae"])
         if shrink != factor:
             return f"it makes maps {shrink} times smaller, the model's latents are {factor} times"
         return None
@@ -56,13 +58,10 @@ class UNetControls:
         return False
 
     def hint(self, model: Model, net: Any, image: Image) -> Tensor:
-        """The condition embedding of a map, (1, C, h, w)."""
-        import numpy as np
-
-        pixels = torch.from_numpy(np.array(image.convert("RGB"), np.float32) / 255.0)
-        values = pixels.permute(2, 0, 1)[None].to(model.device, model.dtype)
+        """Embed a map as the ControlNet's first layers do, (1, C, h, w)."""
+        pixels = map_pixels(model, image)
         with torch.inference_mode():
-            embedding: Tensor = net.controlnet_cond_embedding(_ordered(net, values))
+            embedding: Tensor = net.controlnet_cond_embedding(_ordered(net, pixels))
         return embedding
 
     def residuals(
@@ -80,17 +79,8 @@ class UNetControls:
     ) -> tuple[Tensor, Tensor, Tensor, dict[str, Any]]:
         """x, t, text, and what else a ControlNet of this kind of model is told, by name."""
         # A ControlNet is not told the guidance, also where its model is.
-        x, t, text = StableDiffusion().inputs(model, rows)[:3]
+        x, t, text = self.family.inputs(model, rows)[:3]
         return x, t, text, {}
-
-
-def with_parts(net: nn.Module, **parts: nn.Module | None) -> nn.Module:
-    """A view on a ControlNet with other parts, such as one that leaves a map's embedding as it is
-    in place of what embeds maps."""
-    view = copy.copy(net)
-    # The copy's own table of modules: the ControlNet keeps its parts.
-    view._modules = {**net._modules, **parts}
-    return view
 
 
 def _ordered(net: Any, channels: Tensor) -> Tensor:
@@ -113,5 +103,5 @@ class XLControls(UNetControls):
     def _inputs(
         self, model: Model, rows: Sequence[Row]
     ) -> tuple[Tensor, Tensor, Tensor, dict[str, Any]]:
-        x, t, text, pooled, time_ids = StableDiffusionXL().inputs(model, rows)[:5]
+        x, t, text, pooled, time_ids = self.family.inputs(model, rows)[:5]
         return x, t, text, {"added_cond_kwargs": {"text_embeds": pooled, "time_ids": time_ids}}

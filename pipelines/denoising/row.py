@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pipelines.request.control import Control, Mode
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Condition: TypeAlias = "Tensor | tuple[Tensor, Tensor]"
+"""What a family makes of a text: its states, (1, tokens, D), alone or with one more tensor, such
+as a pooled embedding, (1, P), or the states' mask."""
+
+
+def states_of(condition: Condition) -> Tensor:
+    """Take a condition's states, (1, tokens, D)."""
+    return condition[0] if isinstance(condition, tuple) else condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +38,10 @@ class Row:
 
     x: Tensor
     t: Tensor
-    condition: Any
+    condition: Condition
     pulls: tuple[Pull, ...] = ()
     guidance: float | None = None
-    prompt: Any = None
+    prompt: Condition | None = None
     skip: tuple[int, ...] = ()
 
     @property
@@ -43,9 +52,7 @@ class Row:
     @property
     def kind(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Key of a batch: the shape of the text embedding, and the layers that are skipped."""
-        condition = self.condition
-        states = condition[0] if isinstance(condition, tuple) else condition
-        return tuple(states.shape), self.skip
+        return tuple(states_of(self.condition).shape), self.skip
 
 
 def alike(rows: Sequence[Row]) -> int:

@@ -10,10 +10,11 @@ import inspect
 import math
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
+
+from pipelines.samplers import Scheduler
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Eval:
     t: Tensor
     index: int
     total: int
-    scheduler: Any
+    scheduler: Scheduler
 
     @property
     def sigma(self) -> float:
@@ -50,7 +51,7 @@ def initial_noise(shape: tuple[int, int, int], seed: int) -> tuple[Tensor, torch
 
 
 def trajectory(
-    scheduler: Any, noise: Tensor, generator: torch.Generator
+    scheduler: Scheduler, noise: Tensor, generator: torch.Generator
 ) -> Generator[Eval, Tensor, Tensor]:
     """Denoise with one diffusers scheduler, which must belong to this trajectory alone.
 
@@ -73,7 +74,7 @@ def trajectory(
     return x
 
 
-def noise_level(scheduler: Any, t: float) -> float:
+def noise_level(scheduler: Scheduler, t: float) -> float:
     """Noise level that the network is told by a timestep, which may lie between two.
 
     Math: σ = √((1 − ᾱ_t)/ᾱ_t), in units of the clean latents, interpolated in log σ; flow
@@ -81,14 +82,16 @@ def noise_level(scheduler: Any, t: float) -> float:
     """
     alphas = getattr(scheduler, "alphas_cumprod", None)
     if alphas is None:
-        return t / int(scheduler.config.num_train_timesteps)
+        return t / int(getattr(scheduler, "config", {}).get("num_train_timesteps", 1000))
     low = min(int(t), len(alphas) - 2)
     below, above = (0.5 * math.log(1.0 / float(alphas[low + i]) - 1.0) for i in (0, 1))
     return math.exp(below + (t - low) * (above - below))
 
 
-def _step_arguments(scheduler: Any, generator: torch.Generator) -> dict[str, Any]:
+def _step_arguments(
+    scheduler: Scheduler, generator: torch.Generator
+) -> dict[str, float | torch.Generator]:
     """What diffusers' pipelines pass to `step`: eta = 0 and the generator, where it takes them."""
     accepted = inspect.signature(scheduler.step).parameters
-    available: dict[str, Any] = {"eta": 0.0, "generator": generator}
+    available: dict[str, float | torch.Generator] = {"eta": 0.0, "generator": generator}
     return {name: value for name, value in available.items() if name in accepted}

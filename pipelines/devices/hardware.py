@@ -1,4 +1,4 @@
-"""Device probes: which device is here, its memory, the dtypes it computes with.
+"""Device probes: find the device, its memory and the dtypes it computes with.
 
 Nothing is probed before it is asked for.
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipelines.errors import ModelUnavailable
+from pipelines.errors import ModelUnavailable, first_line
 
 
 def resolve_device(asked: str) -> str:
-    """A torch device name. Raises: ModelUnavailable: if the asked one is not here."""
+    """Resolve what was asked for to a torch device. Raises: ModelUnavailable: if it is not here."""
     import torch
 
     if asked == "auto":
@@ -21,7 +21,7 @@ def resolve_device(asked: str) -> str:
     try:
         kind = torch.device(asked).type
     except RuntimeError as error:
-        raise ModelUnavailable(f"device {asked!r}: {str(error).splitlines()[0]}") from None
+        raise ModelUnavailable(f"device {asked!r}: {first_line(error)}") from None
     present = {"cpu": True, "cuda": torch.cuda.is_available()}.get(
         kind, kind == "mps" and torch.backends.mps.is_available()
     )
@@ -31,7 +31,7 @@ def resolve_device(asked: str) -> str:
 
 
 def device_memory(device: str) -> int:
-    """Bytes of memory the device has in all."""
+    """Measure the bytes of memory that a device has in all."""
     if device.startswith("cuda"):
         import torch
 
@@ -42,7 +42,7 @@ def device_memory(device: str) -> int:
 
 
 def free_memory(device: str) -> int:
-    """Bytes that work on the device could have now."""
+    """Measure the bytes that work on a device could have now."""
     if device.startswith("cuda"):
         import torch
 
@@ -55,7 +55,7 @@ def free_memory(device: str) -> int:
 
 
 def hardware(device: str) -> Hardware:
-    """What `memory` decides by."""
+    """Probe a device, as far as memory goes."""
     total = device_memory(device)
     if not device.startswith("cuda"):
         return Hardware(device, total)
@@ -69,7 +69,7 @@ def hardware(device: str) -> Hardware:
 
 
 def device_label(device: str) -> str:
-    """The device as far as speed goes: its kind and name, and the threads of a CPU."""
+    """Name a device as far as speed goes: its kind and name, and the threads of a CPU."""
     import platform
 
     import torch
@@ -83,7 +83,7 @@ def device_label(device: str) -> str:
 
 
 def wait_for(device: str) -> None:
-    """Return when the device has done what it was asked to, so that clocks tell the truth."""
+    """Wait until a device has done what it was asked to, so that clocks tell the truth."""
     import torch
 
     if device.startswith("cuda"):
@@ -94,7 +94,7 @@ def wait_for(device: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """A device as far as memory goes.
+    """Hardware: describes a device as far as memory goes.
 
     Attributes:
         kind: `cpu`, `cuda` or `mps`.

@@ -33,7 +33,7 @@ _TABLES = {"quantize": QUANTIZATIONS, "attention": ATTENTIONS}
 
 @dataclass(frozen=True, slots=True)
 class Saving:
-    """What the user chose.
+    """Memory options: hold what the user chose.
 
     Attributes:
         offload: where components wait; `auto` = on the device as long as they fit.
@@ -46,9 +46,10 @@ class Saving:
     attention: str = "torch"
 
     def check(self) -> None:
-        """Raises: UnknownName, InvalidRequest: if there is no such choice, or it lacks a package.
+        """Check the choices.
 
-        In the second case the message has the command that installs it.
+        Raises: UnknownName: if there is no such choice.
+            InvalidRequest: if it lacks a package, with the command that installs it.
         """
         known = list(get_args(Offload))
         if self.offload not in known:
@@ -67,7 +68,7 @@ class Saving:
                 )
 
     def check_device(self, device: str) -> None:
-        """Raises: InvalidRequest: if a choice does not run on a device."""
+        """Check that the choices run on a device. Raises: InvalidRequest: if one does not."""
         kind = device.split(":")[0]
         for option, name in self._named():
             rows = _TABLES[option]

@@ -1,4 +1,4 @@
-"""Puts components where `memory.place` says: on the device, or beside it until they are called.
+"""CPU offload: moves components where `placement.place` says, and to the device when called.
 
 Those that wait come by hooks on their calls, so that families call them as if they were there.
 """
@@ -24,7 +24,7 @@ _CALLED_ALONE = ("pos_embed",)
 
 
 def settle(component: Any, home: Home, device: str) -> Any:
-    """A module at its home. Those of home `model` need a `Shuttle` to be called."""
+    """Move a module to its home. Those of home `model` need a `Shuttle` to be called."""
     if home == "device":
         return component.to(device)
     component = component.to(WAITING)
@@ -45,7 +45,7 @@ def settle(component: Any, home: Home, device: str) -> Any:
 
 
 class Shuttle:
-    """Brings components to the device when they are called, and takes others back for them.
+    """On-demand offloader: moves components to the device when called, and others back for them.
 
     What is used most often stays: only what was called longest ago leaves, and only when its
     room is needed, so a denoiser and a VAE that fit side by side do not take turns.
@@ -68,7 +68,7 @@ class Shuttle:
 
     @contextmanager
     def open(self, visitors: Sequence[tuple[Any, int]], room: int) -> Iterator[None]:
-        """While the block runs these components may be called; afterwards all are back.
+        """Allow components to be called while the block runs; afterwards all are back.
 
         Args:
             visitors: components and their bytes.
@@ -87,7 +87,7 @@ class Shuttle:
                     self._leave(list(self._present))
 
     def bring(self, component: Any, size: int) -> None:
-        """See that a component is on the device."""
+        """Move a component to the device, if it is not there."""
         with self._lock:
             key = id(component)
             if key not in self._present:

@@ -5,7 +5,7 @@ Arithmetic on bytes and names, so that it is tested without a GPU.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,11 +14,10 @@ from pipelines.errors import OutOfMemory
 
 Offload = Literal["auto", "none", "model", "group"]
 Home = Literal["device", "model", "group"]
-_GIB = 2**30
 
 
 def reserve(hardware: Hardware) -> int:
-    """Bytes that components leave to their work: activations, kernels, the desktop.
+    """Compute the bytes that components leave to their work: activations, kernels, the desktop.
 
     A fifth of a GPU, half of the memory that the rest of the machine needs as well.
     """
@@ -26,13 +25,13 @@ def reserve(hardware: Hardware) -> int:
 
 
 def default_budget(hardware: Hardware) -> int:
-    """Bytes that components may take together."""
+    """Compute the bytes that components may take together."""
     return max(0, hardware.total - hardware.taken - reserve(hardware))
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What a component takes.
+    """Weights of a component, as far as their place goes.
 
     Attributes:
         bytes: of all its tensors.
@@ -51,7 +50,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a model's components live.
+    """Placement: says where each of a model's components lives.
 
     Attributes:
         homes: component to `device` (it stays there), `model` (it waits in main memory and comes
@@ -62,15 +61,39 @@ class Placement:
     homes: Mapping[str, Home]
     room: int = 0
 
-    @property
-    def offloads(self) -> bool:
-        return any(home != "device" for home in self.homes.values())
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Room: counts the device's memory for components that move.
+
+    Attributes:
+        left: bytes beside those components that stay.
+        layers: of them, what layers take that come one by one.
+    """
+
+    left: int
+    layers: int = 0
+
+    def with_layers_of(self, weights: Iterable[Weights]) -> Room:
+        """Set room aside in which the layers of these come one by one.
+
+        A layer is fetched while the one before it computes, so two are there at once.
+        """
+        return Room(self.left, max((2 * one.largest for one in weights), default=0))
+
+    def for_whole(self, weights: Iterable[Weights]) -> int:
+        """Compute the bytes for these, which come as a whole.
+
+        All of them if they fit side by side, at least the largest: none goes before it must.
+        """
+        sizes = [one.bytes for one in weights]
+        return min(sum(sizes), max(max(sizes, default=0), self.left - self.layers))
 
 
 def place(
     weights: Mapping[str, Weights], budget: int, hardware: Hardware, asked: Offload = "auto"
 ) -> Placement:
-    """Where components live so that a device of this budget can compute with all of them.
+    """Place components so that a device of this budget can compute with all of them.
 
     The fastest way that fits: all on the device; else each there while it is called; else, for
     those that are too large by themselves, layer by layer. Only a GPU's memory is worth moving
@@ -83,39 +106,59 @@ def place(
     if asked == "none" or (asked == "auto" and (whole <= budget or not hardware.apart)):
         return Placement(dict.fromkeys(weights, "device"))
     moving = {name: one for name, one in weights.items() if one.movable and one.bytes}
-    left = budget - sum(one.bytes for name, one in weights.items() if name not in moving)
-    homes: dict[str, Home] = dict.fromkeys(weights, "device")
-    grouped = 0
-    # A layer is fetched while the one before it computes, so two are there at once.
-    for name, one in moving.items():
-        if one.layered and (asked == "group" or (asked == "auto" and one.bytes > left)):
-            homes[name] = "group"
-            grouped = max(grouped, 2 * one.largest)
-    visiting = {name: one.bytes for name, one in moving.items() if homes[name] == "device"}
-    for name in visiting:
-        # Beside what comes by layers there is less room for those that come as a whole.
-        fits = asked == "model" or visiting[name] + grouped <= left
-        if not fits and not moving[name].layered and hardware.apart:
-            raise OutOfMemory(
-                f"{name} needs {(visiting[name] + grouped) / 1e6:.0f} MB of the device while it "
-                f"computes, and in 4 bits it cannot come by layers; {max(0, left) / 1e6:.0f} MB "
-                f"are left for it; take --quantize int8, or raise the budget with --memory"
-            )
-        homes[name] = "model" if fits or not moving[name].layered else "group"
-    grouped = max((2 * moving[n].largest for n in moving if homes[n] == "group"), default=0)
-    if grouped > left and hardware.apart:
+    room = Room(budget - sum(one.bytes for name, one in weights.items() if name not in moving))
+    groups = _too_large(moving, room, asked)
+    room = room.with_layers_of(groups.values())
+    rest = {name: one for name, one in moving.items() if name not in groups}
+    models = _fitting(rest, room, asked, hardware)
+    # Beside what comes by layers there is less room: more may have to come by layers.
+    groups = {name: one for name, one in moving.items() if name not in models}
+    room = room.with_layers_of(groups.values())
+    if room.layers > room.left and hardware.apart:
         raise OutOfMemory(
-            f"its largest layers need {grouped / 1e6:.0f} MB at once; {max(0, left) / 1e6:.0f} MB "
-            f"of the budget of {budget / 1e6:.0f} MB are left for them; raise it with --memory"
+            f"its largest layers need {room.layers / 1e6:.0f} MB at once; "
+            f"{max(0, room.left) / 1e6:.0f} MB of the budget of {budget / 1e6:.0f} MB are left "
+            "for them; raise it with --memory"
         )
-    visitors = [one for name, one in visiting.items() if homes[name] == "model"]
-    # All of them if they fit side by side, at least the largest: none goes before it must.
-    whole_room = min(sum(visitors), max(max(visitors, default=0), left - grouped))
-    return Placement(homes, grouped + whole_room)
+    homes: dict[str, Home] = dict.fromkeys(weights, "device")
+    homes.update(dict.fromkeys(models, "model"))
+    homes.update(dict.fromkeys(groups, "group"))
+    return Placement(homes, room.layers + room.for_whole(models.values()))
+
+
+def _too_large(moving: Mapping[str, Weights], room: Room, asked: Offload) -> dict[str, Weights]:
+    """Those that come by layers whatever the others do: too large alone, or asked to."""
+    return {
+        name: one
+        for name, one in moving.items()
+        if one.layered and (asked == "group" or (asked == "auto" and one.bytes > room.left))
+    }
+
+
+def _fitting(
+    moving: Mapping[str, Weights], room: Room, asked: Offload, hardware: Hardware
+) -> dict[str, Weights]:
+    """Those that come as a whole, because they fit, were asked to, or cannot come by layers.
+
+    Raises: OutOfMemory: if one of the last kind does not fit on a device with its own memory.
+    """
+    found = {}
+    for name, one in moving.items():
+        needed = one.bytes + room.layers
+        fits = asked == "model" or needed <= room.left
+        if not fits and not one.layered and hardware.apart:
+            raise OutOfMemory(
+                f"{name} needs {needed / 1e6:.0f} MB of the device while it computes, and in 4 "
+                f"bits it cannot come by layers; {max(0, room.left) / 1e6:.0f} MB are left for it; "
+                "take --quantize int8, or raise the budget with --memory"
+            )
+        if fits or not one.layered:
+            found[name] = one
+    return found
 
 
 def leaving(present: Mapping[str, int], needed: int, room: int) -> list[str]:
-    """What must leave, the longest unused first, so that `needed` bytes come in.
+    """List what must leave, the longest unused first, so that `needed` bytes come in.
 
     Args:
         present: name to bytes of what is in the room, the longest unused first.

@@ -1,4 +1,4 @@
-"""Dtype policy: in which numbers each component is kept, as pure arithmetic on names.
+"""Dtype policy: chooses the numbers of each component, as pure arithmetic on names.
 
 Nothing is probed here, so that all of it is tested without a GPU.
 """
@@ -14,36 +14,42 @@ Numbers = Literal["float32", "float16", "bfloat16"]
 BYTES: Mapping[Numbers, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
 T5 = "T5EncoderModel"
 VAE = "AutoencoderKL"
-_TRAINED_IN_BFLOAT16 = frozenset({"sd3", "flux"})
-_VAE_FITS_FLOAT16 = frozenset({"sd"})
 _WIDE = 64
 
 
-def numbers(hardware: Hardware, family: str, cls: str, force_upcast: bool = True) -> Numbers:
-    """The numbers a component computes with.
+def numbers(
+    hardware: Hardware,
+    cls: str,
+    *,
+    trained_in: Numbers = "float16",
+    vae_fits_float16: bool = False,
+    force_upcast: bool = True,
+) -> Numbers:
+    """Choose the numbers a component computes with.
 
     On the CPU float32: parity is exact, and bfloat16 is slower there. On a GPU 16 bits, with the
     exponents of float32 where a model was trained with them and the card has them; without them
     T5 and most VAEs overflow, and stay in float32.
 
     Args:
-        family: its model's id.
         cls: the component's class.
+        trained_in: the numbers whose range its family's networks need.
+        vae_fits_float16: whether its family's VAE does without a wider range than float16's.
         force_upcast: what a VAE's config says of itself.
     """
     if hardware.kind != "cuda":
         return "float32"
-    if family in _TRAINED_IN_BFLOAT16 and hardware.bfloat16:
+    if trained_in == "bfloat16" and hardware.bfloat16:
         return "bfloat16"
     if cls == T5:
         return "bfloat16" if hardware.bfloat16 else "float32"
-    if cls == VAE and force_upcast and family not in _VAE_FITS_FLOAT16:
+    if cls == VAE and force_upcast and not vae_fits_float16:
         return "float32"
     return "float16"
 
 
 def channels_last(device: str, library: str, widths: Sequence[int]) -> bool:
-    """Whether a component's convolutions run on channels-last tensors: where that is faster.
+    """Tell whether a component's convolutions run faster on channels-last tensors.
 
     On GPUs it always is, on the CPU where layers are wide (a batch of 16 rows of the shipped
     U-Net takes a fifth less time); narrow ones do not fill its vectors.

@@ -1,4 +1,4 @@
-"""Weight quantization: the choices, their packages, and storing linear layers in fewer bits.
+"""Weight quantization: lists the choices, and stores linear layers in fewer bits.
 
 Listing and checking the choices imports none of the packages.
 """
@@ -14,7 +14,7 @@ from pipelines.devices.precision import T5
 
 
 def quantize(component: Any, name: str) -> Any:
-    """The component with its linear layers quantised, as `saving.QUANTIZATIONS` has them.
+    """Quantize the linear layers of a component.
 
     Args:
         component: on the CPU, in the numbers it will compute with.
@@ -68,7 +68,7 @@ def _nf4(component: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One row of a table.
+    """Choice of an option: one row of its table.
 
     Attributes:
         library: must be importable; "" for torch's own.
@@ -100,7 +100,7 @@ QUANTIZATIONS = {
 
 
 def quantizes(cls: str, denoiser: bool) -> bool:
-    """Whether a component's layers are stored in fewer bits where that was chosen.
+    """Tell whether a component's layers are stored in fewer bits where that was chosen.
 
     The denoiser and T5 are nearly all of a large model; the rest is small and more sensitive.
     """
@@ -108,7 +108,7 @@ def quantizes(cls: str, denoiser: bool) -> bool:
 
 
 def is_quantized(name: str, shape: tuple[int, ...]) -> bool:
-    """Whether a weight is one of a linear layer that can be, by its name and shape in the file."""
+    """Tell by name and shape in the file whether a weight is of a linear layer that can be."""
     # T5's `wo` is asked for its type, which then must be one to compute with.
     kept = ("embed", "shared", ".wo.", "relative_attention_bias")
     linear = len(shape) == 2 and name.endswith(".weight") and not any(k in name for k in kept)
@@ -117,7 +117,9 @@ def is_quantized(name: str, shape: tuple[int, ...]) -> bool:
 
 
 def quantized_bytes(shapes: Mapping[str, tuple[int, ...]], bits: float, item: int) -> int:
-    """Bytes of a component whose linear layers have so many bits a number, the rest `item` bytes.
+    """Count the bytes of a component with so many bits a number in its linear layers.
+
+    The rest has `item` bytes a number.
 
     Args:
         shapes: of its tensors, by name.

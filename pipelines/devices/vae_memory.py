@@ -1,4 +1,4 @@
-"""VAE memory policy: decode at once, picture by picture (slicing) or in tiles (tiling)."""
+"""VAE memory policy: decides to decode at once, one by one (slicing) or in tiles (tiling)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _COPIES = 3
 
 @dataclass(frozen=True, slots=True)
 class VaePlan:
-    """How latents become pictures: one by one, and in tiles, which changes pixels at seams."""
+    """VAE plan: says whether to slice, and whether to tile, which changes pixels at seams."""
 
     slicing: bool = False
     tiling: bool = False
@@ -21,7 +21,7 @@ AT_ONCE = VaePlan()
 
 
 def decode_bytes(batch: int, width: int, height: int, channels: Sequence[int], item: int) -> int:
-    """Bytes that a VAE needs at least to decode, beside its weights.
+    """Estimate the bytes that a VAE needs at least to decode, beside its weights.
 
     Its widest layer at full size has as many channels as the level below the last one, and its
     input, its norm and its output are there at once.
@@ -37,7 +37,7 @@ def decode_bytes(batch: int, width: int, height: int, channels: Sequence[int], i
 def vae_plan(
     batch: int, width: int, height: int, channels: Sequence[int], item: int, free: int
 ) -> VaePlan:
-    """Slices and tiles where the device has not the bytes for all pictures, or for one, at once.
+    """Plan slices and tiles where a device has not the bytes for all pictures, or one, at once.
 
     The estimate is a lower bound: nothing is tiled that would have fitted.
     """

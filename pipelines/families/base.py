@@ -1,4 +1,4 @@
-"""What a model family must be able to do, and the one place that lists the families."""
+"""Family protocol: defines what a family's torch half does, and the loaded model it works on."""
 
 from __future__ import annotations
 
@@ -7,38 +7,39 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines import samplers
-from pipelines.families.capabilities import Configs, Sizes, Supports
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import torch
     from torch import Tensor, nn
 
-    from pipelines.denoising.row import Row
+    from pipelines.denoising.row import Condition, Row
+    from pipelines.families.capabilities import Configs
+    from pipelines.families.spec import FamilySpec
     from pipelines.request.request import Request
+    from pipelines.samplers import Scheduler
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A loaded model: a thin view on cached components. Nothing in it may be changed.
+    """Loaded model: a thin view on cached components. Nothing in it may be changed.
 
     Attributes:
         components: by their names in `model_index.json`, without the scheduler.
-        scheduler_config: the checkpoint's own, pristine.
         fingerprint: hash of all weights and configs.
-        configs: as in the folder, by component, with `scheduler` and `model_index`.
+        configs: as in the folder, by component, with `scheduler` (pristine) and `model_index`.
         controlnets: loaded ones, by the names they were asked for.
-        loras: loaded ones, by the names they were asked for; `lora_weights` applies them.
+        loras: loaded ones, by the names they were asked for; `lora_patcher` applies them.
         base: the fingerprint without the LoRAs that are in the weights; "" where none are.
         prepared: what backends made of the denoiser, by their own keys; goes when it goes.
     """
 
     id: str
     components: Mapping[str, Any]
-    scheduler_config: Mapping[str, Any]
     fingerprint: str
     device: str
-    dtype: Any
+    dtype: torch.dtype
     configs: Configs = field(default_factory=dict)
     prepared: MutableMapping[Any, Any] = field(default_factory=dict)
     controlnets: Mapping[str, Any] = field(default_factory=dict)
@@ -48,7 +49,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class LoadedLoRA:
-    """A LoRA's file in memory.
+    """Loaded LoRA: the tensors of its file in memory.
 
     Attributes:
         source: digest of the file.
@@ -60,35 +61,25 @@ class LoadedLoRA:
 
 
 class Family(Protocol):
-    """One kind of model. Implementations hold no state: all of it is in `Model`."""
+    """Torch half of a family: encodes text, builds the network's inputs, decodes latents.
 
-    id: str
-    label: str
-    components: tuple[str, ...]
-    """Components to load, in loading order; others in the index are left alone."""
-    optional: tuple[str, ...]
-    """Those of `components` that a folder may leave out (null in its index)."""
-    denoiser: str
-    """The component that evaluates rows."""
-    index_options: tuple[str, ...]
-    """Entries of `model_index.json` that decide pixels."""
+    Implementations hold no state but their row of the registry: all else is in `Model`.
+    """
 
-    def sizes(self, configs: Configs) -> Sizes:
-        """Sizes from configs alone, so that validation needs no weights."""
-
-    def supports(self, configs: Configs) -> Supports:
-        """What the model can do, from configs alone."""
+    @property
+    def spec(self) -> FamilySpec:
+        """Its row of the registry."""
 
     def spacing(self, configs: Configs, request: Request) -> Mapping[str, Any]:
-        """Options for the scheduler's `set_timesteps`, beside the number of steps."""
+        """Choose options for the scheduler's `set_timesteps`, beside the number of steps."""
 
     def latent_shape(self, model: Model, width: int, height: int) -> tuple[int, int, int]:
         """(C, h, w) of the latents of a picture."""
 
-    def encode(self, model: Model, texts: Sequence[str]) -> list[Any]:
-        """One condition a text, to stand in rows."""
+    def encode(self, model: Model, texts: Sequence[str]) -> list[Condition]:
+        """Encode texts: one condition each, to stand in rows."""
 
-    def without_negative(self, model: Model, empty: Any) -> Any:
+    def without_negative(self, model: Model, empty: Condition) -> Condition:
         """The condition of a cell that has no negative prompt.
 
         Args:
@@ -96,24 +87,24 @@ class Family(Protocol):
         """
 
     def network(self, model: Model, skip: Sequence[int] = ()) -> nn.Module:
-        """The denoiser as a function of what `inputs` gives, which backends can trace.
+        """Wrap the denoiser as a function of what `inputs` gives, which backends can trace.
 
         Args:
-            skip: layers to leave out; none where `supports` has none to skip.
+            skip: layers to leave out; none where `FamilySpec.capabilities` has none to skip.
         """
 
     def inputs(self, model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:
-        """Rows as tensors, the first dimension of each being the row."""
+        """Stack rows into tensors, the first dimension of each being the row."""
 
     def denoised(self, model: Model, x: Tensor, t: Tensor, model_output: Tensor) -> Tensor:
-        """The predicted clean latents, (1, C, h, w), from network input and output."""
+        """Predict the clean latents, (1, C, h, w), from network input and output."""
 
     def decode(self, model: Model, latents: Tensor) -> Tensor:
-        """Pictures, (B, 3, H, W) uint8 on the CPU, from latents (B, C, h, w)."""
+        """Decode latents, (B, C, h, w), into pictures, (B, 3, H, W) uint8 on the CPU."""
 
 
-def build_scheduler(family: Family, configs: Configs, request: Request) -> Any:
-    """A fresh scheduler for one trajectory of a complete Request, its timesteps set.
+def build_scheduler(family: Family, configs: Configs, request: Request) -> Scheduler:
+    """Build a fresh scheduler for one trajectory of a complete Request, its timesteps set.
 
     Raises: InvalidRequest: if the scheduler cannot do what is asked.
     """
@@ -128,15 +119,8 @@ def build_scheduler(family: Family, configs: Configs, request: Request) -> Any:
 
 
 def to_pixels(image: Tensor) -> Tensor:
-    """A VAE's output, −1..1, as uint8 on the CPU."""
+    """Turn a VAE's output, −1..1, into uint8 on the CPU."""
     import torch
 
     image = (image * 0.5 + 0.5).clamp(0.0, 1.0).float()
     return (image * 255.0).round().to("cpu", torch.uint8)
-
-
-def evaluate(family: Family, model: Model, rows: Sequence[Row]) -> Tensor:
-    """Model outputs of rows that skip the same layers, (rows, C, h, w), by torch as it is."""
-    network = family.network(model, rows[0].skip)
-    output: Tensor = network(*family.inputs(model, rows))
-    return output

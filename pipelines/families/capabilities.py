@@ -1,4 +1,4 @@
-"""What a model can do, said once: validation, menus and the command line all read it."""
+"""Model capabilities: says what a model can do, and refuses Requests that it cannot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What families of flow-matching transformers share: sizes in time, previews, decoding.
+"""Flow matching: shifts noise levels by picture size, predicts clean latents, decodes them.
 
 Math: x_σ = (1 − σ)·x_0 + σ·noise; the network predicts v = noise − x_0; its timestep is 1000·σ.
 Source: Esser et al. 2024, arXiv:2403.03206.
@@ -7,16 +7,19 @@ Source: Esser et al. 2024, arXiv:2403.03206.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pipelines.denoising.row import Condition
 from pipelines.families.base import Model, to_pixels
+from pipelines.families.spec import FamilySpec
 
 
 def shift_of_size(tokens: int, scheduler: Mapping[str, Any], most: float) -> float:
-    """μ, by which schedules of larger pictures are moved towards noise.
+    """Compute μ, by which schedules of larger pictures are moved towards noise.
 
     Math: linear in the number of tokens, from `base_shift` to `max_shift`.
     Args:
@@ -28,17 +31,24 @@ def shift_of_size(tokens: int, scheduler: Mapping[str, Any], most: float) -> flo
     return float(tokens * slope + (base - slope * low))
 
 
-def denoised(model: Model, x: Tensor, t: Tensor, model_output: Tensor) -> Tensor:
-    """x_0 = x − σ·v."""
-    sigma = float(t) / model.scheduler_config.get("num_train_timesteps", 1000)
-    clean: Tensor = x - sigma * model_output
-    return clean
+@dataclass(frozen=True, slots=True)
+class FlowMatched:
+    """Flow-matching family: implements what all of them do alike, for others to build on."""
 
+    spec: FamilySpec
 
-def decode(model: Model, latents: Tensor) -> Tensor:
-    """Pictures, (B, 3, H, W) uint8 on the CPU."""
-    vae = model.components["vae"]
-    with torch.inference_mode():
-        latents = latents.to(vae.dtype) / vae.config.scaling_factor
-        latents = latents + (vae.config.shift_factor or 0.0)
-        return to_pixels(vae.decode(latents, return_dict=False)[0])
+    def without_negative(self, model: Model, empty: Condition) -> Condition:
+        return empty
+
+    def denoised(self, model: Model, x: Tensor, t: Tensor, model_output: Tensor) -> Tensor:
+        """x_0 = x − σ·v."""
+        sigma = float(t) / model.configs["scheduler"].get("num_train_timesteps", 1000)
+        clean: Tensor = x - sigma * model_output
+        return clean
+
+    def decode(self, model: Model, latents: Tensor) -> Tensor:
+        vae = model.components["vae"]
+        with torch.inference_mode():
+            latents = latents.to(vae.dtype) / vae.config.scaling_factor
+            latents = latents + (vae.config.shift_factor or 0.0)
+            return to_pixels(vae.decode(latents, return_dict=False)[0])

@@ -1,4 +1,6 @@
-"""FLUX.1: flow matching on packed latents; dev is distilled with guidance, schnell to few steps.
+"""FLUX.1 family: flow matching on packed latents.
+
+dev is distilled with guidance, schnell to few steps.
 
 The engine sees latents as pictures, (1, C, h, w); the network packs them into tokens of 2 × 2 and
 unpacks its output. Schedulers work number by number, so that nothing differs from walking packed.
@@ -7,38 +9,42 @@ unpacks its output. Schedulers work number by number, so that nothing differs fr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipelines.denoising.row import Row
-from pipelines.families import flow_matched, text_encoders
+from pipelines.denoising.row import Condition, Row
+from pipelines.families import text_encoders
 from pipelines.families.base import Model
 from pipelines.families.capabilities import Configs
+from pipelines.families.flow_matched import FlowMatched, shift_of_size
 from pipelines.families.sd import stacked_inputs
-from pipelines.families.traits import DISTILLED, T5_TOKENS, FluxTraits, vae_factor
+from pipelines.families.traits import DISTILLED, vae_factor
 from pipelines.request.request import Request
 
 
 def pack(x: Tensor, side: int = 2) -> Tensor:
-    """Latents (B, C, h, w) as tokens of side × side, (B, h·w/side², C·side²)."""
+    """Pack latents, (B, C, h, w), into tokens of side × side, (B, h·w/side², C·side²)."""
     b, c, h, w = x.shape
     parts = x.view(b, c, h // side, side, w // side, side).permute(0, 2, 4, 1, 3, 5)
     return parts.reshape(b, -1, c * side**2)
 
 
 def unpack(tokens: Tensor, height: int, width: int) -> Tensor:
-    """What `pack` was given, from its result."""
+    """Unpack tokens of 2 × 2 into latents, (B, C, h, w): the inverse of `pack`."""
     b, _, c = tokens.shape
     parts = tokens.view(b, height // 2, width // 2, c // 4, 2, 2).permute(0, 3, 1, 4, 2, 5)
     return parts.reshape(b, c // 4, height, width)
 
 
 class _Network(nn.Module):
-    """The transformer as a function of tensors: four, the guidance where it is told that, then
-    what ControlNets add, one a block, those of single blocks last or left out."""
+    """The transformer as a function of tensors: four, then the guidance where it is told that.
+
+    Behind them comes what ControlNets add, one a block, those of single blocks last or left out.
+    """
 
     def __init__(self, transformer: Any) -> None:
         super().__init__()
@@ -62,7 +68,7 @@ class _Network(nn.Module):
 
 
 def named_inputs(x: Tensor, t: Tensor, states: Tensor, pooled: Tensor) -> dict[str, Tensor]:
-    """What FLUX' transformer and its ControlNets are told alike, by name."""
+    """Name the inputs that FLUX' transformer and its ControlNets have in common."""
     rows, columns = x.shape[2] // 2, x.shape[3] // 2
     places = torch.zeros(rows, columns, 3, dtype=x.dtype, device=x.device)
     places[..., 1] += torch.arange(rows, dtype=x.dtype, device=x.device)[:, None]
@@ -78,12 +84,13 @@ def named_inputs(x: Tensor, t: Tensor, states: Tensor, pooled: Tensor) -> dict[s
 
 
 def told_guidance(model: Model, rows: Sequence[Row]) -> Tensor:
-    """The distilled guidance of every row, (rows,) float32."""
+    """Stack the distilled guidance of every row, (rows,) float32."""
     told = [DISTILLED if row.guidance is None else row.guidance for row in rows]
     return torch.tensor(told, dtype=torch.float32, device=model.device)
 
 
-class Flux(FluxTraits):
+@dataclass(frozen=True, slots=True)
+class Flux(FlowMatched):
     """FLUX.1 dev and schnell (Black Forest Labs 2024).
 
     `distilled_guidance` is what dev's network is told. `guidance_scale` is true classifier-free
@@ -92,25 +99,23 @@ class Flux(FluxTraits):
 
     def spacing(self, configs: Configs, request: Request) -> Mapping[str, Any]:
         assert request.width and request.height, "a cell's size is resolved before it is made"
-        side = 2 * vae_factor(configs)
+        side = 2 * vae_factor(configs["vae"])
         tokens = (request.height // side) * (request.width // side)
         return {
             "sigmas": np.linspace(1.0, 1 / request.steps, request.steps),
-            "mu": flow_matched.shift_of_size(tokens, configs["scheduler"], 1.15),
+            "mu": shift_of_size(tokens, configs["scheduler"], 1.15),
         }
 
     def latent_shape(self, model: Model, width: int, height: int) -> tuple[int, int, int]:
-        factor = vae_factor(model.configs)
+        factor = vae_factor(model.configs["vae"])
         channels = model.components["transformer"].config.in_channels // 4
         return channels, height // factor, width // factor
 
-    def encode(self, model: Model, texts: Sequence[str]) -> list[Any]:
-        """T5's states, (1, tokens, D), and CLIP's pooled embedding, (1, P)."""
-        pooled = text_encoders.clip_pooled(model, "", texts)
-        return text_encoders.pairs(text_encoders.t5(model, "_2", texts, T5_TOKENS[self.id]), pooled)
-
-    def without_negative(self, model: Model, empty: Any) -> Any:
-        return empty
+    def encode(self, model: Model, texts: Sequence[str]) -> list[Condition]:
+        """Encode texts as T5's states, (1, tokens, D), and CLIP's pooled embedding, (1, P)."""
+        clip, t5 = self.spec.text_encoders
+        pooled = text_encoders.clip_pooled(model, clip, texts)
+        return text_encoders.pairs(text_encoders.t5(model, t5, texts), pooled)
 
     def network(self, model: Model, skip: Sequence[int] = ()) -> nn.Module:
         return _Network(model.components["transformer"])
@@ -122,9 +127,3 @@ class Flux(FluxTraits):
         if not model.components["transformer"].config.guidance_embeds:
             return inputs
         return (*inputs, told_guidance(model, rows))
-
-    def denoised(self, model: Model, x: Tensor, t: Tensor, model_output: Tensor) -> Tensor:
-        return flow_matched.denoised(model, x, t, model_output)
-
-    def decode(self, model: Model, latents: Tensor) -> Tensor:
-        return flow_matched.decode(model, latents)

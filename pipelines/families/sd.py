@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.x and 2.x: epsilon and v prediction, one CLIP text encoder.
+"""Stable Diffusion 1.x and 2.x family: epsilon and v prediction, one CLIP text encoder.
 
 Latent consistency models (Luo et al. 2023, arXiv:2310.04378) are the same with one more input:
 their UNet is told the guidance scale, so that a cell needs no second row.
@@ -7,22 +7,27 @@ their UNet is told the guidance scale, so that a cell needs no second row.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pipelines.denoising.row import Row
+from pipelines.denoising.row import Condition, Row, states_of
 from pipelines.families.base import Model, to_pixels
 from pipelines.families.capabilities import Configs
-from pipelines.families.traits import StableDiffusionTraits
+from pipelines.families.spec import FamilySpec
+from pipelines.families.traits import vae_factor
 from pipelines.request.request import Request
 
 
 def added_inputs(unet: Any, more: Sequence[Tensor]) -> dict[str, Any]:
-    """A UNet's further inputs by name: the guidance where it is told that, then what ControlNets
-    add."""
+    """Name a U-Net's further inputs: the guidance where it is told that, and residuals.
+
+    Args:
+        more: the guidance's embedding, if any, then what ControlNets add, innermost last.
+    """
     told = int(unet.config.time_cond_proj_dim is not None)
     guidance, residuals = more[:told], more[told:]
     added: dict[str, Any] = {"timestep_cond": guidance[0]} if guidance else {}
@@ -33,8 +38,7 @@ def added_inputs(unet: Any, more: Sequence[Tensor]) -> dict[str, Any]:
 
 
 class _Network(nn.Module):
-    """The UNet as a function of tensors: three, the guidance where it is told that, then what
-    ControlNets add, innermost last."""
+    """The U-Net as a function of tensors: three, then what `added_inputs` names."""
 
     def __init__(self, unet: nn.Module) -> None:
         super().__init__()
@@ -52,18 +56,21 @@ class _Network(nn.Module):
         return output
 
 
-class StableDiffusion(StableDiffusionTraits):
+@dataclass(frozen=True, slots=True)
+class StableDiffusion:
     """SD 1.x/2.x (Rombach et al. 2022, arXiv:2112.10752)."""
+
+    spec: FamilySpec
 
     def spacing(self, configs: Configs, request: Request) -> Mapping[str, Any]:
         return {}
 
     def latent_shape(self, model: Model, width: int, height: int) -> tuple[int, int, int]:
-        factor = 2 ** (len(model.components["vae"].config.block_out_channels) - 1)
+        factor = vae_factor(model.configs["vae"])
         return model.components["unet"].config.in_channels, height // factor, width // factor
 
-    def encode(self, model: Model, texts: Sequence[str]) -> list[Any]:
-        """Text embeddings, (1, tokens, D) each, as diffusers computes them."""
+    def encode(self, model: Model, texts: Sequence[str]) -> list[Condition]:
+        """Encode texts as CLIP's states, (1, tokens, D) each, as diffusers computes them."""
         tokenizer, encoder = model.components["tokenizer"], model.components["text_encoder"]
         tokens = tokenizer(
             list(texts),
@@ -79,7 +86,7 @@ class StableDiffusion(StableDiffusionTraits):
             states = encoder(tokens.input_ids.to(model.device), attention_mask=mask)[0]
         return list(states.to(model.dtype).split(1))
 
-    def without_negative(self, model: Model, empty: Any) -> Any:
+    def without_negative(self, model: Model, empty: Condition) -> Condition:
         return empty
 
     def network(self, model: Model, skip: Sequence[int] = ()) -> nn.Module:
@@ -90,11 +97,11 @@ class StableDiffusion(StableDiffusionTraits):
 
         Where the UNet is told the guidance: its embedding, (rows, D), as well.
         """
-        condition = torch.cat([row.condition for row in rows])
+        condition = torch.cat([states_of(row.condition) for row in rows])
         return (*stacked_inputs(model, rows), condition, *told_guidance(model, rows))
 
     def denoised(self, model: Model, x: Tensor, t: Tensor, model_output: Tensor) -> Tensor:
-        """The clean latents the network sees behind its input.
+        """Predict the clean latents that the network sees behind its input.
 
         Math: epsilon: (x − √(1−ᾱ)·ε)/√ᾱ;  v: √ᾱ·x − √(1−ᾱ)·v;  sample: the output itself.
             The network's input is x_t = √ᾱ·x_0 + √(1−ᾱ)·ε under every sampler, because
@@ -102,7 +109,7 @@ class StableDiffusion(StableDiffusionTraits):
             interpolated in log-SNR.
         Source: Ho et al. 2020, arXiv:2006.11239; v: Salimans & Ho 2022, arXiv:2202.00512.
         """
-        config = model.scheduler_config
+        config = model.configs["scheduler"]
         kind = config.get("prediction_type", "epsilon")
         if kind == "sample":
             return model_output
@@ -129,13 +136,13 @@ class StableDiffusion(StableDiffusionTraits):
 
 
 def stacked_inputs(model: Model, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
-    """x (rows, C, h, w) and t (rows,) float32."""
+    """Stack the latents and timesteps of rows: x (rows, C, h, w) and t (rows,) float32."""
     x = torch.cat([row.x for row in rows])
     return x, torch.stack([row.t.to(torch.float32) for row in rows]).to(model.device)
 
 
 def told_guidance(model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:
-    """The guidance embedding of every row, (rows, D), where the UNet takes one; else nothing."""
+    """Embed the guidance of every row, (rows, D), where the U-Net takes it; else nothing."""
     size = model.components["unet"].config.time_cond_proj_dim
     if size is None:
         return ()
@@ -144,7 +151,7 @@ def told_guidance(model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:
 
 
 def guidance_embedding(w: Tensor, size: int) -> Tensor:
-    """Sines and cosines of a guidance weight, (rows, size).
+    """Embed guidance weights as sines and cosines, (rows, size).
 
     Math: [sin(1000·w·f), cos(1000·w·f)], f_i = 10000^(−i/(size/2 − 1)); w = guidance_scale − 1.
     Source: Luo et al. 2023, arXiv:2310.04378; as diffusers' `get_guidance_scale_embedding`.

@@ -1,22 +1,22 @@
-"""Stable Diffusion XL, and what was distilled from it: Turbo, Lightning, LCM."""
+"""Stable Diffusion XL family, with what was distilled from it: Turbo, Lightning, LCM."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from pipelines.denoising.row import Row
+from pipelines.denoising.row import Condition, Row
 from pipelines.families import text_encoders
 from pipelines.families.base import Model, to_pixels
 from pipelines.families.sd import StableDiffusion, added_inputs, stacked_inputs, told_guidance
-from pipelines.families.traits import EMPTY_IS_ZEROS, StableDiffusionXLTraits
+from pipelines.families.traits import EMPTY_IS_ZEROS, vae_factor
 
 
 class _Network(nn.Module):
-    """The UNet as a function of tensors: five, then what `named_inputs` makes of the rest."""
+    """The U-Net as a function of tensors: five, then what `added_inputs` names."""
 
     def __init__(self, unet: nn.Module) -> None:
         super().__init__()
@@ -43,16 +43,18 @@ class _Network(nn.Module):
         return output
 
 
-class StableDiffusionXL(StableDiffusionXLTraits, StableDiffusion):
+@dataclass(frozen=True, slots=True)
+class StableDiffusionXL(StableDiffusion):
     """SDXL (Podell et al. 2023, arXiv:2307.01952)."""
 
-    def encode(self, model: Model, texts: Sequence[str]) -> list[Any]:
-        """States of both encoders, (1, tokens, D₁ + D₂), and the second's projection, (1, P)."""
-        first, _ = text_encoders.clip(model, "", texts)
-        second, pooled = text_encoders.clip(model, "_2", texts)
+    def encode(self, model: Model, texts: Sequence[str]) -> list[Condition]:
+        """Encode texts as both encoders' states, (1, tokens, D₁ + D₂), and a projection, (1, P)."""
+        clip, clip_2 = self.spec.text_encoders
+        first, _ = text_encoders.clip(model, clip, texts)
+        second, pooled = text_encoders.clip(model, clip_2, texts)
         return text_encoders.pairs(torch.cat([first, second], dim=-1), pooled)
 
-    def without_negative(self, model: Model, empty: Any) -> Any:
+    def without_negative(self, model: Model, empty: Condition) -> Condition:
         """Zeros where the checkpoint was trained with them, as diffusers takes for no text.
 
         A negative prompt that is there is encoded; so is an empty prompt.
@@ -72,7 +74,7 @@ class StableDiffusionXL(StableDiffusionXLTraits, StableDiffusion):
         """
         x, t = stacked_inputs(model, rows)
         states, pooled = text_encoders.stacked([row.condition for row in rows])
-        factor = 2 ** (len(model.components["vae"].config.block_out_channels) - 1)
+        factor = vae_factor(model.configs["vae"])
         size = [x.shape[2] * factor, x.shape[3] * factor]
         numbers = torch.tensor([*size, 0, 0, *size], dtype=model.dtype, device=model.device)
         time_ids = numbers.expand(len(rows), -1)

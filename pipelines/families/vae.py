@@ -1,4 +1,4 @@
-"""What the VAE does, as far as memory reaches: at once, picture by picture, in tiles."""
+"""VAE in memory: decodes latents at once, by picture or in tiles, as far as memory reaches."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pipelines.devices.hardware import free_memory
 from pipelines.devices.vae_memory import AT_ONCE, VaePlan, vae_plan
 from pipelines.errors import OutOfMemory
 from pipelines.families.base import Family, Model
+from pipelines.families.traits import vae_factor
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,10 +25,10 @@ Made = TypeVar("Made")
 
 
 def decode(family: Family, model: Model, latents: Tensor, free_idle: Callable[[], bool]) -> Tensor:
-    """Pictures of latents. Args, Raises: as `in_memory`."""
+    """Decode latents into pictures. Args, Raises: as `in_memory`."""
     vae = model.components["vae"]
     channels = vae.config.block_out_channels
-    factor = 2 ** (len(channels) - 1)
+    factor = vae_factor(vae.config)
     height, width = (int(side) * factor for side in latents.shape[2:])
     free = free_memory(model.device)
     item = vae.dtype.itemsize
@@ -42,12 +43,13 @@ def in_memory(
     pictures: int = 1,
     plan: VaePlan = AT_ONCE,
 ) -> Made:
-    """What `make` returns, which calls the VAE for some pictures. Out of memory: `memory.rungs`
-    are gone down one by one.
+    """Call a function that uses the VAE; out of memory, go down `rungs` one by one.
 
     Args:
+        make: calls the VAE for some pictures.
         free_idle: frees what is not in use; whether that was anything.
         plan: how the VAE works at first.
+    Returns: what `make` returns.
     Raises: OutOfMemory: if nothing that is left to do helps.
     """
     left = list(rungs("pictures", pictures))
@@ -68,7 +70,7 @@ def in_memory(
 
 @contextmanager
 def _so(vae: Any, plan: VaePlan) -> Iterator[None]:
-    """The VAE as planned, then as it was: other pictures must not have seams for it."""
+    """Slice or tile inside the block only: another picture must not have seams for this one."""
     if plan.slicing:
         vae.enable_slicing()
     if plan.tiling:

@@ -1,4 +1,4 @@
-"""Prompts with weights or several parts, for families whose text encoders are CLIP's.
+"""Weighted prompts: encodes prompts with weights or several parts by CLIP's text encoders.
 
 Math: z are a part's states, (tokens, D), e those of an empty text, w the tokens' weights, 1 for
 start, end and padding, and z_i the states with the i-th run of words below 1 hidden from the
@@ -6,8 +6,8 @@ encoder's attention, whose weight is w_i:
     s = e + w·(z − e);  z' = (s + Σ a_i·s_i) / (1 + Σ a_i),  a_i = tan((1 − max(w_i, 1e-5))·π/2)
     So a weight above 1 leads away from the empty text, one of 0.5 half-way to a text without these
     words, one of 0 or less all the way. Parts stand one behind the other.
-Source: compel 2.5, whose embeddings these equal (`tests/test_compel.py`). Its code is not called:
-    it looks for a run's tokens by their value, and fails on spaces that have a weight.
+Source: compel 2.5, whose embeddings these equal (`tests/parity/test_compel.py`). Its code is not
+    called: it looks for a run's tokens by their value, and fails on spaces that have a weight.
 
 By design this differs from compel in three things:
 - The grammar is AUTOMATIC1111's (`request.prompt_weights`), which people write and other tools
@@ -29,6 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipelines.denoising.row import Condition
 from pipelines.families.base import Family, Model
 from pipelines.request.prompt_weights import Parts, Piece, chunk_lengths, read
 
@@ -38,7 +39,7 @@ _LEAST = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class Tokenized:
-    """A part as the encoder reads it, in one or more chunks.
+    """Tokenized part of a prompt: what the encoder reads, in one or more chunks.
 
     Attributes:
         ids: chunks, each as long as the encoder reads.
@@ -70,15 +71,15 @@ class Tokenized:
 
 def conditions(
     family: Family, model: Model, texts: Sequence[str], alone: bool = False
-) -> dict[str | None, Any]:
-    """The condition of every text; texts that mean the same have one and the same.
+) -> dict[str | None, Condition]:
+    """Encode every text; texts that mean the same have one and the same condition.
 
     Args:
         alone: encode one by one. Else those without weights are encoded together.
     """
     meanings = {text: read(text) for text in texts}
     plain = sorted({one for one in meanings.values() if isinstance(one, str)})
-    encoded: dict[Parts | str, Any]
+    encoded: dict[Parts | str, Condition]
     if alone:
         encoded = {text: family.encode(model, [text])[0] for text in plain}
     else:
@@ -89,8 +90,8 @@ def conditions(
     return {text: encoded[one] for text, one in meanings.items()}
 
 
-def encode(model: Model, parts: Parts) -> Any:
-    """The condition of a prompt in parts: states, (1, parts · tokens, D).
+def encode(model: Model, parts: Parts) -> Condition:
+    """Encode a prompt in parts: states, (1, parts · tokens, D).
 
     With a second encoder, as in SDXL, the states of both side by side, and the second's
     projection of the first part, (1, P), which has no weights.
@@ -108,7 +109,7 @@ def encode(model: Model, parts: Parts) -> Any:
 
 
 def tokenize(tokenizer: Any, part: Sequence[Piece]) -> Tokenized:
-    """A part's tokens; one that is too long goes on in another chunk, behind a sentence or word."""
+    """Tokenize a part; one too long goes on in another chunk, behind a sentence or a word."""
     longest = tokenizer.model_max_length
     weighted: list[tuple[int, float]] = []
     for piece in part:
@@ -140,8 +141,9 @@ def _runs(places: Sequence[tuple[int, float]]) -> Iterator[tuple[int, int, float
 
 
 def _encode(model: Model, suffix: str, parts: Parts, *, last: bool) -> tuple[Tensor, Tensor]:
-    """An encoder's weighted states of all parts in a row, (1, tokens, D), and its first output
-    for the first of them.
+    """An encoder's weighted states of all parts in a row, and its first output for the first.
+
+    Returns: states, (1, tokens, D); the output, (1, …).
 
     Args:
         last: take the last layer's states, not those before it.
@@ -171,7 +173,12 @@ def _encode(model: Model, suffix: str, parts: Parts, *, last: bool) -> tuple[Ten
 
 
 def _states(
-    model: Model, suffix: str, ids: Sequence[Any], masks: Sequence[Any], *, last: bool
+    model: Model,
+    suffix: str,
+    ids: Sequence[Sequence[int]],
+    masks: Sequence[Sequence[int]],
+    *,
+    last: bool,
 ) -> tuple[Tensor, Tensor]:
     """An encoder's states, (chunks, tokens, D), and its first output."""
     encoder = model.components[f"text_encoder{suffix}"]
@@ -189,7 +196,7 @@ def _states(
 
 
 def weigh(states: Tensor, empty: Tensor, part: Tokenized) -> Tensor:
-    """A part's weighted states, (tokens, D).
+    """Weigh a part's states, (tokens, D).
 
     Args:
         states: (1 + runs, tokens, D): whole, then without each run of words below 1.

@@ -1,19 +1,21 @@
-"""Component keys: what tells one module or tokenizer of a model from another."""
+"""Component keys and parts: tell one module or tokenizer of a model from another, and its size."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.checkpoints import diffusers_folder
 from pipelines.checkpoints.formats import gguf_header, tensor_files
+from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.checkpoints.single_file import SingleFile
 from pipelines.devices.placement import Home
 from pipelines.devices.precision import BYTES, Numbers
 from pipelines.devices.quantization import QUANTIZATIONS, quantized_bytes
+from pipelines.utils.digests import digest_of_file, digest_of_files, digest_of_lines
 
 LORA = "LoRA"
 """The class of a part that is a LoRA's file; it belongs to no library."""
@@ -21,7 +23,7 @@ LORA = "LoRA"
 
 @dataclass(frozen=True, slots=True)
 class ComponentKey:
-    """What makes two components the same.
+    """Component key: equal keys mean the same component in memory.
 
     Attributes:
         source: digest of class, config and weight files.
@@ -40,7 +42,7 @@ class ComponentKey:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One component a model needs: where it lies and what it will take.
+    """Part of a model: says where a component lies and what it takes in memory.
 
     Attributes:
         bytes: of all its tensors in memory; `largest`: of one of them.
@@ -62,7 +64,7 @@ class Part:
 def sizes(
     shapes: Mapping[str, tuple[int, ...]], dtype: Numbers, quantized: str = ""
 ) -> tuple[int, int]:
-    """Bytes of these tensors in memory, and of the largest of them."""
+    """Count the bytes of tensors in memory, and those of the largest."""
     item = BYTES[dtype]
     largest = max((math.prod(shape) for shape in shapes.values()), default=0) * item
     if quantized:
@@ -71,27 +73,44 @@ def sizes(
 
 
 def part_of_file(
-    single: SingleFile,
-    name: str,
-    library: str,
-    cls: str,
-    dtype: Numbers,
-    digest: str,
-    quantized: str = "",
+    single: SingleFile, name: str, library: str, cls: str, dtype: Numbers, quantized: str = ""
 ) -> Part:
-    """A component of a single file.
-
-    Args:
-        digest: of the whole file; reading it again for each component would cost as much again.
-    """
+    """Describe a component of a single file. Raises: ModelUnavailable: if it cannot be read."""
     config = json.dumps(single.configs[name], sort_keys=True)
-    source = hashlib.sha256("\n".join([library, cls, name, config, digest]).encode()).hexdigest()
-    header = tensor_files.read_header(single.path)
-    rows = {one: header[one] for one in single.names(name, header)}
-    shapes = {one: tuple(row["shape"]) for one, row in rows.items()}
+    source = digest_of_lines([library, cls, name, config, digest_of_file(single.path)])
+    all_rows = tensor_files.read_header(single.path).rows
+    rows = {one: all_rows[one] for one in single.names(name, all_rows)}
+    shapes = {one: row.shape for one, row in rows.items()}
+    if single.packed:
+        quantized = ""  # in fewer bits already, and stays in those
     size, largest = sizes(shapes, dtype, quantized)
     if single.packed:
         # The largest stays as it was: that much is there while it computes.
         size = gguf_header.bytes_in_memory(rows, BYTES[dtype])
     key = ComponentKey(source, None, dtype, quantized)
     return Part(name, library, cls, single.path, key, size, single, largest)
+
+
+def part_of_folder(
+    folder: Path, name: str, library: str, cls: str, dtype: Numbers, quantized: str = ""
+) -> Part:
+    """Describe a component in a folder. Raises: ModelUnavailable: if it cannot be used."""
+    files = diffusers_folder.weight_files(folder.parent, folder.name)
+    rest = [file for file in folder.iterdir() if file.suffix in (".json", ".txt", ".model")]
+    source = digest_of_lines([library, cls, digest_of_files([*files, *rest])])
+    variant = diffusers_folder.variant_of(files[0]) if files else None
+    size, largest = sizes(tensor_files.shapes_of(files), dtype, quantized)
+    key = ComponentKey(source, variant, dtype, quantized)
+    return Part(name, library, cls, folder, key, size, largest=largest)
+
+
+def part_of_controlnet(info: ModelInfo, dtype: Numbers) -> Part:
+    """Describe a ControlNet, in its denoiser's numbers. Raises: ModelUnavailable."""
+    return part_of_folder(info.path, f"controlnet {info.id}", "diffusers", info.pipeline, dtype)
+
+
+def part_of_lora(info: ModelInfo) -> Part:
+    """Describe a LoRA, in its file's numbers. Raises: ModelUnavailable."""
+    key = ComponentKey(digest_of_file(info.path), None, LORA)
+    size = tensor_files.stored_bytes(info.path)
+    return Part(f"LoRA {info.id}", "", LORA, info.path, key, size)

@@ -1,7 +1,7 @@
-"""Components in memory under a byte budget: who stays and who goes.
+"""Component cache with a byte budget.
 
-The budget is kept by evicting what will not be needed for longest, as far as that is known, and
-of the rest what was used longest ago. What is in use is never evicted.
+Evicts what will not be needed for longest, as far as that is known, and of the rest what was used
+longest ago. What is in use is never evicted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipelines.model_manager.component import ComponentKey, Part
 
 @dataclass(slots=True)
 class Entry:
-    """A component in memory; `prepared` is what backends made of it."""
+    """Cache entry: holds a component, and in `prepared` what backends made of it."""
 
     component: Any
     bytes: int
@@ -33,7 +33,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Resident:
-    """What stands in memory, as a page shows it.
+    """Resident component, as a page shows it.
 
     Attributes:
         waiting: whether it is beside the device, and comes when it is called.
@@ -47,7 +47,7 @@ class Resident:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What holding some parts did: their entries, and which were loaded, reused and evicted."""
+    """Lease of some parts: has their entries, and which were loaded, reused and evicted."""
 
     entries: tuple[Entry, ...]
     loaded: Mapping[str, int]
@@ -58,7 +58,7 @@ class Held:
 def eviction_order(
     idle: Mapping[ComponentKey, float], coming: Sequence[Collection[ComponentKey]]
 ) -> list[ComponentKey]:
-    """Keys in the order in which they go: what is needed last first, then longest unused first.
+    """Order keys for eviction: what is needed last goes first, then what is longest unused.
 
     Args:
         idle: key to when it was used last.
@@ -74,7 +74,7 @@ def eviction_order(
 
 
 class Residents:
-    """The components in memory. All methods may be called from any thread.
+    """Component cache of one memory. All methods may be called from any thread.
 
     Args:
         budget: bytes they may take together.
@@ -113,7 +113,7 @@ class Residents:
         return sum(one.bytes for one in self._seen)
 
     def hold(self, parts: Sequence[Part], device: str, stop: Callable[[], bool]) -> Held:
-        """Entries of all parts, which stay until `release`; loads what is missing.
+        """Lease all parts, which then stay until `release`; loads what is missing.
 
         Args:
             stop: asked before each part is loaded.
@@ -124,7 +124,7 @@ class Residents:
             return self._hold(parts, device, stop)
 
     def release(self, held: Held) -> None:
-        """End a `hold`."""
+        """End a lease."""
         with self.lock:
             for entry in held.entries:
                 entry.users -= 1
@@ -133,7 +133,7 @@ class Residents:
 
     @contextmanager
     def aside(self, name: str, size: int) -> Iterator[None]:
-        """Room for bytes that are no component, such as originals of changed weights.
+        """Reserve room for bytes that are no component, such as originals of changed weights.
 
         Raises: OutOfMemory: if there is none.
         """
@@ -151,7 +151,7 @@ class Residents:
                 self._look()
 
     def free_idle(self) -> list[str]:
-        """Evict all that is not in use; the names of it."""
+        """Evict all that is not in use, and return its names."""
         with self.lock:
             evicted = [self._evict(key) for key in self._idle(())]
             if evicted:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from pipelines.checkpoints.lora_state_dict import (
-    Delta,
-    deltas,
-    misfit,
-    weight_name,
-)
+from pipelines.checkpoints.lora_state_dict import Delta, deltas, misfit, weight_name
 from pipelines.errors import InvalidRequest
 from pipelines.families.base import Family, Model
 from pipelines.request.lora import State
+from pipelines.utils.digests import digest_of_lines
 
 log = logging.getLogger(__name__)
+
+Key = tuple[str, str]
+"""A component and the name of one of its weights."""
+
+Changes = Mapping[Key, Sequence[tuple[float, Delta]]]
+"""What is added to which weights: each LoRA's scale, and what it adds at scale 1."""
 
 
 @contextmanager
@@ -32,10 +33,11 @@ def applied(
     state: State,
     aside: Callable[[str, int], AbstractContextManager[None]] = lambda name, size: nullcontext(),
 ) -> Iterator[Model]:
-    """The model with LoRAs in its weights; they are as before, to the bit, when the block ends.
+    """Apply LoRAs to a model; its weights are as before, to the bit, when the block ends.
 
     Nothing else may use the model's components meanwhile. What backends prepared of it is put
     aside, because it may hold copies of the weights.
+
     Args:
         aside: makes room for the originals, so many bytes of main memory.
     Raises: InvalidRequest, ModelUnavailable: if one of them does not fit.
@@ -45,51 +47,71 @@ def applied(
         yield model
         return
     started = time.perf_counter()
-    weights = {
-        name: dict(part.named_parameters())
-        for name, part in model.components.items()
-        if hasattr(part, "named_parameters")
-    }
-    shapes = {
-        name: {key: tuple(value.shape) for key, value in of_part.items()}
-        for name, of_part in weights.items()
-    }
-    changes: dict[tuple[str, str], list[tuple[float, Delta]]] = {}
-    for lora in state:
-        loaded = model.loras[lora.name]
-        found = deltas(loaded.file, loaded.tensors, family.id, model.configs)
-        why = misfit(found, shapes)
-        if why is not None:
-            raise InvalidRequest(f"LoRA {lora.name!r} does not fit {model.id!r}: {why}")
-        for (part, module), delta in found.items():
-            name = weight_name(module, shapes[part])
-            assert name is not None, "it fits"
-            changes.setdefault((part, name), []).append((lora.scale, delta))
-    originals: list[tuple[Tensor, Tensor]] = []
-    room = ExitStack()
-    changed = sum(weights[part][name].nbytes for part, name in changes)
-    room.enter_context(aside(f"originals under {state[0].name}", changed))
-    try:
-        with torch.no_grad():
-            for (part, name), to_add in changes.items():
-                weight = weights[part][name]
-                # On the CPU, whatever the device: its memory is the one there is most of.
-                originals.append((weight, weight.detach().to("cpu", copy=True)))
-                weight.copy_(_sum(weight, to_add))
+    weights = _weights(model)
+    changes = changes_of(model, family, state)
+    size = sum(weights[key].nbytes for key in changes)
+    with aside(f"originals under {state[0].name}", size), patched(weights, changes):
         log.info(
             "%s: applied LoRA %s to %d weights of %s; %.2f s", model.id,
             ", ".join(map(str, state)), len(changes),
             ", ".join(dict.fromkeys(part for part, _ in changes)), time.perf_counter() - started,
         )  # fmt: skip
         marks = [f"{model.loras[one.name].source} {one.scale!r}" for one in state]
-        fingerprint = hashlib.sha256("\n".join([model.fingerprint, *marks]).encode()).hexdigest()
+        fingerprint = digest_of_lines([model.fingerprint, *marks])
         yield replace(model, fingerprint=fingerprint, base=model.fingerprint, prepared={})
+
+
+def changes_of(model: Model, family: Family, state: State) -> Changes:
+    """Read what LoRAs add to which weights.
+
+    Raises: InvalidRequest, ModelUnavailable: if one of them does not fit.
+    """
+    shapes: dict[str, dict[str, tuple[int, ...]]] = {name: {} for name in _modules(model)}
+    for (part, name), weight in _weights(model).items():
+        shapes[part][name] = tuple(weight.shape)
+    changes: dict[Key, list[tuple[float, Delta]]] = {}
+    for lora in state:
+        loaded = model.loras[lora.name]
+        found = deltas(loaded.file, loaded.tensors, family.spec, model.configs)
+        why = misfit(found, shapes)
+        if why is not None:
+            raise InvalidRequest(f"LoRA {lora.name!r} does not fit {model.id!r}: {why}")
+        for (part, module), delta in found.items():
+            weight_of = weight_name(module, shapes[part])
+            assert weight_of is not None, "it fits"
+            changes.setdefault((part, weight_of), []).append((lora.scale, delta))
+    return changes
+
+
+@contextmanager
+def patched(weights: Mapping[Key, Tensor], changes: Changes) -> Iterator[None]:
+    """Patch weights in place; they are restored to the bit when the block ends.
+
+    The originals wait on the CPU, whatever the device: its memory is the one there is most of.
+    """
+    originals: dict[Key, Tensor] = {}
+    try:
+        with torch.no_grad():
+            for key, to_add in changes.items():
+                originals[key] = weights[key].detach().to("cpu", copy=True)
+                weights[key].copy_(_sum(weights[key], to_add))
+        yield
     finally:
         with torch.no_grad():
-            for weight, original in originals:
-                weight.copy_(original)
-        originals.clear()
-        room.close()
+            for key, original in originals.items():
+                weights[key].copy_(original)
+
+
+def _modules(model: Model) -> dict[str, torch.nn.Module]:
+    return {n: part for n, part in model.components.items() if hasattr(part, "named_parameters")}
+
+
+def _weights(model: Model) -> dict[Key, Tensor]:
+    return {
+        (part, name): weight
+        for part, module in _modules(model).items()
+        for name, weight in module.named_parameters()
+    }
 
 
 def _sum(weight: Tensor, to_add: Sequence[tuple[float, Delta]]) -> Tensor:

@@ -1,9 +1,9 @@
-"""PipelineManager: loads models as cached components and hands out thin views on them.
+"""Pipeline manager: loads models as cached components and hands out thin views on them.
 
 The cache holds components (tokenizer, text encoder, UNet, VAE, ControlNets, LoRAs), keyed by what
-is in their files, so that two models with the same VAE share it. `residents` keeps a byte budget,
-`inventory` knows what lies on disk. Schedulers are not cached: each trajectory builds its own from
-the checkpoint's config, so swapping one loads nothing.
+is in their files, so that two models with the same VAE share it. `tiered_cache` keeps the byte
+budgets, `model_library` opens what lies on disk. Schedulers are not cached: each trajectory builds
+its own from the checkpoint's config, so swapping one loads nothing.
 """
 
 from __future__ import annotations
@@ -13,15 +13,23 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
+from pipelines.devices.hardware import Hardware, resolve_device
+from pipelines.devices.hardware import hardware as probe
 from pipelines.devices.memory_options import USUAL, Saving
-from pipelines.devices.placement import Placement, Weights, default_budget, place
-from pipelines.families import family_of
+from pipelines.devices.placement import Weights, default_budget, place
 from pipelines.families.base import LoadedLoRA, Model
-from pipelines.model_manager.component import ComponentKey, Part
+from pipelines.model_manager.component import (
+    ComponentKey,
+    Part,
+    part_of_controlnet,
+    part_of_lora,
+)
 from pipelines.model_manager.component_cache import Held, Resident
-from pipelines.model_manager.model_library import Inventory
+from pipelines.model_manager.model_entry import ModelEntry
+from pipelines.model_manager.model_library import ModelLibrary
 from pipelines.model_manager.tiered_cache import Stores
 from pipelines.runs.queue import Use
 
@@ -30,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """What one `use` did; its text is the manager's log line."""
+    """Report of one `use`; its text is the manager's log line."""
 
     model: str
     loaded: Mapping[str, int]
@@ -50,14 +58,44 @@ class Loading:
         )
 
 
-class PipelineManager(Inventory):
-    """The one owner of loaded components.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Parts of one `use`, grouped by their role.
+
+    Attributes:
+        own: the model's, each with its home.
+        controlnets, loras: by the names they were asked for.
+        room: bytes of the device for those of its own that come and go.
+    """
+
+    own: Sequence[Part]
+    controlnets: Mapping[str, Part]
+    loras: Mapping[str, Part]
+    room: int
+
+    @property
+    def all(self) -> list[Part]:
+        """All of them, in loading order."""
+        return [*self.own, *self.controlnets.values(), *self.loras.values()]
+
+    def keys(self, model: str) -> dict[Use, frozenset[ComponentKey]]:
+        """List the components of the model, of each ControlNet and of each LoRA, as uses alone."""
+        return {
+            Use(model): frozenset(part.key for part in self.own),
+            **{Use("", (name,)): frozenset({one.key}) for name, one in self.controlnets.items()},
+            **{Use("", (), (name,)): frozenset({one.key}) for name, one in self.loras.items()},
+        }
+
+
+class PipelineManager:
+    """Pipeline manager: owns all loaded components.
 
     Args:
         folders: where models lie.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`; probed at the first use.
         budget: bytes that components may take together; None = from the device.
         saving: what the user chose to save memory.
+        hardware: what the device is like; None = probed at the first use.
     """
 
     def __init__(
@@ -67,19 +105,34 @@ class PipelineManager(Inventory):
         device: str = "auto",
         budget: int | None = None,
         saving: Saving = USUAL,
+        hardware: Hardware | None = None,
     ) -> None:
-        super().__init__(folders, device=device, saving=saving)
+        self.library = ModelLibrary(folders, saving)
+        self.saving = saving
         self.history: list[Loading] = []
+        self._asked_device = device
         self._asked_budget = budget
+        self._given_hardware = hardware
         self._stores = Stores(lambda: self.device, lambda: self.hardware.apart, lambda: self.budget)
         self._lock = self._stores.lock
         self._keys: dict[Use, frozenset[ComponentKey]] = {}
 
     @property
+    def device(self) -> str:
+        """Where components compute. Raises: ModelUnavailable: if there is no such device."""
+        return resolve_device(self._asked_device)
+
+    @cached_property
+    def hardware(self) -> Hardware:
+        """The device as far as memory goes, as it was when it was first asked for."""
+        self.saving.check_device(self.device)
+        return self._given_hardware or probe(self.device)
+
+    @cached_property
     def budget(self) -> int:
-        if self._asked_budget is None:
-            self._asked_budget = default_budget(self.hardware)
-        return self._asked_budget
+        """Bytes that components may take together."""
+        given = self._asked_budget
+        return default_budget(self.hardware) if given is None else given
 
     @property
     def resident_bytes(self) -> int:
@@ -94,74 +147,99 @@ class PipelineManager(Inventory):
     @contextmanager
     def use(
         self,
-        name: str,
+        model: str | ModelEntry,
         controls: Sequence[str] = (),
         loras: Sequence[str] = (),
         stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[Model]:
-        """A loaded model; its components stay until the block ends.
+        """Load a model; its components stay until the block ends.
 
         Args:
+            model: an entry, or the name of one to open.
             controls: ControlNets to load with it.
             loras: LoRAs to load with it; its weights stay as they are.
             stop: asked before each component is loaded.
         Raises: UnknownName, ModelUnavailable, OutOfMemory, Cancelled: parts that were loaded
             before that stay cached, idle, and are the first to go.
         """
-        import torch
-
         started = time.perf_counter()
-        info = self.locate(name)
-        family = family_of(info.pipeline)
-        dtype = self._numbers(info, family, family.denoiser)
+        entry = self._opened(model)
         with ExitStack() as until, self._lock:
-            own = self._parts(info, family)
-            control_parts = [self._control_part(one, dtype) for one in controls]
-            lora_parts = [self._lora_part(one) for one in loras]
-            placement = self._place(own, [*control_parts, *lora_parts])
-            own = [
-                replace(part, key=replace(part.key, home=placement.homes[part.name]))
-                for part in own
-            ]
-            self._keys[Use(name)] = frozenset(part.key for part in own)
-            for addon, part in zip(controls, control_parts, strict=True):
-                self._keys[Use("", (addon,))] = frozenset({part.key})
-            for addon, part in zip(loras, lora_parts, strict=True):
-                self._keys[Use("", (), (addon,))] = frozenset({part.key})
-            parts = [*own, *control_parts, *lora_parts]
-            held = self._stores.hold(until, parts, placement.room, stop)
-            self._report(info.id, held, own, time.perf_counter() - started)
+            wanted = self._wanted(entry, controls, loras)
+            self._keys |= wanted.keys(entry.name)
+            held = self._stores.hold(until, wanted.all, wanted.room, stop)
+            self._report(entry.info.id, held, wanted.own, time.perf_counter() - started)
             in_use = until.pop_all()
-        loaded = [entry.component for entry in held.entries]
         with in_use:
-            yield Model(
-                id=info.id,
-                components={part.name: one for part, one in zip(own, loaded, strict=False)},
-                controlnets=dict(zip(controls, loaded[len(own) :], strict=False)),
-                loras={
-                    lora: LoadedLoRA(part.folder, part.key.source, tensors)
-                    for lora, part, tensors in zip(
-                        loras, lora_parts, loaded[len(parts) - len(loras) :], strict=True
-                    )
-                },
-                scheduler_config=self.scheduler_config(name),
-                fingerprint=self.fingerprint(name),
-                device=self.device,
-                dtype=getattr(torch, dtype),
-                configs=self.configs(name),
-                prepared=held.entries[
-                    [part.name for part in parts].index(family.denoiser)
-                ].prepared,
-            )
+            yield self._view(entry, wanted, held)
 
-    def _place(self, own: Sequence[Part], addons: Sequence[Part]) -> Placement:
-        """Where a model's parts live; what is loaded beside it stays on the device."""
+    def fingerprint(
+        self, model: str | ModelEntry, controls: Sequence[str] = (), loras: Sequence[str] = ()
+    ) -> str:
+        """Hash all that decides a model's pixels; no weights are loaded.
+
+        Args:
+            model: an entry, or the name of one to open.
+            controls: ControlNets that steer it.
+            loras: LoRAs that change it.
+        Raises: UnknownName, ModelUnavailable.
+        """
+        entry = self._opened(model)
+        nets, added = self._addons(entry, controls, loras)
+        addons = [*nets.values(), *added.values()]
+        return entry.fingerprint(entry.parts(self.hardware), addons)
+
+    def _opened(self, model: str | ModelEntry) -> ModelEntry:
+        return self.library.open(model) if isinstance(model, str) else model
+
+    def _addons(
+        self, entry: ModelEntry, controls: Sequence[str], loras: Sequence[str]
+    ) -> tuple[dict[str, Part], dict[str, Part]]:
+        """Parts of ControlNets and of LoRAs, by name."""
+        dtype, library = entry.dtype(self.hardware), self.library
+        return (
+            {name: part_of_controlnet(library.controlnet(name), dtype) for name in controls},
+            {name: part_of_lora(library.lora(name)) for name in loras},
+        )
+
+    def _wanted(self, entry: ModelEntry, controls: Sequence[str], loras: Sequence[str]) -> Wanted:
+        """What a use needs; what is loaded beside a model stays on the device."""
+        own = entry.parts(self.hardware)
+        nets, added = self._addons(entry, controls, loras)
         weights = {
             part.name: Weights(part.bytes, part.largest, layered=part.key.quantized != "nf4")
             for part in own
         }
-        weights |= {part.name: Weights(part.bytes, movable=False) for part in addons}
-        return place(weights, self.budget, self.hardware, self.saving.offload)
+        for part in (*nets.values(), *added.values()):
+            weights[part.name] = Weights(part.bytes, movable=False)
+        placement = place(weights, self.budget, self.hardware, self.saving.offload)
+        at_home = [
+            replace(part, key=replace(part.key, home=placement.homes[part.name])) for part in own
+        ]
+        return Wanted(at_home, nets, added, placement.room)
+
+    def _view(self, entry: ModelEntry, wanted: Wanted, held: Held) -> Model:
+        """The model as families see it."""
+        import torch
+
+        by_key = {part.key: one for part, one in zip(wanted.all, held.entries, strict=True)}
+        (denoiser,) = (part for part in wanted.own if part.name == entry.spec.denoiser)
+        return Model(
+            id=entry.info.id,
+            components={part.name: by_key[part.key].component for part in wanted.own},
+            controlnets={
+                name: by_key[part.key].component for name, part in wanted.controlnets.items()
+            },
+            loras={
+                name: LoadedLoRA(part.folder, part.key.source, by_key[part.key].component)
+                for name, part in wanted.loras.items()
+            },
+            fingerprint=entry.fingerprint(wanted.own),
+            device=self.device,
+            dtype=getattr(torch, entry.dtype(self.hardware)),
+            configs=entry.configs,
+            prepared=by_key[denoiser.key].prepared,
+        )
 
     def _report(self, model: str, held: Held, own: Sequence[Part], seconds: float) -> None:
         waiting = tuple(part.name for part in own if part.key.home != "device" and part.bytes)
@@ -171,7 +249,7 @@ class PipelineManager(Inventory):
         log.log(logging.INFO if changed else logging.DEBUG, "%s", loading)
 
     def expect(self, coming: Sequence[Use]) -> None:
-        """Be told what will be used next, so that it is not evicted just before."""
+        """Take note of what will be used next, so that it is not evicted just before."""
         self._stores.expect(
             [
                 frozenset().union(*(self._keys.get(one, ()) for one in _singly(use)))
@@ -180,14 +258,14 @@ class PipelineManager(Inventory):
         )
 
     def is_loaded(self, use: Use) -> bool:
-        """Whether all of it is in memory already. Looks at no file."""
+        """Tell whether all of a use is in memory already. Looks at no file."""
         return all(
             one in self._keys and all(key in self._stores for key in self._keys[one])
             for one in _singly(use)
         )
 
     def aside(self, name: str, size: int) -> AbstractContextManager[None]:
-        """Room in the budget for bytes in main memory that are no component.
+        """Reserve room in the budget for bytes in main memory that are no component.
 
         On a device with memory of its own they cost nothing of what the budget counts.
         Raises: OutOfMemory: if there is none.
@@ -195,7 +273,7 @@ class PipelineManager(Inventory):
         return self._stores.aside(name, size)
 
     def free_idle(self, waiting: bool = False) -> bool:
-        """Evict from the device what is not in use. True if anything was freed.
+        """Evict from the device what is not in use. Returns: whether anything was freed.
 
         Args:
             waiting: also what waits in main memory, which a device gains nothing by.

@@ -1,4 +1,4 @@
-"""Where components are kept: on the device, and in main memory those that come only when called.
+"""Tiered cache: keeps components on the device, and offloaded ones in main memory.
 
 On a device that computes in main memory both are one store under one budget.
 """
@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 
+from pipelines.devices.hardware import hardware
 from pipelines.devices.offload import WAITING, Shuttle
 from pipelines.devices.placement import default_budget
 from pipelines.model_manager.component import ComponentKey, Part
@@ -18,7 +19,7 @@ _WHERE_IT_WAITS = "that is half of main memory, where it waits for its turn; try
 
 
 class Stores:
-    """The components in memory, wherever it is. All methods may be called from any thread.
+    """Two component caches, device and main memory. All methods may be called from any thread.
 
     Args:
         device: where they compute.
@@ -53,7 +54,7 @@ class Stores:
     def hold(
         self, until: ExitStack, parts: Sequence[Part], room: int, stop: Callable[[], bool]
     ) -> Held:
-        """Entries of all parts, which stay until the stack closes; loads what is missing.
+        """Lease all parts, which then stay until the stack closes; loads what is missing.
 
         Args:
             room: bytes of the device for parts that come and go.
@@ -90,19 +91,19 @@ class Stores:
         )
 
     def aside(self, name: str, size: int) -> AbstractContextManager[None]:
-        """Room for bytes in main memory that are no component, in the budget that is of it.
+        """Reserve room for bytes in main memory that are no component, in the budget that is of it.
 
         Raises: OutOfMemory: if there is none.
         """
         return self._here.aside(name, 0 if self._apart() else size)
 
     def expect(self, coming: Sequence[Collection[ComponentKey]]) -> None:
-        """Be told what the next uses need."""
+        """Take note of what the next uses need."""
         for store in self._all():
             store.coming = coming
 
     def free_idle(self, waiting: bool) -> list[str]:
-        """Evict what is not in use, on the device or also beside it; the names of it."""
+        """Evict what is not in use, on the device or also beside it, and return its names."""
         stores = self._all() if waiting else [self._here]
         return [name for store in stores for name in store.free_idle()]
 
@@ -114,8 +115,6 @@ class Stores:
         if not self._apart():
             return self._here
         if self._waiting is None:
-            from pipelines.devices.hardware import hardware
-
             budget = default_budget(hardware(WAITING))
             self._waiting = Residents(lambda: budget, lambda: None, _WHERE_IT_WAITS)
             self._waiting.coming = self._here.coming

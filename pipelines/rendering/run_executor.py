@@ -15,6 +15,7 @@ from pipelines.denoising.evaluator import Tally
 from pipelines.denoising.guiders.base import row_count
 from pipelines.errors import ContactSheetError
 from pipelines.model_manager.manager import PipelineManager
+from pipelines.model_manager.model_entry import ModelEntry
 from pipelines.rendering.batch_evaluator import Computing
 from pipelines.rendering.batch_timings import Paces
 from pipelines.rendering.row_timings import RowKind, RowTimings
@@ -28,6 +29,9 @@ from pipelines.runs.null_store import AnyStore
 from pipelines.runs.queue import Use
 from pipelines.runs.run import Run
 from pipelines.samplers import SAMPLERS
+
+Open = Callable[[str], ModelEntry]
+"""Opens a model by its name."""
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +61,8 @@ class Maker:
         """
         from pipelines.rendering.trajectories import guidance_for
 
-        address = self._addresser()
-        supports = cache(self._manager.supports)
+        opened = self._opener()
+        address = self._addresser(opened)
         new = [
             cell for cell in cells if not self._store.keeps or not self._store.has(address(cell))
         ]
@@ -67,7 +71,7 @@ class Maker:
         seconds: float | None = 0.0
         for cell in new:
             evaluations = SAMPLERS[cell.sampler].evaluations(cell.steps)
-            cost = row_count(guidance_for(cell, supports(cell.model)), evaluations)
+            cost = row_count(guidance_for(cell, opened(cell.model).capabilities), evaluations)
             kind = RowKind.of(cell)
             row = self._timings.row(kind, together[kind])
             rows += cost
@@ -88,20 +92,22 @@ class Maker:
 
     def address(self, request: Request) -> str:
         """Where the picture of a complete Request lies in the store."""
-        return self._addresser()(request)
+        return self._addresser(self._opener())(request)
 
     def _make(self, run: Run, previews: bool) -> None:
         from pipelines.rendering.renderer import Job, Renderer
 
         started = time.perf_counter()
         run.publish(RunStarted(run.id, run.requests))
-        addresses = self._addresses(run)
+        opened = self._opener()
+        addresses = self._addresses(run, self._addresser(opened))
         sink = RunSink(run, self._store, addresses)
         cached = self._publish_cached(run, addresses, sink)
         tally = Tally()
         job = Job(
             run=run,
             sink=sink,
+            models=opened,
             skip=cached,
             previews=previews,
             how=self._how,
@@ -125,10 +131,13 @@ class Maker:
         self._store.end(run.id, status, stats, error)
         run.publish(RunFinished(run.id, status, stats, error))
 
-    def _addresses(self, run: Run) -> dict[int, str]:
+    def _opener(self) -> Open:
+        """A function that opens each model once, so that what it reads is read once a run."""
+        return cache(self._manager.library.open)
+
+    def _addresses(self, run: Run, address: Callable[[Request], str]) -> dict[int, str]:
         """Where each cell's picture belongs in the store; none where it keeps nothing."""
         addresses: dict[int, str] = {}
-        address = self._addresser()
         for cell, request in enumerate(run.requests if self._store.keeps else ()):
             # A model may have gone since `submit`; the renderer tells its cells why they fail.
             with suppress(ContactSheetError):
@@ -149,7 +158,7 @@ class Maker:
                 sink.found(cell, image)
         return frozenset(found)
 
-    def _addresser(self) -> Callable[[Request], str]:
+    def _addresser(self, opened: Open) -> Callable[[Request], str]:
         """A function from complete Requests to addresses. Looks at every file of a model once."""
         from pipelines.denoising.engine import VERSION
 
@@ -158,7 +167,7 @@ class Maker:
 
         @cache
         def context(model: str, controls: tuple[str, ...], loras: tuple[str, ...]) -> str:
-            fingerprint = manager.fingerprint(model, controls, loras)
+            fingerprint = manager.fingerprint(opened(model), controls, loras)
             return f"{fingerprint} {VERSION} {device}{self._how.mark}{manager.saving.mark}"
 
         return lambda request: request.address(context(*_models(request)))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipelines.denoising.guided_trajectory import GuidedTrajectory
 from pipelines.denoising.guiders.base import Guider, Text
-from pipelines.denoising.row import Steer
+from pipelines.denoising.row import Condition, Steer
 from pipelines.denoising.trajectory import Eval, initial_noise, trajectory
 from pipelines.families import weighted_prompts
 from pipelines.families.base import Family, Model, build_scheduler
@@ -35,7 +35,7 @@ def start(
     family: Family,
     model: Model,
     request: Request,
-    conditions: Mapping[str | None, Any],
+    conditions: Mapping[str | None, Condition],
     steers: Sequence[Steer] = (),
 ) -> GuidedTrajectory:
     """Start the guided trajectory of one cell, with its own scheduler and generator.
@@ -50,7 +50,7 @@ def start(
     shape = family.latent_shape(model, request.width, request.height)
     noise, generator = initial_noise(shape, request.seed)
     walk = trajectory(scheduler, noise.to(model.device, model.dtype), generator)
-    guider = guidance_for(request, family.supports(model.configs))
+    guider = guidance_for(request, family.spec.capabilities(model.configs))
     texts: dict[Text, str | None] = {
         "prompt": request.prompt,
         "negative": request.negative_prompt or (None if None in conditions else ""),
@@ -66,9 +66,9 @@ def start(
 
 def encode(
     family: Family, model: Model, requests: Sequence[Request], alone: bool = False
-) -> dict[str | None, Any]:
+) -> dict[str | None, Condition]:
     """Encode every text in use once; one by one if `alone`. Returns conditions by text."""
-    supports = family.supports(model.configs)
+    supports = family.spec.capabilities(model.configs)
     prompts: set[str] = set()
     negatives: set[str] = set()
     for request in requests:

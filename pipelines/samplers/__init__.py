@@ -10,6 +10,7 @@ from pipelines.samplers.registry import (
     parse_schedule,
     steps_within,
 )
+from pipelines.samplers.scheduler import Scheduler
 from pipelines.samplers.scheduler_builder import build
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "SCHEDULES",
     "Kind",
     "Sampler",
+    "Scheduler",
     "build",
     "check",
     "parse",

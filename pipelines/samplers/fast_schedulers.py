@@ -1,5 +1,7 @@
-"""diffusers' schedulers, made in a millisecond or two: the same objects to the bit, without work
-whose result is thrown away."""
+"""Fast scheduler construction: builds diffusers' schedulers without work that is thrown away.
+
+They are the same objects to the bit, in a millisecond or two.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipelines.samplers.scheduler import Scheduler
+
 
 def prepared(
     scheduler: str,
@@ -20,8 +24,8 @@ def prepared(
     options: Mapping[str, Any],
     steps: int,
     spacing: Mapping[str, Any],
-) -> Any:
-    """A scheduler of this diffusers class with its timesteps set.
+) -> Scheduler:
+    """Build a scheduler of this diffusers class, with its timesteps set.
 
     Args:
         config: the checkpoint's own; `options` go before it.
@@ -47,7 +51,8 @@ def prepared(
         # Without it the scheduler searches its position by value, which fails when two
         # neighbouring timesteps round to the same one.
         made.set_begin_index(0)
-    return made
+    ready: Scheduler = made
+    return ready
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Where a schedule spends its steps: the noise level at the start of every one."""
+"""Noise levels: lists σ at the start of every step of a schedule."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def noise_levels(
     Raises: InvalidRequest: as `build`.
     Source: Karras et al. 2022, arXiv:2206.00364, Tab. 1.
     """
-    scheduler = build(sampler, schedule, config, steps, 0, spacing)
+    # Which of these lists one has depends on its class.
+    scheduler: Any = build(sampler, schedule, config, steps, 0, spacing)
     if getattr(scheduler, "sigmas", None) is not None:
         listed = [float(sigma) for sigma in scheduler.sigmas]
         # Samplers that evaluate twice a step list the level between two steps twice.

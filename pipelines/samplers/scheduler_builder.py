@@ -13,6 +13,7 @@ from typing import Any
 
 from pipelines.errors import InvalidRequest
 from pipelines.samplers.registry import SAMPLERS, SCHEDULES, check
+from pipelines.samplers.scheduler import Scheduler
 
 
 def build(
@@ -22,7 +23,7 @@ def build(
     steps: int,
     seed: int,
     spacing: Mapping[str, Any] | None = None,
-) -> Any:
+) -> Scheduler:
     """A fresh scheduler with its timesteps set, for one trajectory only (it keeps state).
 
     Args:
@@ -50,7 +51,7 @@ def build(
 @lru_cache(maxsize=256)
 def prototype(
     scheduler: str, config: str, options: tuple[tuple[str, Any], ...], steps: int, spacing: str
-) -> Any:
+) -> Scheduler:
     """A scheduler to copy, its timesteps set: working them out may take fifty times as long.
 
     Args:

@@ -44,7 +44,7 @@ SAME = {
 
 
 def model_of(pipe):
-    return Model("tiny", pipe.components, {}, "", "cpu", torch.float32)
+    return Model("tiny", pipe.components, "", "cpu", torch.float32)
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from pipelines import OutOfMemory, Request, Sheet, Studio
 from pipelines.denoising import engine
 from pipelines.denoising.batch_sizes import USUAL
-from pipelines.families.base import evaluate
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering import trajectories
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.runs.events import CellDone
+from tests.helpers.evaluation import evaluate
 from tests.helpers.evaluator import FunctionEvaluator
 from tests.helpers.tiny import save_sd
 from tests.pipelines.denoising.test_engine import cell, network, run
@@ -46,7 +46,7 @@ def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PipelineManage
 def latents(manager: PipelineManager, requests: list[Request]) -> list[torch.Tensor]:
     """The latents of a sheet in exact mode, as the renderer makes them."""
     with manager.use("tiny") as model:
-        family = manager.family("tiny")
+        family = manager.library.open("tiny").family
         conditions = {
             text: family.encode(model, [text])[0]
             for text in {t for r in requests for t in (r.prompt, r.negative_prompt)}
@@ -100,7 +100,7 @@ def test_a_batch_that_does_not_fit_fails_rather_than_shrinks() -> None:
 
 def test_exact_pictures_are_kept_apart(manager: PipelineManager, tmp_path: Path) -> None:
     sheet = Sheet(base=BASE.replace(steps=2), axes=(parse_axis("seed=1,2"),))
-    folder = manager.folders[0]
+    folder = manager.library.folders[0]
 
     def cached(exact: bool) -> list[bool]:
         studio = Studio(folder, tmp_path, device="cpu", exact=exact)

@@ -21,7 +21,6 @@ import app
 from pipelines import InvalidRequest, ModelUnavailable, Request, Sheet, Studio
 from pipelines.denoising import engine
 from pipelines.denoising.guiders.base import row_count
-from pipelines.families.base import evaluate
 from pipelines.families.flux import pack, unpack
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering import trajectories
@@ -32,6 +31,7 @@ from pipelines.request.axis_grammar import parse_axis
 from pipelines.runs.events import CellDone
 from pipelines.runs.png_metadata import read_settings, write_png
 from pipelines.samplers import SAMPLERS, SCHEDULES
+from tests.helpers.evaluation import evaluate
 from tests.helpers.evaluator import FunctionEvaluator
 from tests.helpers.tiny_families import save_all
 
@@ -111,7 +111,7 @@ def ours(zoo: Path, requests: list[Request], batch: int = 16) -> list[torch.Tens
     """Our latents of Requests for one model at one size, denoised together."""
     manager = PipelineManager([zoo], device="cpu")
     with manager.use(requests[0].model) as model:
-        family = manager.family(model.id)
+        family = manager.library.open(model.id).family
         conditions = trajectories.encode(family, model, requests)
         events = engine.denoise(
             [
@@ -275,7 +275,7 @@ def test_openvino_computes_the_same(zoo: Path, model: str) -> None:
     requests = mixed(model, *SHEETS[model][:3])
     manager = PipelineManager([zoo], device="cpu")
     with manager.use(model) as loaded:
-        family = manager.family(model)
+        family = manager.library.open(model).family
         how = Computing("openvino", 4)
         shape = family.latent_shape(loaded, 32, 32)
         computer = Computer(how, Paces(None), family, loaded, shape, 2**33)
@@ -306,7 +306,7 @@ def test_guidance_of_a_told_network_costs_one_row(studio: Studio, zoo: Path) -> 
     assert studio.plan(Sheet(base=request)).cost.rows == 4
     manager = PipelineManager([zoo], device="cpu")
     with manager.use("lcm") as model:
-        family = manager.family("lcm")
+        family = manager.library.open("lcm").family
         requests = mixed("lcm", TOLD_CELLS[0], {**TOLD_CELLS[0], "guidance_scale": 3.0})
         conditions = trajectories.encode(family, model, requests)
         cells = [
@@ -400,7 +400,7 @@ def test_denoised_of_the_last_step_is_the_picture(zoo: Path) -> None:
         manager = PipelineManager([zoo], device="cpu")
         (request,) = mixed(name, FLOW_CELLS[3])
         with manager.use(name) as model:
-            family = manager.family(name)
+            family = manager.library.open(name).family
             walk = trajectories.start(
                 family, model, request, trajectories.encode(family, model, [request])
             )
@@ -418,7 +418,7 @@ def test_half_precision_latents_are_decoded_by_a_float32_vae(zoo: Path) -> None:
     manager = PipelineManager([zoo], device="cpu")
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1)).half()
     with manager.use("sdxl") as model:
-        family, half = manager.family("sdxl"), replace(model, dtype=torch.float16)
+        family, half = manager.library.open("sdxl").family, replace(model, dtype=torch.float16)
         vae = copy.deepcopy(model.components["vae"]).half()
         overflowing = replace(half, components={**model.components, "vae": vae})
         pixels = family.decode(half, latents)

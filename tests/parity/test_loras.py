@@ -53,7 +53,7 @@ def latents(
     made: dict[int, torch.Tensor] = {}
     names = list(dict.fromkeys(name for one in requests for name in lora_names(one)))
     with manager.use(requests[0].model, (), names) as plain:
-        family = manager.family(plain.id)
+        family = manager.library.open(plain.id).family
         for states in group(requests).values():
             for state, sizes in states.items():
                 with applied(plain, family, state) as model:
@@ -133,7 +133,7 @@ def test_the_base_is_put_back_after_a_failure(manager: PipelineManager) -> None:
     with (
         manager.use("tiny", (), ["tiny-one"]) as model,
         pytest.raises(ZeroDivisionError),
-        applied(model, manager.family("tiny"), (LoRA(name="tiny-one"),)) as changed,
+        applied(model, manager.library.open("tiny").family, (LoRA(name="tiny-one"),)) as changed,
     ):
         assert changed.fingerprint != model.fingerprint == changed.base
         assert changed.prepared is not model.prepared
@@ -176,7 +176,7 @@ def test_kohyas_names_mean_the_same(folder: Path, tmp_path: Path, name: str) -> 
         tensors[f"{named}.alpha"] = torch.tensor(6.0)
     save_file(tensors, tmp_path / "ink.safetensors")
     manager = PipelineManager([folder, tmp_path], device="cpu")
-    assert manager.locate_lora("ink", name).kind == "lora"
+    assert manager.library.open(name).lora("ink").kind == "lora"
     base = BASE.replace(model=name)
     wanted, made = latents(
         manager, [base.replace(loras=["theirs:0.8"]), base.replace(loras=["ink:0.8"])]

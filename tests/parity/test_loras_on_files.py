@@ -55,7 +55,7 @@ def test_a_denoiser_alone_takes_loras_of_its_own_and_of_its_donors_parts(
     save_file(load_file(folder / "tiny" / "unet" / name), tmp_path / "net.safetensors")
     manager = PipelineManager([tmp_path, folder], device="cpu")
     request = BASE.replace(loras=["tiny-one"])
-    assert manager.locate_lora("tiny-one", "net.safetensors").problem is None
+    assert manager.library.open("net.safetensors").lora("tiny-one").problem is None
     (on_file,) = latents(manager, [request.replace(model="net.safetensors")])
     assert torch.equal(on_file, latents(manager, [request])[0])
 
@@ -66,7 +66,7 @@ def test_a_flow_transformer_alone_takes_loras(tmp_path: Path) -> None:
     save_file(sd3().transformer.state_dict(), tmp_path / "one.safetensors")
     manager = PipelineManager([tmp_path], device="cpu")
     request = BASE.replace(model="three", sampler="flow_euler", loras=["three-one"])
-    assert manager.locate_lora("three-one", "one.safetensors").problem is None
+    assert manager.library.open("one.safetensors").lora("three-one").problem is None
     (on_file,) = latents(manager, [request.replace(model="one.safetensors")])
     assert torch.equal(on_file, latents(manager, [request])[0])
 

@@ -18,11 +18,11 @@ from PIL import Image
 from bench.peer import Peer
 from pipelines import Request, Studio
 from pipelines.denoising import engine
-from pipelines.families.base import evaluate
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering import trajectories
 from pipelines.samplers import SAMPLERS
 from presets import model_preset
+from tests.helpers.evaluation import evaluate
 from tests.helpers.evaluator import FunctionEvaluator
 
 SHIPPED = Path(__file__).parents[2] / "models"
@@ -53,7 +53,7 @@ def together(models: Path, requests: list[Request]) -> list[torch.Tensor]:
     """Our latents of every request, all denoised in one engine loop."""
     manager = PipelineManager([models], device="cpu")
     with manager.use(requests[0].model) as model:
-        family = manager.family(model.id)
+        family = manager.library.open(model.id).family
         texts = sorted({t for r in requests for t in (r.prompt, r.negative_prompt)})
         conditions = dict(zip(texts, family.encode(model, texts), strict=True))
         cells = [

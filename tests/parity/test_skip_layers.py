@@ -126,7 +126,7 @@ def test_a_control_pulls_at_the_row_without_the_layers_too(manager: PipelineMana
 def test_whatever_the_backend_torch_computes_it(manager: PipelineManager) -> None:
     pytest.importorskip("openvino")
     with manager.use("sd3") as model:
-        family = manager.family("sd3")
+        family = manager.library.open("sd3").family
         computer = Computer(
             Computing("openvino", 4), Paces(None), family, model, (4, 8, 8), 2**33, skips=True
         )

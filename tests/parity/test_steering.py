@@ -63,12 +63,12 @@ class Made:
         self.tally = Tally()
         nets = list(dict.fromkeys(net for r in requests for net in control_models(r)))
         first = requests[0]
-        family = manager.family(first.model)
+        family = manager.library.open(first.model).family
         with (
             manager.use(first.model, nets, lora_names(first)) as plain,
             applied(plain, family, lora_state(first)) as model,
         ):
-            controls = controls_of(family.id)
+            controls = controls_of(family.spec)
             assert controls is not None
             conditions = trajectories.encode(family, model, requests, alone=True)
             residuals = Residuals(controls, model, self.tally, 8 if how.exact else None)
@@ -108,7 +108,7 @@ def theirs(manager: PipelineManager, request: Request) -> torch.Tensor:
         pipe = diffusers.StableDiffusionControlNetPipeline(
             **model.components,
             controlnet=nets if len(nets) > 1 else nets[0],
-            scheduler=diffusers.DDIMScheduler.from_config(model.scheduler_config),
+            scheduler=diffusers.DDIMScheduler.from_config(model.configs["scheduler"]),
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,

@@ -229,8 +229,8 @@ def test_controlnets_of_unlike_depth_add_up(
     that only one of them pulls at stand in the same batch."""
     both = asked(model, by(nets[0], strength=0.5), by(nets[1], TWO, strength=1.5))
     with manager.use(model, nets) as loaded:
-        family = manager.family(model)
-        controls = controls_of(family.id)
+        family = manager.library.open(model).family
+        controls = controls_of(family.spec)
         assert controls is not None
         steers = Steering(family, loaded, Maps(SHELF).of).steers(both)
         conditions = trajectories.encode(family, loaded, [both])
@@ -252,7 +252,7 @@ def test_controlnets_of_unlike_depth_add_up(
 
 def test_a_map_goes_down_the_ladder_when_memory_runs_out(manager: PipelineManager) -> None:
     with manager.use("sd3", ["sd3-edges"]) as loaded:
-        family = manager.family("sd3")
+        family = manager.library.open("sd3").family
         (steer,) = Steering(family, loaded, Maps(SHELF).of).steers(asked("sd3", by("sd3-edges")))
         encoder = loaded.components["vae"].encoder
         inner, freed = encoder.forward, []
@@ -277,7 +277,7 @@ def test_a_map_comes_in_the_controlnets_numbers(folder: Path) -> None:
     with manager.use("sd3", ["sd3-edges"]) as loaded:
         loaded = replace(loaded, dtype=torch.bfloat16)
         loaded.controlnets["sd3-edges"].to(torch.bfloat16)
-        steering = Steering(manager.family("sd3"), loaded, Maps(SHELF).of)
+        steering = Steering(manager.library.open("sd3").family, loaded, Maps(SHELF).of)
         (steer,) = steering.steers(asked("sd3", by("sd3-edges")))
     assert loaded.components["vae"].dtype == torch.float32
     assert steer.source.hint.dtype == torch.bfloat16

@@ -55,7 +55,7 @@ def theirs(manager: PipelineManager, request: Request) -> torch.Tensor:
         pipe = diffusers.StableDiffusionXLControlNetPipeline(
             **model.components,
             controlnet=nets if len(nets) > 1 else nets[0],
-            scheduler=diffusers.EulerDiscreteScheduler.from_config(model.scheduler_config),
+            scheduler=diffusers.EulerDiscreteScheduler.from_config(model.configs["scheduler"]),
             add_watermarker=False,
         )
     call = controlled_call(request, SHELF.get)

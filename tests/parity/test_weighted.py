@@ -50,7 +50,7 @@ def test_weight_one_is_no_weight(folder, name):
     manager = PipelineManager([folder], device="cpu")
     with manager.use(name) as model:
         parts = read("a pear BREAK x")[:1]
-        plain = manager.family(name).encode(model, ["a pear"])[0]
+        plain = manager.library.open(name).family.encode(model, ["a pear"])[0]
         for mine, own in zip(flat(encode(model, parts)), flat(plain), strict=True):
             assert torch.equal(mine, own)
 
@@ -63,7 +63,7 @@ def test_a_weight_leads_away_from_the_empty_text(folder, name):
         part = tokenize(tokenizer, read("ab (cd:1.5) e")[0])
         assert list(part.ids[0]) == tokenizer("ab cd e", padding="max_length").input_ids
         assert part.weights == ((1, 1, 1, 1.5, 1.5, *[1] * 72),)
-        family = manager.family(name)
+        family = manager.library.open(name).family
         z, empty = (states_of(one)[0] for one in family.encode(model, ["ab cd e", ""]))
         got = states_of(encode(model, read("ab (cd:1.5) e")))[0]
     want = empty + torch.tensor(part.weights[0])[:, None] * (z - empty)
@@ -76,7 +76,7 @@ def test_a_weight_leads_away_from_the_empty_text(folder, name):
 def test_long_prompts_are_their_chunks_one_after_the_other(folder, name):
     manager = PipelineManager([folder], device="cpu")
     with manager.use(name) as model:
-        family = manager.family(name)
+        family = manager.library.open(name).family
         long = states_of(encode(model, read("x" * 100 + " BREAK yz")))
         assert long.shape[1] == 3 * 77
         last = states_of(family.encode(model, ["yz"])[0])

@@ -160,7 +160,7 @@ def test_eight_guidance_stops_need_far_fewer_rows(studio):
     stats = events[-1].stats
     assert stats.rows_naive == 8 * 16 + sum(2 * k for k in range(1, 9))
     assert stats.rows_naive >= 1.6 * stats.rows_computed
-    alone = Studio(studio.manager.folders[0], device="cpu")
+    alone = Studio(studio.manager.library.folders[0], device="cpu")
     for number in (0, 3, 7):
         picture = alone.image(base.replace(guidance_stop=stops[number]))
         difference = ImageChops.difference(cells[number].image, picture)

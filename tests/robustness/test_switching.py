@@ -184,7 +184,7 @@ def test_originals_under_a_lora_count(tmp_path):
     state = (LoRA(name="tiny-one"),)
     with manager.use("tiny", (), ["tiny-one"]) as model:
         whole = manager.resident_bytes
-        family = manager.family("tiny")
+        family = manager.library.open("tiny").family
         plain = {
             name: value.clone()
             for part in ("unet", "text_encoder")

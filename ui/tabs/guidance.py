@@ -75,7 +75,7 @@ class GuidanceSweep(RunTab):
     def _draw_curves(self, run_id: str) -> str:
         run = self.studio.find(run_id) if run_id else None
         with shown():
-            scorer = find_scorer(self.studio.manager.folders)
+            scorer = find_scorer(self.studio.manager.library.folders)
             return self.curves.update(None if run is None else run.snapshot(), scorer)
 
     def restore(self, kept: Any) -> dict[Any, Any]:

@@ -1,4 +1,4 @@
-"""The table at the start of a GGUF file, checked against the file's size.
+"""GGUF header: parses the table at the start of a file and checks the file's size.
 
 A GGUF file is magic, version and two counts; then pairs of keys and values; then a row for each
 tensor; then, aligned, the tensors. All numbers are little-endian, and a shape begins with the
@@ -10,14 +10,18 @@ Source: ggml-org/ggml, docs/gguf.md; `ggml_type` and the sizes of its blocks in 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from pipelines.checkpoints.formats.header import Header, TensorRow
 from pipelines.errors import ModelUnavailable
 
+GGUF = ".gguf"
+"""How the files' names end."""
 ARCHITECTURE = "general.architecture"
 PLAIN = {"F32": 4, "F16": 2, "BF16": 2}
 """Types that torch has as well, and bytes of a number."""
@@ -46,11 +50,10 @@ class _Bad(Exception):
     """What is wrong with a file, as the end of a sentence that begins with its name."""
 
 
-def parse(path: Path, size: int) -> Mapping[str, Any]:
-    """Tensor name to its row, as in a safetensors header; no tensor is read.
+def parse(path: Path, size: int) -> Header:
+    """Parse the header of a GGUF file; no tensor is read.
 
-    `data_offsets` count from the start of the file; `__metadata__` has the architecture, where
-    the file says one.
+    Its metadata are the architecture, "" where the file says none.
 
     Args:
         size: of the file, in bytes.
@@ -64,17 +67,22 @@ def parse(path: Path, size: int) -> Mapping[str, Any]:
             raise ModelUnavailable(f"{path} {error}") from None
 
 
-def is_packed(name: str, row: Mapping[str, Any]) -> bool:
-    """Whether a tensor stays in blocks in memory: those of linear layers do."""
-    return row["dtype"] in BLOCKS and len(row["shape"]) == 2 and name.endswith(".weight")
+def type_name(kind: int) -> str:
+    """Name a type of GGML by its number in a file; "" for one that is not read."""
+    return _TYPES.get(kind, "")
 
 
-def bytes_in_memory(rows: Mapping[str, Mapping[str, Any]], item: int) -> int:
-    """Bytes of these tensors once they are loaded, where other numbers take `item` bytes."""
+def is_packed(name: str, row: TensorRow) -> bool:
+    """Tell whether a tensor stays in blocks in memory: those of linear layers do."""
+    return row.dtype in BLOCKS and len(row.shape) == 2 and name.endswith(".weight")
+
+
+def bytes_in_memory(rows: Mapping[str, TensorRow], item: int) -> int:
+    """Count the bytes of loaded tensors, where numbers outside of blocks take `item` bytes."""
     return sum(
-        row["data_offsets"][1] - row["data_offsets"][0]
+        row.data_offsets[1] - row.data_offsets[0]
         if is_packed(name, row)
-        else prod(row["shape"]) * item
+        else prod(row.shape) * item
         for name, row in rows.items()
     )
 
@@ -122,7 +130,7 @@ class _Reader:
             raise _Bad("is not a GGUF file: bad header") from None
 
 
-def _table(reader: _Reader) -> Mapping[str, Any]:
+def _table(reader: _Reader) -> Header:
     if reader.take(4) != b"GGUF":
         raise _Bad("is not a GGUF file")
     version = reader.number(4)
@@ -135,14 +143,16 @@ def _table(reader: _Reader) -> Mapping[str, Any]:
     alignment = 32
     for _ in range(pairs):
         alignment = _pair(reader) or alignment
-    rows: dict[str, Any] = {}
+    rows: dict[str, TensorRow] = {}
     for _ in range(tensors):
         name = reader.name()
         if name in rows:
             raise _Bad(f"is damaged: its header has {name!r} twice")
         rows[name] = _row(reader, name)
-    _place(rows.values(), reader, alignment)
-    return {**rows, "__metadata__": {ARCHITECTURE: reader.architecture}}
+    begin = _padded(reader.place, alignment)
+    _check_places([row.data_offsets for row in rows.values()], begin, reader, alignment)
+    placed = {name: _moved(row, begin) for name, row in rows.items()}
+    return Header(placed, {ARCHITECTURE: reader.architecture})
 
 
 def _pair(reader: _Reader) -> int:
@@ -181,13 +191,13 @@ def _bytes_of(kind: int) -> int:
     return _VALUE_BYTES[kind]
 
 
-def _row(reader: _Reader, name: str) -> dict[str, Any]:
+def _row(reader: _Reader, name: str) -> TensorRow:
     """One tensor; its offsets still count from the first tensor's start."""
     dimensions = reader.number(4)
     if dimensions > 4:
         raise _Bad("is not a GGUF file: bad header")
     *shape, kind, start = struct.unpack(f"<{dimensions}QIQ", reader.take(8 * dimensions + 12))
-    dtype = _TYPES.get(kind, "")
+    dtype = type_name(kind)
     if not dtype:
         raise _Bad(
             f"stores {name!r} as type {kind} of GGML, which is not read; these are: "
@@ -198,20 +208,29 @@ def _row(reader: _Reader, name: str) -> dict[str, Any]:
     if first % numbers:
         raise _Bad(f"is damaged: {name!r} has rows of {first} numbers in blocks of {numbers}")
     end = start + prod(shape) // numbers * size
-    return {"dtype": dtype, "shape": shape[::-1], "data_offsets": [start, end]}
+    return TensorRow(dtype, tuple(shape[::-1]), (start, end))
 
 
-def _place(rows: Iterable[dict[str, Any]], reader: _Reader, alignment: int) -> None:
-    """Checks that the tensors lie one after the other in the file, and says where."""
-    begin = _padded(reader.place, alignment)
-    ordered = sorted((row["data_offsets"] for row in rows), key=lambda one: (one[0], one[1]))
+def _moved(row: TensorRow, by: int) -> TensorRow:
+    start, end = row.data_offsets
+    return replace(row, data_offsets=(start + by, end + by))
+
+
+def _check_places(
+    offsets: Sequence[tuple[int, int]], begin: int, reader: _Reader, alignment: int
+) -> None:
+    """Raises: _Bad: if the tensors do not lie one after the other, up to the file's end.
+
+    Args:
+        offsets: where each begins and ends, from the first one's start.
+        begin: where that is in the file.
+    """
+    ordered = sorted(offsets)
     if any(start % alignment for start, _ in ordered) or any(
         before[1] > after[0] for before, after in pairwise(ordered)
     ):
         raise _Bad("is not a GGUF file: its tensors lie across each other")
-    for offsets in ordered:
-        offsets[:] = [begin + place for place in offsets]
-    end = ordered[-1][1] if ordered else reader.place
+    end = begin + ordered[-1][1] if ordered else reader.place
     # Some writers fill up after the last tensor as well, and some do not.
     if not end <= reader.size <= max(_padded(end, alignment), begin):
         raise _Bad(

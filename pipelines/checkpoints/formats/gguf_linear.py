@@ -1,4 +1,4 @@
-"""Linear layers whose weights stay in GGML's blocks, as GGUF files have them, until they compute.
+"""GGUF linear layers: keep their weights in GGML's blocks until they compute.
 
 Their bytes are plain tensors of `uint8`, which move between devices and are measured like any
 other, and which no change of numbers' type touches. diffusers knows what the blocks mean; it is
@@ -16,13 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.checkpoints.formats.gguf_header import BLOCKS
+from pipelines.checkpoints.formats.header import TensorRow
 from pipelines.errors import ModelUnavailable
 
 _PLAIN = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
 class PackedLinear(nn.Linear):
-    """y = x·Wᵀ + b, with W made whole from its blocks for each call.
+    """GGUF linear layer: unpacks its weight from blocks for each call.
+
+    Math: y = x·Wᵀ + b
 
     Args:
         plain: the layer whose place it takes.
@@ -45,7 +48,7 @@ class PackedLinear(nn.Linear):
 
 
 def whole(packed: Tensor, kind: Any, dtype: torch.dtype) -> Tensor:
-    """The numbers that blocks stand for.
+    """Unpack blocks: compute the numbers that they stand for.
 
     Args:
         packed: rows of whole blocks, uint8.
@@ -60,13 +63,13 @@ def whole(packed: Tensor, kind: Any, dtype: torch.dtype) -> Tensor:
     return made
 
 
-def read(path: Path, header: Mapping[str, Any], names: Iterable[str]) -> dict[str, Tensor]:
-    """Tensors of a GGUF file; those in blocks as diffusers' `GGUFParameter`.
+def read(path: Path, rows: Mapping[str, TensorRow], names: Iterable[str]) -> dict[str, Tensor]:
+    """Read tensors of a GGUF file; those in blocks as diffusers' `GGUFParameter`.
 
     That keeps the kind of its blocks while diffusers' conversions cut rows and put them together.
 
     Args:
-        header: of the file, as `gguf_header.parse` gives it.
+        rows: of the file's header.
     """
     from diffusers.quantizers.gguf.utils import GGUFParameter
     from gguf import GGMLQuantizationType
@@ -74,21 +77,21 @@ def read(path: Path, header: Mapping[str, Any], names: Iterable[str]) -> dict[st
     data = numpy.memmap(path, dtype=numpy.uint8, mode="r")
     tensors: dict[str, Tensor] = {}
     for name in names:
-        row = header[name]
-        start, end = row["data_offsets"]
+        row = rows[name]
+        start, end = row.data_offsets
         raw = torch.from_numpy(data[start:end].copy())
-        if row["dtype"] in _PLAIN:
-            tensors[name] = raw.view(_PLAIN[row["dtype"]]).reshape(row["shape"])
+        if row.dtype in _PLAIN:
+            tensors[name] = raw.view(_PLAIN[row.dtype]).reshape(row.shape)
             continue
-        block, size = BLOCKS[row["dtype"]]
-        *rows, columns = row["shape"]
-        packed = raw.reshape(*rows, columns // block * size)
-        tensors[name] = GGUFParameter(packed, quant_type=GGMLQuantizationType[row["dtype"]])
+        block, size = BLOCKS[row.dtype]
+        *lines, columns = row.shape
+        packed = raw.reshape(*lines, columns // block * size)
+        tensors[name] = GGUFParameter(packed, quant_type=GGMLQuantizationType[row.dtype])
     return tensors
 
 
 def fit(model: nn.Module, state: dict[str, Tensor], dtype: torch.dtype, place: str) -> None:
-    """Gives the model layers for the weights that stay in blocks, and makes the others whole.
+    """Swap GGUF layers into a model for weights that stay in blocks, and unpack the others.
 
     Args:
         state: the model's tensors, changed in place.

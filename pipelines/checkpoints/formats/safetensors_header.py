@@ -1,22 +1,23 @@
-"""The table at the start of a safetensors file, checked against the file's size."""
+"""Safetensors header: parses the table at the start of a file and checks the file's size."""
 
 from __future__ import annotations
 
 import json
-import math
 import struct
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipelines.checkpoints.formats.header import Header, TensorRow
 from pipelines.errors import ModelUnavailable
 
 HEADER_MAX = 100 * 2**20
 """Bytes; a longer one is none. The format's own limit."""
 
+_METADATA = "__metadata__"
 
-def parse(path: Path, size: int) -> Mapping[str, Any]:
-    """Tensor name to its row, beside them `__metadata__`; no tensor is read.
+
+def parse(path: Path, size: int) -> Header:
+    """Parse the header of a safetensors file; no tensor is read.
 
     Args:
         size: of the file, in bytes.
@@ -31,17 +32,22 @@ def parse(path: Path, size: int) -> Mapping[str, Any]:
                 f"{path} is not a safetensors file, or it is cut short ({size} bytes)"
             )
         try:
-            header = json.loads(file.read(length))
-            rows = [row for key, row in header.items() if key != "__metadata__"]
-            ends = [int(row["data_offsets"][1]) for row in rows]
-            _ = [math.prod(map(int, row["shape"])) for row in rows]
+            table = json.loads(file.read(length))
+            rows = {name: _row(row) for name, row in table.items() if name != _METADATA}
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise ModelUnavailable(f"{path} is not a safetensors file: bad header") from None
-    expected = 8 + length + max(ends, default=0)
+    expected = 8 + length + max((row.data_offsets[1] for row in rows.values()), default=0)
     if size != expected:
         raise ModelUnavailable(
             f"{path} is damaged: it has {size} bytes where its header says {expected}; "
             "fetch it again"
         )
-    table: Mapping[str, Any] = header
-    return table
+    metadata = table.get(_METADATA)
+    return Header(rows, metadata if isinstance(metadata, dict) else {})
+
+
+def _row(row: Any) -> TensorRow:
+    """Raises: ValueError, LookupError, TypeError, AttributeError: if it is no tensor's row."""
+    start, end = row["data_offsets"]
+    shape = tuple(map(int, row["shape"]))
+    return TensorRow(str(row.get("dtype")), shape, (int(start), int(end)))

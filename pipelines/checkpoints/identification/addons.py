@@ -1,15 +1,10 @@
-"""Which family a LoRA, a ControlNet or a textual inversion is for, by names and shapes."""
+"""Add-on identification: tells the family of a LoRA, a ControlNet or a textual inversion."""
 
 from __future__ import annotations
 
 from pipelines.checkpoints.identification.denoiser import FLUX, SD3, Found, Shapes, has, unet_family
+from pipelines.checkpoints.identification.lora_names import LORA_ENDINGS, LYCORIS_ENDINGS
 
-_LYCORIS = (".hada_w1_a", ".lokr_w1", ".lokr_w1_a", ".oft_blocks")
-_LORA = (
-    ".lora_down.weight", ".lora.down.weight", "_lora.down.weight", "_lora1.down.weight",
-    ".lora_A.weight", ".lora_A.default.weight",
-)  # fmt: skip
-"""How the names of the narrowing halves end."""
 _WIDTHS = {768: ("sd1",), 1024: ("sd2",), 2048: ("sdxl",), 1280: ("sdxl-refiner",)}
 """Width of the text that cross attention reads, and whose it is."""
 _TRANSFORMERS = {1536: SD3[:2], 2432: SD3[2:], 3072: FLUX}
@@ -17,9 +12,9 @@ _TRANSFORMERS = {1536: SD3[:2], 2432: SD3[2:], 3072: FLUX}
 
 
 def lora(shapes: Shapes) -> Found | None:
-    """A LoRA and what it is for; families are empty where nothing in it tells."""
-    halves = {n: s for n, s in shapes.items() if n.endswith(_LORA) and s}
-    other = [n for n in shapes if n.endswith(_LYCORIS)]
+    """Identify a LoRA and its families; these are empty where nothing in it tells."""
+    halves = {n: s for n, s in shapes.items() if n.endswith(LORA_ENDINGS) and s}
+    other = [n for n in shapes if n.endswith(LYCORIS_ENDINGS)]
     if not halves and not other:
         return None
     names = {name.replace(".", "_") for name in (*halves, *other)}
@@ -62,7 +57,7 @@ def _lora_families(halves: Shapes, names: set[str]) -> tuple[str, ...]:
 
 
 def controlnet(shapes: Shapes) -> Found | None:
-    """A ControlNet and what it is for."""
+    """Identify a ControlNet and its families."""
     if "controlnet_cond_embedding.conv_in.weight" in shapes:
         return unet_family(shapes, "")
     for prefix in ("control_model.", ""):
@@ -79,7 +74,7 @@ def controlnet(shapes: Shapes) -> Found | None:
 
 
 def embedding(shapes: Shapes) -> Found | None:
-    """A textual inversion: nothing but one word, in one text encoder or in SDXL's two."""
+    """Identify a textual inversion: one word alone, in one text encoder or in SDXL's two."""
     if set(shapes) == {"clip_l", "clip_g"}:
         return ("sdxl",), "original", ""
     if len(shapes) != 1:

@@ -1,4 +1,4 @@
-"""Which network the names and shapes of tensors belong to; what recognition is made of."""
+"""Denoiser identification: tells a network's architecture from names and shapes of tensors."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _FOREIGN = {
 
 
 class Unknown(Exception):
-    """The tensors are those of a model that no family runs; says which."""
+    """Unknown model: names the one that tensors are of, where no family runs it."""
 
 
 def has(shapes: Shapes, prefix: str) -> bool:
-    """Whether any name begins so."""
+    """Tell whether any name begins so."""
     return any(name.startswith(prefix) for name in shapes)
 
 
 def denoiser(shapes: Shapes) -> Found | None:
-    """The family of a UNet or a transformer.
+    """Identify the family of a UNet or a transformer.
 
     Raises: Unknown: for one that is known by name but not run here.
     """
@@ -53,7 +53,7 @@ def denoiser(shapes: Shapes) -> Found | None:
 
 
 def unet_layout(shapes: Shapes, prefix: str) -> str:
-    """original or diffusers; empty if these are not the tensors of a UNet."""
+    """Tell a UNet's layout, original or diffusers; "" if these are not the tensors of one."""
     if f"{prefix}input_blocks.0.0.weight" in shapes:
         return "original"
     if f"{prefix}conv_in.weight" in shapes and f"{prefix}time_embedding.linear_1.weight" in shapes:
@@ -62,7 +62,7 @@ def unet_layout(shapes: Shapes, prefix: str) -> str:
 
 
 def unet_family(shapes: Shapes, prefix: str) -> Found | None:
-    """The family of a UNet or of a ControlNet that copies one.
+    """Identify the family of a UNet, or of a ControlNet that copies one.
 
     SDXL embeds pooled text and sizes; of its two, the refiner has four levels. SD 2 projects
     into attention by matrices where SD 1 convolves. Widths only decide between equals, so small
@@ -82,7 +82,7 @@ def unet_family(shapes: Shapes, prefix: str) -> Found | None:
 
 
 def unet_variant(shapes: Shapes, prefix: str) -> str:
-    """What sets a denoiser apart from the plain one of its family; empty for the plain one."""
+    """Tell what sets a denoiser apart from the plain one of its family; "" for the plain one."""
     for name in ("input_blocks.0.0.weight", "conv_in.weight"):
         if len(first := shapes.get(prefix + name, ())) > 1:
             kinds = {4: "", 5: "depth", 7: "upscaling", 8: "instruct", 9: "inpainting"}
@@ -96,7 +96,7 @@ def unet_variant(shapes: Shapes, prefix: str) -> str:
 
 
 def transformer_family(shapes: Shapes, prefix: str) -> Found | None:
-    """The family of an SD 3 or FLUX transformer.
+    """Identify the family of an SD 3 or FLUX transformer.
 
     SD 3 has no norms of queries and keys; of SD 3.5, only medium has a second attention.
     FLUX dev, not schnell, embeds a guidance scale.

@@ -1,6 +1,6 @@
-"""Says what a single file is, from the names and shapes of its tensors alone.
+"""Identification: tells what a single file is from the names and shapes of its tensors.
 
-Pure functions of a header as `catalog.read_header` gives it; no tensor is read. The order of
+Pure functions of a header as `tensor_files.read_header` gives it; no tensor is read. The order of
 the questions matters: a LoRA or a ControlNet repeats the names of the model it is for.
 
 Sources of the layouts: CompVis/stable-diffusion and Stability-AI/generative-models (original SD),
@@ -14,9 +14,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, Literal
+from typing import Literal
 
 from pipelines.checkpoints.formats.gguf_header import ARCHITECTURE
+from pipelines.checkpoints.formats.header import Header
 from pipelines.checkpoints.identification.addons import controlnet, embedding, lora
 from pipelines.checkpoints.identification.denoiser import (
     Found,
@@ -27,42 +28,61 @@ from pipelines.checkpoints.identification.denoiser import (
     unet_variant,
 )
 from pipelines.errors import ModelUnavailable
+from pipelines.families import FAMILIES, FamilySpec
 
 Kind = Literal["checkpoint", "denoiser", "lora", "controlnet", "vae", "embedding"]
 
-FAMILIES = {
-    "sd1": "SD 1.x",
-    "sd2": "SD 2.x",
-    "sdxl": "SDXL base",
-    "sdxl-refiner": "SDXL refiner",
-    "sd3-medium": "SD 3 medium",
-    "sd3.5-medium": "SD 3.5 medium",
-    "sd3.5-large": "SD 3.5 large",
-    "flux-dev": "FLUX.1 dev",
-    "flux-schnell": "FLUX.1 schnell",
-}
-"""Families by the id that recognition gives them."""
-
 _VAE = ("first_stage_model.", "vae.")
 _CLIP_L, _CLIP_G, _T5 = (f"text_encoders.{n}.transformer." for n in ("clip_l", "clip_g", "t5xxl"))
-_SD3 = {"text_encoder": (_CLIP_L,), "text_encoder_2": (_CLIP_G,), "text_encoder_3": (_T5,)}
-_FLUX = {"text_encoder": (_CLIP_L,), "text_encoder_2": (_T5,)}
-PARTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "sd1": {"text_encoder": ("cond_stage_model.transformer.",), "vae": _VAE},
-    "sd2": {"text_encoder": ("cond_stage_model.model.",), "vae": _VAE},
-    "sdxl": {
-        "text_encoder": ("conditioner.embedders.0.transformer.",),
-        "text_encoder_2": ("conditioner.embedders.1.model.",),
-        "vae": _VAE,
-    },
-    "sdxl-refiner": {"text_encoder_2": ("conditioner.embedders.0.model.",), "vae": _VAE},
-    "sd3-medium": {**_SD3, "vae": _VAE},
-    "sd3.5-medium": {**_SD3, "vae": _VAE},
-    "sd3.5-large": {**_SD3, "vae": _VAE},
-    "flux-dev": {**_FLUX, "vae": _VAE},
-    "flux-schnell": {**_FLUX, "vae": _VAE},
+_SD3 = {
+    "text_encoder": (_CLIP_L,), "text_encoder_2": (_CLIP_G,), "text_encoder_3": (_T5,), "vae": _VAE,
+}  # fmt: skip
+_FLUX = {"text_encoder": (_CLIP_L,), "text_encoder_2": (_T5,), "vae": _VAE}
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedModel:
+    """Published model: what its single files hold.
+
+    Attributes:
+        label: its name for people.
+        family: the id of its family in the registry.
+        parts: its components besides its denoiser, and how their tensors' names begin.
+    """
+
+    label: str
+    family: str
+    parts: Mapping[str, tuple[str, ...]]
+
+
+PUBLISHED: Mapping[str, PublishedModel] = {
+    "sd1": PublishedModel(
+        "SD 1.x", "sd", {"text_encoder": ("cond_stage_model.transformer.",), "vae": _VAE}
+    ),
+    "sd2": PublishedModel(
+        "SD 2.x", "sd", {"text_encoder": ("cond_stage_model.model.",), "vae": _VAE}
+    ),
+    "sdxl": PublishedModel(
+        "SDXL base",
+        "sdxl",
+        {
+            "text_encoder": ("conditioner.embedders.0.transformer.",),
+            "text_encoder_2": ("conditioner.embedders.1.model.",),
+            "vae": _VAE,
+        },
+    ),
+    "sdxl-refiner": PublishedModel(
+        "SDXL refiner",
+        "sdxl",
+        {"text_encoder_2": ("conditioner.embedders.0.model.",), "vae": _VAE},
+    ),
+    "sd3-medium": PublishedModel("SD 3 medium", "sd3", _SD3),
+    "sd3.5-medium": PublishedModel("SD 3.5 medium", "sd3", _SD3),
+    "sd3.5-large": PublishedModel("SD 3.5 large", "sd3", _SD3),
+    "flux-dev": PublishedModel("FLUX.1 dev", "flux", _FLUX),
+    "flux-schnell": PublishedModel("FLUX.1 schnell", "flux", _FLUX),
 }
-"""The components of a family besides its denoiser, and how their tensors' names begin."""
+"""Published models by the id that identification gives them."""
 
 _DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
@@ -72,11 +92,11 @@ _DTYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """What a single file is.
+    """Identification: says what a single file is.
 
     Attributes:
         kind: a checkpoint has more than its denoiser.
-        families: those it may belong to; several where the tensors cannot tell.
+        families: the published models it may be; several where the tensors cannot tell.
         layout: original, diffusers, kohya, peft or lycoris.
         precision: of its numbers, the most frequent first, such as `float8_e4m3 + bfloat16`.
         missing: components of the family that are not in it; tokenizers never are.
@@ -100,9 +120,14 @@ class Recognised:
         return self.families[0] if len(self.families) == 1 else ""
 
     @property
+    def spec(self) -> FamilySpec:
+        """The family of the registry that runs it, if it is a model of one."""
+        return FAMILIES[PUBLISHED[self.family].family]
+
+    @property
     def sentence(self) -> str:
         """What it is, for people."""
-        names = " or ".join(FAMILIES[family] for family in self.families) or "an unknown family"
+        names = " or ".join(PUBLISHED[one].label for one in self.families) or "an unknown family"
         nouns = {
             "checkpoint": "checkpoint", "denoiser": "denoiser alone", "lora": "LoRA",
             "controlnet": "ControlNet", "vae": "VAE", "embedding": "textual inversion",
@@ -116,18 +141,15 @@ class Recognised:
         return f"{text}, without {lacks}" if lacks else text
 
 
-def recognise(header: Mapping[str, Any], name: str) -> Recognised:
-    """What the file with this header is.
+def recognise(header: Header, name: str) -> Recognised:
+    """Identify the file that has this header.
 
     Args:
-        header: the table of tensors, as `catalog.read_header` gives it.
         name: the file's, for the error.
     Raises: ModelUnavailable: if it is of no kind that is known here.
     """
-    shapes = {
-        key: tuple(map(int, row["shape"])) for key, row in header.items() if key != "__metadata__"
-    }
-    precision = _precision(header, shapes)
+    shapes = header.shapes
+    precision = _precision(header)
     try:
         for question in _QUESTIONS:
             found = question(shapes)
@@ -136,10 +158,11 @@ def recognise(header: Mapping[str, Any], name: str) -> Recognised:
     except Unknown as error:
         raise ModelUnavailable(f"{name} is {error}, which is not supported") from None
     sample = f", such as {min(shapes)!r}," if shapes else ""
-    kind = _said(header).get(ARCHITECTURE)
+    kind = header.metadata.get(ARCHITECTURE)
+    labels = ", ".join(one.label for one in PUBLISHED.values())
     raise ModelUnavailable(
         f"{name} is no model that is known here: its {len(shapes)} tensors{sample} are not "
-        f"those of {', '.join(FAMILIES.values())}, nor of a LoRA, ControlNet, VAE or textual "
+        f"those of {labels}, nor of a LoRA, ControlNet, VAE or textual "
         f"inversion for them{f'; it calls its architecture {kind!r}' if kind else ''}"
     )
 
@@ -151,7 +174,7 @@ def _model(shapes: Shapes) -> Recognised | None:
     families, layout, prefix = found
     there: list[str] = []
     missing: list[str] = []
-    for part, prefixes in PARTS[families[0]].items():
+    for part, prefixes in PUBLISHED[families[0]].parts.items():
         given = prefixes if layout == "original" else (f"{part}.",)
         (there if any(has(shapes, p) for p in given) else missing).append(part)
     return Recognised(
@@ -171,9 +194,11 @@ def _vae(shapes: Shapes) -> Recognised | None:
             continue
         for mark, layout in (("decoder.up_blocks.", "diffusers"), ("decoder.up.", "original")):
             if has(shapes, prefix + mark):
-                four = latent[1] == 4
-                families = tuple(f for f in FAMILIES if f.startswith("sd3") or "flux" in f)
-                families = tuple(f for f in FAMILIES if (f in families) != four)
+                families = tuple(
+                    id
+                    for id, one in PUBLISHED.items()
+                    if FAMILIES[one.family].latent_channels == latent[1]
+                )
                 return Recognised("vae", families, layout, prefix=prefix)
     return None
 
@@ -196,34 +221,28 @@ _QUESTIONS: tuple[_Question, ...] = (
 )
 
 
-def _precision(header: Mapping[str, Any], shapes: Shapes) -> str:
+def _precision(header: Header) -> str:
     """Types of at least a twentieth of all numbers, the most frequent first."""
-    if any(".quant_state.bitsandbytes__" in name for name in header):
+    if any(".quant_state.bitsandbytes__" in name for name in header.rows):
         return "bitsandbytes 4 bit"
     counts: Counter[str] = Counter()
-    for name, shape in shapes.items():
-        counts[str(header[name].get("dtype"))] += prod(shape)
+    for row in header.rows.values():
+        counts[row.dtype] += prod(row.shape)
     total = sum(counts.values())
     names = [_DTYPES.get(d, d) for d, n in counts.most_common() if n * 20 >= total]
     text = " + ".join(names) or "empty"
-    return f"scaled {text}" if "scaled_fp8" in header else text
+    return f"scaled {text}" if "scaled_fp8" in header.rows else text
 
 
-def _said(header: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the file says of itself in words."""
-    metadata = header.get("__metadata__")
-    return metadata if isinstance(metadata, dict) else {}
-
-
-def _prediction(header: Mapping[str, Any]) -> str:
+def _prediction(header: Header) -> str:
     """What the file itself says its network predicts; empty if it does not.
 
     Source: the marker `v_pred` that trainers add as a tensor; Stability AI's modelspec
         (modelspec.prediction_type); kohya-ss/sd-scripts (ss_v_parameterization).
     """
-    if "v_pred" in header:
+    if "v_pred" in header.rows:
         return "v_prediction"
-    said = _said(header)
+    said = header.metadata
     spec = str(said.get("modelspec.prediction_type", "")).lower()
     if spec in ("v", "epsilon"):
         return "v_prediction" if spec == "v" else spec

@@ -19,13 +19,14 @@ from pipelines.backends.base import Place
 from pipelines.denoising import engine
 from pipelines.denoising.batch_sizes import best
 from pipelines.denoising.row import Row
-from pipelines.families.base import Model, evaluate
+from pipelines.families.base import Model
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering.batch_evaluator import Computer, Computing
 from pipelines.rendering.batch_timings import Paces
 from pipelines.rendering.trajectories import start
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.runs.events import CellDone
+from tests.helpers.evaluation import evaluate
 
 ROOT = Path(app.__file__).parent
 openvino = pytest.mark.skipif(
@@ -51,7 +52,7 @@ def latents(how: Computing, folder: Path, requests: list[Request]) -> list[torch
     """As the renderer makes them."""
     manager = PipelineManager([folder], device="cpu")
     with manager.use(requests[0].model) as model:
-        family = manager.family(model.id)
+        family = manager.library.open(model.id).family
         texts = sorted({t for r in requests for t in (r.prompt, r.negative_prompt)})
         conditions = dict(zip(texts, family.encode(model, texts), strict=True))
         shape = family.latent_shape(model, requests[0].width, requests[0].height)
@@ -69,7 +70,7 @@ def latents(how: Computing, folder: Path, requests: list[Request]) -> list[torch
 def test_rows_are_what_torch_says(models: Path, tmp_path: Path, name: str) -> None:
     manager = PipelineManager([models], device="cpu")
     with manager.use("tiny") as model, torch.inference_mode():
-        family = manager.family("tiny")
+        family = manager.library.open("tiny").family
         sizes = (2,) if name == "compile" else (2, 4)  # half a minute each on a slow machine
         place = Place("tiny", tmp_path)
         denoiser = backends.denoiser_class(name)(family.network(model), place, sizes)
@@ -121,7 +122,7 @@ def test_what_was_converted_is_read_and_what_is_damaged_made_anew(
     made: list[int] = []
     manager = PipelineManager([models], device="cpu")
     with manager.use("tiny") as model, torch.inference_mode():
-        family = manager.family("tiny")
+        family = manager.library.open("tiny").family
 
         def run(fingerprint: str, size: int = 8) -> int:
             rows = rows_of(model, family, 2, size)
@@ -175,7 +176,7 @@ def test_compiled_blocks_give_the_same_numbers_and_leave_the_network_as_it_was(
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
     manager = PipelineManager([models], device="cpu")
     with manager.use("tiny") as model, torch.inference_mode():
-        family = manager.family("tiny")
+        family = manager.library.open("tiny").family
         rows = rows_of(model, family, 2, 8)
         plain = evaluate(family, model, rows)
         network = family.network(model)

@@ -12,7 +12,7 @@ import pytest
 from pipelines.checkpoints.catalog import find, locate
 from pipelines.checkpoints.diffusers_folder import variant_of, weight_files
 from pipelines.checkpoints.formats import tensor_files
-from pipelines.checkpoints.formats.tensor_files import Digests, read_header
+from pipelines.checkpoints.formats.tensor_files import read_header
 from pipelines.errors import ContactSheetError, ModelUnavailable, UnknownName
 from pipelines.model_manager.component import sizes
 
@@ -242,7 +242,7 @@ def test_single_files_that_cannot_be_used_are_refused(models, tmp_path):
 def test_headers_and_variants(models, shelf):
     _, add = shelf
     table = read_header(models / "tiny" / UNET)
-    assert table["conv_in.weight"]["shape"] == [8, 4, 3, 3]
+    assert table.rows["conv_in.weight"].shape == (8, 4, 3, 3)
     plain = add("both") / UNET
     half = plain.with_name("diffusion_pytorch_model.fp16.safetensors")
     shutil.copy(plain, half)
@@ -254,18 +254,3 @@ def test_headers_and_variants(models, shelf):
         sizes(tensor_files.shapes_of([half]), "float16")[0] * 2
         == sizes(tensor_files.shapes_of([half]), "float32")[0]
     )
-
-
-def test_digests_follow_content_and_names(tmp_path):
-    digests = Digests()
-    one, two = tmp_path / "one", tmp_path / "two"
-    one.write_bytes(b"aaaa")
-    two.write_bytes(b"aaaa")
-    assert digests.file(one) == digests.file(two)
-    assert digests.files([one]) != digests.files([two]), "names count"
-    assert digests.files([one, two]) == digests.files([two, one]), "order does not"
-    before = digests.files([one, two])
-    two.write_bytes(b"aaab")
-    os.utime(two, ns=(1, 1))
-    assert digests.files([one, two]) != before
-    assert digests.file(one) == Digests().file(one)

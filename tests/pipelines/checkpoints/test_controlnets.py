@@ -27,6 +27,7 @@ from pipelines.checkpoints.controlnets import find, locate
 from pipelines.model_manager.component_loader import measure
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.runs.png_metadata import read_request
+from tests.helpers.gates import loads_wait
 from tests.helpers.tiny import controlnet
 from ui.cli.control_option import parse_control
 
@@ -138,10 +139,11 @@ def test_a_controlnet_is_chosen_where_it_is_clear(studio: Studio, nets: Path) ->
 def test_one_that_goes_before_its_turn_fails_its_cells_alone(studio: Studio, nets: Path) -> None:
     base = studio.resolve(steered(studio, model="canny"))
     sheet = Sheet(base=base, axes=(Axis(field="control_model", values=("canny", "depth")),))
-    with studio.manager.use("tiny"), studio.manager._lock:  # the worker must wait
+    with loads_wait():  # the worker waits with another run
+        before = studio.submit(Sheet(base=Request(prompt="x", model="tiny", steps=1)))
         run = studio.submit(sheet)
         shutil.rmtree(nets / "depth")
-    assert all(True for _ in run.watch())
+    assert all(True for _ in run.watch()) and before.snapshot().finished
     made, failed = run.snapshot().cells
     assert made.status == "done" and failed.status == "failed"
     assert "unknown ControlNet 'depth'" in str(failed.error)

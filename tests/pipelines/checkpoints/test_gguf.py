@@ -16,20 +16,20 @@ from diffusers.loaders import single_file_utils
 from gguf import GGMLQuantizationType, quants
 
 from pipelines import InvalidRequest, Request, Studio
-from pipelines.checkpoints.catalog import find, locate
+from pipelines.checkpoints.catalog import find
 from pipelines.checkpoints.formats import gguf_linear
 from pipelines.checkpoints.formats.gguf_header import BLOCKS
 from pipelines.checkpoints.formats.tensor_files import read_header
 from pipelines.denoising.row import Row
 from pipelines.devices.memory_options import Saving
 from pipelines.errors import ModelUnavailable
-from pipelines.families.base import evaluate
 from pipelines.model_manager.component_loader import measure
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering.batch_evaluator import Computer, Computing
 from pipelines.rendering.batch_timings import Paces
 from pipelines.request.control import Control
 from tests.helpers import ldm, tiny_families
+from tests.helpers.evaluation import evaluate
 from tests.helpers.gguf_files import NAME, large, original, pack, random_blocks, shop, write
 from tests.helpers.lora_makers import save_lora
 from tests.parity import test_families
@@ -125,8 +125,8 @@ def test_fluxs_published_names_and_rows(tmp_path: Path) -> None:
     }
     file = tmp_path / NAME
     write(file, ldm.flux(state), large("Q8_0"))
-    header = read_header(file)
-    read = gguf_linear.read(file, header, [name for name in header if name != "__metadata__"])
+    rows = read_header(file).rows
+    read = gguf_linear.read(file, rows, rows)
     made = single_file_utils.convert_flux_transformer_checkpoint_to_diffusers(read)
     assert made.keys() == state.keys()
     for name, tensor in made.items():
@@ -157,15 +157,14 @@ def test_ones_that_ggml_drops_are_put_back(tmp_path: Path) -> None:
 def test_it_is_cached_and_as_large_as_was_said(tmp_path: Path) -> None:
     shop(tmp_path, "flux-dev", "Q8_0")
     manager = PipelineManager([tmp_path], device="cpu")
-    info = manager.locate(NAME)
-    parts = {part.name: part for part in manager._parts(info, manager.family(NAME))}
+    parts = {part.name: part for part in manager.library.open(NAME).parts(manager.hardware)}
     with manager.use(NAME) as model:
         transformer = model.components["transformer"]
         assert measure(transformer) == parts["transformer"].bytes
         assert manager.history[-1].loaded["transformer"] == parts["transformer"].bytes
         layers = packed_layers(transformer)
         assert layers and all(layer.weight.dtype == torch.uint8 for layer in layers)
-    plain = manager._parts(manager.locate("plain"), manager.family("plain"))
+    plain = manager.library.open("plain").parts(manager.hardware)
     plain = {part.name: part for part in plain}["transformer"]
     assert parts["transformer"].bytes < plain.bytes / 2
     assert parts["transformer"].largest == plain.largest, "whole, one is there while it computes"
@@ -189,7 +188,7 @@ def test_it_waits_beside_the_device(flux: Path, offload: Any) -> None:
 
 def test_it_comes_by_layers_where_it_is_too_large(flux: Path) -> None:
     plain = studio_of(flux, "none")
-    parts = plain.manager._parts(locate(NAME, [flux]), plain.manager.family(NAME))
+    parts = plain.manager.library.open(NAME).parts(plain.manager.hardware)
     (transformer,) = [part for part in parts if part.name == "transformer"]
     studio = studio_of(flux, "auto", transformer.bytes - 1)
     with studio.manager.use(NAME) as model:
@@ -224,10 +223,10 @@ def test_quantize_leaves_it_and_takes_t5(tmp_path: Path) -> None:
 
 def test_loras_are_refused(flux: Path) -> None:
     manager = PipelineManager([flux], device="cpu")
-    assert [info.id for info in manager.loras("plain")] == ["style"]
-    assert manager.loras(NAME) == []
+    assert [info.id for info in manager.library.open("plain").loras] == ["style"]
+    assert manager.library.open(NAME).loras == []
     with pytest.raises(InvalidRequest, match=r"'style' does not fit 'one.gguf'.*GGUF file stay"):
-        manager.locate_lora("style", NAME)
+        manager.library.open(NAME).lora("style")
 
 
 def test_controlnets_steer_it(flux: Path) -> None:
@@ -286,7 +285,7 @@ def test_every_backend_computes_it(flux: Path, tmp_path: Path, backend: str) -> 
         pytest.importorskip("openvino")
     manager = PipelineManager([flux], device="cpu")
     with manager.use(NAME) as model, torch.inference_mode():
-        family = manager.family(NAME)
+        family = manager.library.open(NAME).family
         torch.manual_seed(0)
         conditions = family.encode(model, ["an apple"])
         shape = family.latent_shape(model, 32, 32)

@@ -21,7 +21,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.checkpoints.catalog import find, locate
-from pipelines.checkpoints.formats.gguf_header import _TYPES, BLOCKS, PLAIN, bytes_in_memory, parse
+from pipelines.checkpoints.formats.gguf_header import (
+    BLOCKS,
+    PLAIN,
+    bytes_in_memory,
+    parse,
+    type_name,
+)
 from pipelines.checkpoints.single_file_catalog import recognise_file
 from pipelines.errors import ModelUnavailable
 from tests.helpers import ldm, tiny_families
@@ -46,10 +52,11 @@ def info_of(folder: Path, name: str = NAME) -> Any:
 
 
 def test_the_tables_are_ggmls() -> None:
-    assert {n: GGMLQuantizationType(n).name for n in _TYPES} == dict(_TYPES)
-    for name in _TYPES.values():
-        expected = GGML_QUANT_SIZES[GGMLQuantizationType[name]]
-        assert (BLOCKS.get(name) or (1, PLAIN[name])) == expected
+    read = {kind: name for kind in GGMLQuantizationType if (name := type_name(kind))}
+    assert read == {kind: kind.name for kind in read}
+    assert set(read.values()) == BLOCKS.keys() | PLAIN.keys()
+    for kind, name in read.items():
+        assert (BLOCKS.get(name) or (1, PLAIN[name])) == GGML_QUANT_SIZES[kind]
     assert {kind.name for kind in SUPPORTED_GGUF_QUANT_TYPES} == BLOCKS.keys() | {"BF16"}
 
 
@@ -58,15 +65,13 @@ def test_the_header_is_what_ggmls_own_reader_reads(tmp_path: Path, alignment: in
     file = tmp_path / NAME
     state = tiny_families.flux().transformer.state_dict()
     write(file, state, large("Q8_0"), alignment=alignment)
-    header = dict(parse(file, file.stat().st_size))
-    assert header.pop("__metadata__") == {"general.architecture": "flux"}
-    assert {name: tuple(row["shape"]) for name, row in header.items()} == {
-        name: tuple(tensor.shape) for name, tensor in state.items()
-    }
+    header = parse(file, file.stat().st_size)
+    assert header.metadata == {"general.architecture": "flux"}
+    assert header.shapes == {name: tuple(tensor.shape) for name, tensor in state.items()}
     for tensor in gguf.GGUFReader(file).tensors:
         start, size = int(tensor.data_offset), int(tensor.n_bytes)
-        assert header[tensor.name]["dtype"] == tensor.tensor_type.name
-        assert header[tensor.name]["data_offsets"] == [start, start + size]
+        assert header.rows[tensor.name].dtype == tensor.tensor_type.name
+        assert header.rows[tensor.name].data_offsets == (start, start + size)
 
 
 def test_it_is_listed_and_found(tmp_path: Path, good: bytes) -> None:
@@ -105,9 +110,7 @@ def test_a_published_one_is_recognised_without_its_tensors(
     assert time.perf_counter() - began < 0.1
     assert (found.kind, found.family, found.layout) == ("denoiser", family, "original")
     assert found.precision.startswith("Q4_K")
-    header = dict(parse(file, file.stat().st_size))
-    del header["__metadata__"]
-    size = bytes_in_memory(header, 2)
+    size = bytes_in_memory(parse(file, file.stat().st_size).rows, 2)
     assert least < size < file.stat().st_size, "the rest is float32 in the file"
     problem = info_of(tmp_path).problem
     assert problem.startswith(f"{file} has no text_encoder, text_encoder_2, tokenizer, ")

@@ -22,13 +22,19 @@ from pipelines import (
     Studio,
     UnknownName,
 )  # fmt: skip
-from pipelines.checkpoints.loras import WEIGHTS
+from pipelines.checkpoints.identification.lora_names import LORA_ENDINGS
+from pipelines.checkpoints.lora_state_dict import deltas
+from pipelines.checkpoints.loras import WEIGHTS, find
+from pipelines.checkpoints.single_file_catalog import recognise_file
+from pipelines.families import FAMILIES
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.runs.png_metadata import read_request, settings_text
 from tests.helpers.lora_makers import save_with_loras
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 BASE = Request(model="tiny", prompt="an apple", steps=2, width=32, height=32)
+CROSS = "down_blocks.0.attentions.0.transformer_blocks.0.attn2"
+UNET = {"unet": {"layers_per_block": 1}}
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +136,50 @@ def test_the_command_line(folder: Path, tmp_path: Path) -> None:
         bad = call("generate", "x", *settings, "--lora", text, "--out", tmp_path / "b.png")
         assert bad.exit_code == 2 and message in bad.stderr, bad.output
         assert bad.stderr.count("\n") == 1 and not (tmp_path / "b.png").exists()
+
+
+LAYERS = {
+    ".lora_down.weight": "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_q",
+    ".lora_A.weight": f"unet.{CROSS}.to_q",
+    ".lora_A.default.weight": f"unet.{CROSS}.to_q",
+    ".lora.down.weight": f"unet.{CROSS}.to_q",
+    "_lora.down.weight": f"unet.{CROSS}.processor.to_q",
+    ".lora_linear_layer.down.weight": "text_encoder.text_model.encoder.layers.0.self_attn.q_proj",
+    "_lora1.down.weight": "double_blocks.0.processor.proj",
+    "_lora2.down.weight": "double_blocks.0.processor.proj",
+}
+"""How the narrowing half of a layer's LoRA may end, and a layer's name in that layout."""
+
+
+def halves(ending: str, rank: int, width: int) -> dict[str, torch.Tensor]:
+    """Both halves of a layer, named as in files whose narrowing halves end so."""
+    wide = ending.replace("lora_down", "lora_up").replace("lora_A", "lora_B")
+    wide = wide.replace(".down.", ".up.")
+    layer = LAYERS[ending]
+    return {layer + ending: torch.ones(rank, width), layer + wide: torch.ones(width, rank)}
+
+
+@pytest.mark.parametrize("ending", sorted({*LAYERS, *LORA_ENDINGS}))
+def test_the_list_identification_and_the_reader_know_the_same_endings(
+    tmp_path: Path, ending: str
+) -> None:
+    file = tmp_path / "style.safetensors"
+    tensors = halves(ending, 2, 8)
+    save_file(tensors, file)
+    assert recognise_file(file).kind == "lora"
+    (info,) = find([tmp_path])
+    assert (info.id, info.source, info.problem) == ("style", "lora", None)
+    family, configs = ("flux", {}) if "lora1" in ending or "lora2" in ending else ("sd", UNET)
+    (delta,) = deltas(file, tensors, FAMILIES[family], configs).values()
+    assert delta.down.shape == (2, 8) and delta.up.shape == (8, 2)
+
+
+def test_every_lora_in_a_file_is_listed_once(tmp_path: Path) -> None:
+    for number, ending in enumerate(LAYERS):
+        save_file(halves(ending, 2, 8), tmp_path / f"style-{number}.safetensors")
+    save_file({"lora_unet_x.hada_w1_a": torch.zeros(8, 2)}, tmp_path / "loha.safetensors")
+    rows = json.loads(call("models", "--models", tmp_path, "--json").stdout)
+    listed = [(row["id"], row["kind"], row["source"]) for row in rows]
+    names = ["loha", *(f"style-{number}" for number in range(len(LAYERS)))]
+    assert sorted(listed) == [(name, "lora", "lora") for name in names]
+    assert {row["id"] for row in rows if row["problem"]} == {"loha"}

@@ -16,7 +16,7 @@ from pipelines.checkpoints import single_file_loader
 from pipelines.checkpoints.catalog import find, locate
 from pipelines.checkpoints.formats.tensor_files import read_header
 from pipelines.checkpoints.identification.identify import recognise
-from pipelines.checkpoints.single_file import SingleFile, _shipped
+from pipelines.checkpoints.single_file import SingleFile, published_configs
 from pipelines.checkpoints.single_file_catalog import recognise_file
 from pipelines.errors import ContactSheetError, ModelUnavailable
 from pipelines.model_manager.manager import PipelineManager
@@ -135,8 +135,11 @@ def test_a_published_size_needs_only_the_tokenizer(tmp_path):
     info = info_of(tmp_path, "real.safetensors")
     assert (info.problem, info.family) == (None, "sd")
     manager = PipelineManager([tmp_path], device="cpu")
-    assert manager.sizes("real.safetensors").native == (512, 512)
-    assert manager.scheduler_config("real.safetensors")["prediction_type"] == "epsilon"
+    assert manager.library.open("real.safetensors").capabilities.sizes.native == (512, 512)
+    assert (
+        manager.library.open("real.safetensors").configs["scheduler"]["prediction_type"]
+        == "epsilon"
+    )
 
 
 def test_another_vocabulary_is_no_donor(shop, models):
@@ -157,7 +160,7 @@ def test_sd2_says_in_its_name_what_it_predicts(tmp_path, name, kind):
         ldm.write_header(tmp_path / file, shapes)
         tiny.tokenizer().save_pretrained(tmp_path / file.removesuffix(".safetensors") / "tokenizer")
     manager = PipelineManager([tmp_path], device="cpu")
-    assert manager.scheduler_config(name)["prediction_type"] == kind
+    assert manager.library.open(name).configs["scheduler"]["prediction_type"] == kind
     assert (
         "put 512 (noise, the base model) or 768 (v)" in info_of(tmp_path, "x.safetensors").problem
     )
@@ -191,7 +194,7 @@ def test_half_precision_and_sdxls_layout_are_read_exactly(tmp_path):
     file, parts, configs = tiny_sdxl(tmp_path)
     found = recognise(read_header(file), "x")
     assert (found.family, found.missing, found.precision) == ("sdxl", (), "float16")
-    single = SingleFile(file, found, _shipped("sdxl")["model_index"], configs, {})
+    single = SingleFile(file, found, published_configs("sdxl")["model_index"], configs, {})
     for name, part in parts.items():
         loaded = single_file_loader.load(single, name, type(part), torch.float32)
         theirs = {n: t.half().float() for n, t in part.state_dict().items()}
@@ -363,12 +366,10 @@ def real_model(family, part):
     """A published model's module, without memory for its tensors."""
     import diffusers
     import transformers
-    from accelerate import init_empty_weights
 
-    library, cls = _shipped(family)["model_index"][part]
+    library, cls = published_configs(family)["model_index"][part]
     kind = getattr({"diffusers": diffusers, "transformers": transformers}[library], cls)
-    with init_empty_weights():
-        model = single_file_loader._build(kind, _shipped(family)[part])
+    model = single_file_loader.empty_module(kind, published_configs(family)[part])
     if library == "transformers":
         model.tie_weights()
     return model

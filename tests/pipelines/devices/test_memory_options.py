@@ -178,7 +178,7 @@ def test_loras_and_fewer_bits_exclude_each_other(tmp_path: Path) -> None:
     folder = save_with_loras(tmp_path)
     manager = PipelineManager([folder], device="cpu", saving=Saving(quantize="int8"))
     with pytest.raises(InvalidRequest, match="stored as int8; leave the LoRA or --quantize out"):
-        manager.locate_lora("tiny-one", "tiny")
+        manager.library.open("tiny").lora("tiny-one")
 
 
 @pytest.fixture
@@ -207,7 +207,7 @@ def test_another_attention_gives_the_same_numbers(zoo: Path) -> None:
             }
             torch.manual_seed(0)
             inputs = torch.randn(1, 4, 8, 8), torch.tensor([500.0]), torch.randn(1, 6, 64)
-            family = manager.family("flux-dev")
+            family = manager.library.open("flux-dev").family
             outputs.append(family.network(model)(*inputs, torch.randn(1, 16), torch.tensor([3.5])))
     assert chosen == {"_native_math"}
     assert float((outputs[0] - outputs[1]).abs().max()) <= 1e-5

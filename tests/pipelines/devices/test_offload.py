@@ -13,11 +13,13 @@ from PIL import ImageChops
 from torch import nn
 
 from pipelines import Request, Sheet, Studio
+from pipelines.devices import hardware
 from pipelines.devices.hardware import Hardware
 from pipelines.devices.memory_options import Saving
 from pipelines.devices.offload import Shuttle, settle
 from pipelines.devices.placement import Offload
 from pipelines.errors import OutOfMemory
+from pipelines.model_manager import tiered_cache
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.request.control import Control
@@ -50,10 +52,14 @@ def request(name: str, **more: Any) -> Request:
 
 
 def studio_of(zoo: Path, offload: Offload, budget: int | None = None) -> Studio:
-    studio = Studio(zoo, device="cpu", budget=budget, saving=Saving(offload=offload), batch=2)
-    if budget is not None:
-        studio.manager._hardware = APART
-    return studio
+    like = None if budget is None else APART
+    saving = Saving(offload=offload)
+    return Studio(zoo, device="cpu", budget=budget, saving=saving, batch=2, hardware=like)
+
+
+def noted(shuttle: Shuttle, among: list[Shuttle]) -> Shuttle:
+    among.append(shuttle)
+    return shuttle
 
 
 def equal(one: Any, two: Any) -> bool:
@@ -79,8 +85,10 @@ def test_the_pictures_are_the_same_wherever_the_weights_wait(
 
 @pytest.mark.parametrize("name", ["sdxl", "flux-dev"])
 def test_a_model_larger_than_the_budget_is_moved_through_it(
-    zoo: Path, name: str, caplog: pytest.LogCaptureFixture
+    zoo: Path, name: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shuttles: list[Shuttle] = []
+    monkeypatch.setattr(tiered_cache, "Shuttle", lambda device: noted(Shuttle(device), shuttles))
     sizes = weights_of(zoo, name)
     budget = int(0.9 * sum(sizes.values()))
     studio = studio_of(zoo, "auto", budget)
@@ -102,8 +110,7 @@ def test_a_model_larger_than_the_budget_is_moved_through_it(
     ), "encoders leave for it"
     plain = studio_of(zoo, "none").image(last.request)
     assert equal(plain, last.image)
-    shuttle = studio.manager._stores._shuttle
-    assert shuttle is not None and shuttle.present == 0, "all are back when the run ends"
+    assert [one.present for one in shuttles] == [0], "all are back when the run ends"
     studio.close()
 
 
@@ -196,9 +203,11 @@ def test_only_the_button_frees_what_waits_in_main_memory(zoo: Path) -> None:
     assert manager.free_idle(waiting=True) and not manager.residents
 
 
-def test_what_does_not_fit_where_it_waits_says_how_large_that_is(zoo: Path) -> None:
+def test_what_does_not_fit_where_it_waits_says_how_large_that_is(
+    zoo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     studio = studio_of(zoo, "model", 10**9)
-    studio.manager._stores._beside()._budget = lambda: 1000
+    monkeypatch.setattr(hardware, "device_memory", lambda device: 2000)  # of which half is kept
     said = r"budget is 0 MB.*half of main memory.*--quantize"
     with pytest.raises(OutOfMemory, match=said), studio.manager.use("sdxl"):
         pass

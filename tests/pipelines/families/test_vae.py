@@ -8,15 +8,17 @@ import pytest
 import torch
 
 from pipelines.errors import OutOfMemory
+from pipelines.families import load_family, spec_of
 from pipelines.families import vae as vae_module
 from pipelines.families.base import Model
-from pipelines.families.sd import StableDiffusion
 from pipelines.families.vae import decode
 from tests.helpers.tiny import vae
 
+SD = load_family(spec_of("StableDiffusionPipeline"))
+
 
 def model_of(network: Any) -> Model:
-    return Model("tiny", {"vae": network}, {}, "", "cpu", torch.float32)
+    return Model("tiny", {"vae": network}, "", "cpu", torch.float32)
 
 
 def decoder(most: int, **overrides: Any) -> Any:
@@ -41,7 +43,7 @@ def latents(count: int = 1, side: int = 16) -> torch.Tensor:
 def test_what_is_idle_goes_first_and_changes_nothing() -> None:
     freed: list[int] = []
     network = decoder(10**9)
-    expected = decode(StableDiffusion(), model_of(network), latents(), lambda: False)
+    expected = decode(SD, model_of(network), latents(), lambda: False)
     tight = decoder(0)
     whole = network.decoder.forward
 
@@ -50,32 +52,32 @@ def test_what_is_idle_goes_first_and_changes_nothing() -> None:
         tight.decoder.forward = whole
         return True
 
-    found = decode(StableDiffusion(), model_of(tight), latents(), free)
+    found = decode(SD, model_of(tight), latents(), free)
     assert freed == [1] and torch.equal(found, expected)
 
 
 def test_slices_change_nothing_and_the_vae_is_as_before() -> None:
-    whole = decode(StableDiffusion(), model_of(decoder(10**9)), latents(3), lambda: False)
+    whole = decode(SD, model_of(decoder(10**9)), latents(3), lambda: False)
     network = decoder(4 * 16 * 16)
-    sliced = decode(StableDiffusion(), model_of(network), latents(3), lambda: False)
+    sliced = decode(SD, model_of(network), latents(3), lambda: False)
     assert int((whole.int() - sliced.int()).abs().max()) <= 1, "of 255"
     assert not network.use_slicing and not network.use_tiling
 
 
 def test_tiles_are_the_picture_away_from_their_edges() -> None:
-    whole = decode(StableDiffusion(), model_of(decoder(10**9)), latents(), lambda: False)
+    whole = decode(SD, model_of(decoder(10**9)), latents(), lambda: False)
     network = decoder(4 * 8 * 8)  # its tiles are 8 × 8 latents
-    tiled = decode(StableDiffusion(), model_of(network), latents(), lambda: False)
+    tiled = decode(SD, model_of(network), latents(), lambda: False)
     assert tiled.shape == whole.shape and not network.use_tiling
     difference = (whole.int() - tiled.int()).abs().float()
     # The VAE normalises over what it sees, so a tile's colours are its own; not another picture's.
-    other = decode(StableDiffusion(), model_of(network), latents().flip(2, 3), lambda: False)
+    other = decode(SD, model_of(network), latents().flip(2, 3), lambda: False)
     assert difference.mean() < 0.5 * (whole.int() - other.int()).abs().float().mean()
 
 
 def test_what_fits_in_no_way_is_said() -> None:
     with pytest.raises(OutOfMemory, match="even in tiles: 256 numbers do not fit"):
-        decode(StableDiffusion(), model_of(decoder(1)), latents(), lambda: False)
+        decode(SD, model_of(decoder(1)), latents(), lambda: False)
 
 
 def test_tiles_are_taken_at_once_where_nothing_else_can_fit(
@@ -91,11 +93,11 @@ def test_tiles_are_taken_at_once_where_nothing_else_can_fit(
 
     network.decoder.forward = counted
     monkeypatch.setattr(vae_module, "free_memory", lambda device: 3 * 64 * 64 * 8 * 4)
-    decode(StableDiffusion(), model_of(network), latents(), lambda: False)
+    decode(SD, model_of(network), latents(), lambda: False)
     assert calls == [(1, 4, 16, 16)], "what just fits is decoded whole"
     calls.clear()
     monkeypatch.setattr(vae_module, "free_memory", lambda device: 3 * 64 * 64 * 8 * 4 - 1)
-    decode(StableDiffusion(), model_of(network), latents(), lambda: False)
+    decode(SD, model_of(network), latents(), lambda: False)
     assert len(calls) > 1 and max(shape[2] for shape in calls) == 8
 
 

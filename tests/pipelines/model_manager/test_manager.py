@@ -91,7 +91,7 @@ def test_weights_are_the_files(models):
     stored = load_file(models / "tinyv" / "unet" / UNET)
     assert state.keys() == stored.keys()
     assert all(torch.equal(state[name], stored[name]) for name in stored)
-    assert model.scheduler_config["prediction_type"] == "v_prediction"
+    assert model.configs["scheduler"]["prediction_type"] == "v_prediction"
     assert not any(p.requires_grad for p in model.components["unet"].parameters())
 
 
@@ -257,7 +257,7 @@ def test_swapping_a_scheduler_loads_nothing_and_takes_no_time(models):
         for schedule in row.schedules:
             with manager.use("tiny") as model:
                 # A flow sampler needs nothing of a config to be built.
-                config = {} if row.kind == "flow" else model.scheduler_config
+                config = {} if row.kind == "flow" else model.configs["scheduler"]
                 first, again = [], []
                 for _ in range(5):
                     prototype.cache_clear()
@@ -272,7 +272,7 @@ def test_swapping_a_scheduler_loads_nothing_and_takes_no_time(models):
 
 
 def test_schedulers_share_no_state(models):
-    config = manager_of(models).scheduler_config("tiny")
+    config = manager_of(models).library.open("tiny").configs["scheduler"]
     x, output = torch.ones(1, 4, 2, 2), torch.full((1, 4, 2, 2), 0.3)
     one, other = (samplers.build("lms", "karras", config, 8, 0) for _ in range(2))
     fresh = [tensor.clone() for tensor in (other.sigmas, other.timesteps)]
@@ -373,7 +373,7 @@ def test_the_log_line_says_what_happened(models, sizes, caplog):
 
 def test_sizes_come_from_the_configs(models):
     manager = manager_of(models)
-    sizes = manager.sizes("tiny")
+    sizes = manager.library.open("tiny").capabilities.sizes
     assert sizes.native == (32, 32) and sizes.multiple == 4
     sizes.check(32, 64)
     with pytest.raises(ContactSheetError, match=r"width is 33; .*multiples of 4 .*nearest is 32"):

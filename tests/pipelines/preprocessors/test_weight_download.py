@@ -123,6 +123,16 @@ def test_what_comes_from_the_hub_is_the_pinned_commit(tmp_path):
     assert all(f"/{pinned.repository}/resolve/{pinned.revision}/" in one for one in handler.asked)
 
 
+def test_an_error_of_the_hub_without_a_text_is_told_by_its_type(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError
+
+    monkeypatch.setenv("CONTACT_SHEET_ANNOTATORS", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fail)
+    with pytest.raises(ModelUnavailable, match="cannot be had from the hub: OSError; put it into"):
+        fetch("depth")
+
+
 def test_the_command_line_lists_and_refuses():
     listed = CliRunner().invoke(app.app, ["preprocessors", "--json"])
     rows = json.loads(listed.stdout)

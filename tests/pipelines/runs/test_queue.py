@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import Request, Sheet, Studio
+from pipelines.model_manager.manager import PipelineManager
 from pipelines.runs.events import CellDone
 from pipelines.runs.queue import PASSES, Line, Place, Use, choose, take
+from tests.helpers.gates import loads_wait
 
 
 def places(names):
@@ -84,21 +86,19 @@ def test_a_line_between_threads_ends():
 
 
 def test_a_studio_loads_each_model_once_for_runs_that_take_turns(models, one_thread):
-    studio = Studio(models, device="cpu")
-    whole = 0
+    roomy, whole = PipelineManager([models], device="cpu"), 0
     for name in ("tiny", "tinyv"):
-        with studio.manager.use(name):
-            whole = max(whole, studio.manager.resident_bytes)
-        studio.manager.free_idle()
-    studio.manager._asked_budget = whole
-    before = len(studio.manager.history)
-    with studio.manager._lock:  # the worker waits with the first while the others join
+        with roomy.use(name):
+            whole = max(whole, roomy.resident_bytes)
+        roomy.free_idle()
+    studio = Studio(models, device="cpu", budget=whole)
+    with loads_wait():  # the worker waits with the first while the others join
         runs = [
             studio.submit(Sheet(base=Request(prompt="x", model=name, steps=1, seed=seed)))
             for seed, name in enumerate(("tiny", "tinyv", "tiny", "tinyv", "tiny", "tinyv"))
         ]
     for run in runs:
         assert any(isinstance(event, CellDone) for event in run.events())
-    loads = [one.model for one in studio.manager.history[before:] if any(one.loaded.values())]
+    loads = [one.model for one in studio.manager.history if any(one.loaded.values())]
     assert loads == ["tiny", "tinyv"]
     studio.close()
