@@ -111,13 +111,12 @@ def controlled_peer(studio: Any, request: Request) -> Any:
     from diffusers import DDIMScheduler, StableDiffusionControlNetPipeline
 
     from bench.peer import Peer
-    from pipelines.request.control import control_models
 
     class ControlledPeer(Peer):
         def make(self, request: Request, **call: Any) -> Any:
             return super().make(request, **controlled_call(request, studio.picture), **call)
 
-    names = control_models(request)
+    names = request.controlnets
     with studio.manager.use(request.model, names) as model:
         nets = [model.controlnets[name] for name in names]
         pipe = StableDiffusionControlNetPipeline(

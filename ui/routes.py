@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from io import BytesIO
 
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse, Response
 from PIL import Image
 
 from pipelines import ContactSheetError, Studio
+from pipelines.utils.images import png_bytes
 from ui.run_view.downloads import SHEET_FILES
 
 _FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
@@ -33,9 +33,7 @@ def _add_films(app: FastAPI, studio: Studio) -> None:
         image = None if run is None else run.film(cell).get(evaluation)
         if image is None:
             raise HTTPException(404, "no such frame")
-        buffer = BytesIO()
-        image.save(buffer, "PNG", compress_level=1)
-        return Response(buffer.getvalue(), media_type="image/png")
+        return Response(png_bytes(image, compress_level=1), media_type="image/png")
 
 
 def _add_sheets(app: FastAPI, studio: Studio) -> None:
@@ -54,9 +52,8 @@ def _add_sources(app: FastAPI, studio: Studio) -> None:
             picture = make()
         except ContactSheetError as error:
             raise HTTPException(404, str(error)) from None
-        buffer = BytesIO()
-        picture.save(buffer, "PNG", compress_level=1)
-        return Response(buffer.getvalue(), media_type="image/png", headers=_FOREVER)
+        content = png_bytes(picture, compress_level=1)
+        return Response(content, media_type="image/png", headers=_FOREVER)
 
     @app.get("/sources/{image}.png", include_in_schema=False)
     def source(image: str) -> Response:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import sys
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -17,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.backends.base import Place, affordable, filled, size_for
+from pipelines.utils.files import drafts
 
 # Importing openvino imports openvino_telemetry, which reports to a server. Nothing here does:
 # with None in its place, openvino falls back to its own stub.
@@ -140,11 +139,8 @@ def _convert(network: nn.Module, inputs: Sequence[Tensor]) -> Any:
 
 def _save(model: Any, file: Path) -> None:
     """Write a model in float32: the weights whole before the file that names it appears."""
-    draft = file.with_name(f"{file.stem}.{os.getpid()}.{threading.get_ident()}.part.xml")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        openvino.save_model(model, str(draft), compress_to_fp16=False)
-        draft.with_suffix(".bin").replace(file.with_suffix(".bin"))
-        draft.replace(file)
+        with drafts(file.with_suffix(".bin"), file, keep_suffix=True) as (_, draft):
+            openvino.save_model(model, str(draft), compress_to_fp16=False)
     except (OSError, RuntimeError) as error:
         log.warning("the converted model is not kept: %s cannot be written: %s", file, error)

@@ -1,4 +1,4 @@
-"""From a picture to the map a ControlNet follows: the registry of preprocessors.
+"""Preprocessor registry: lists preprocessors and runs them, from picture to control map.
 
     from pipelines import preprocessors
     edges = preprocessors.run("canny", picture, {"low": 80}, (512, 512))
@@ -65,13 +65,13 @@ _cache = MapCache(CACHE_BYTES)
 
 
 def names() -> list[str]:
-    """The preprocessors, in the order of menus."""
+    """List the preprocessors, in the order of menus."""
     return list(_MODULES)
 
 
 @cache
 def describe(name: str) -> Preprocessor:
-    """What one is called, does, costs and can be told. Raises: UnknownName."""
+    """Look up a preprocessor's row: label, help, cost and parameters. Raises: UnknownName."""
     if name not in _MODULES:
         raise UnknownName.of("preprocessor", name, _MODULES, _WHERE)
     row: Preprocessor = import_module(f"{__name__}.detectors.{name}").PREPROCESSOR
@@ -79,18 +79,18 @@ def describe(name: str) -> Preprocessor:
 
 
 def problem(name: str) -> str | None:
-    """Why one cannot run here, and what to do; None if it can. Raises: UnknownName."""
+    """Say why one cannot run here, and what to do; None if it can. Raises: UnknownName."""
     weights = describe(name).weights
     return None if weights is None else weights.problem()
 
 
 def available(name: str) -> bool:
-    """Whether one can run here. Raises: UnknownName."""
+    """Tell whether one can run here. Raises: UnknownName."""
     return problem(name) is None
 
 
 def check_parameters(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Every parameter with its value: equal settings become equal, whatever was left out.
+    """Canonicalise parameters: fill in defaults, so that equal settings are equal.
 
     Raises: UnknownName: for a preprocessor or parameter there is not.
         InvalidRequest: for a value out of range.
@@ -99,7 +99,7 @@ def check_parameters(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]
 
 
 def run(name: str, image: Image, parameters: Mapping[str, Any], size: Size) -> Image:
-    """The map of a picture, RGB, of exactly this size.
+    """Run a preprocessor: the control map of a picture, RGB, of exactly this size.
 
     The same picture, parameters and size are computed once; see `cache_stats`.
     Args:
@@ -120,7 +120,7 @@ def run_named(
     parameters: Mapping[str, Any],
     size: Size,
 ) -> Image:
-    """As `run`, of a picture that is looked at only if its map is not there yet.
+    """Run a preprocessor on a picture that is loaded only if its map is not cached.
 
     Args:
         picture: its hash, as `content_hash` gives it.
@@ -140,18 +140,18 @@ def run_named(
 
 
 def asks_for_nothing(name: str, made: Image) -> bool:
-    """Whether a map of lines, joints or depth is all black. One of colours may be."""
+    """Tell whether a map of lines, joints or depth is all black. One of colours may be."""
     marks = describe(name).edited_as in ("edge", "pose", "depth", "guess")
     return marks and made.getbbox() is None
 
 
 def cache_stats() -> CacheStats:
-    """How often a preprocessor ran in this process, and how often its map was there already."""
+    """Count what the cache of maps did in this process: runs, hits and bytes kept."""
     return _cache.stats()
 
 
 def find_people(image: Image, parameters: Mapping[str, Any], size: Size) -> tuple[Skeleton, ...]:
-    """The people of a pose map: their joints in shares of the map, as `run("pose", …)` draws them.
+    """Find the people of a pose map: joints in shares of the map, as `run("pose", …)` draws them.
 
     Raises: as `run`.
     """

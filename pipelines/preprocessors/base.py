@@ -1,4 +1,4 @@
-"""What a preprocessor is: a row with its parameters, its cost and the function that draws a map.
+"""Preprocessor rows: parameters, cost and the function that draws a control map.
 
 Nothing heavy is imported here; a row's `detect` imports what it needs when it is called.
 """
@@ -33,7 +33,7 @@ SizedBy = Literal["resolution", "result", "picture"]
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One setting of a preprocessor.
+    """One parameter of a preprocessor: its type, range and default.
 
     Attributes:
         low, high: the range of a number, ends included.
@@ -51,14 +51,14 @@ class Parameter:
 
     @property
     def allowed(self) -> str:
-        """What may be given, as an error says it."""
+        """Allowed values, as an error says them."""
         if self.kind == "choice":
             return f"it must be one of {', '.join(self.choices)}"
         what = "a whole number" if self.kind == "int" else "a number"
         return f"it must be {what} from {self.low:g} to {self.high:g}"
 
     def canonical(self, value: object) -> Value:
-        """The value in the parameter's own type; text, as from a command line, is read.
+        """Convert a value to the parameter's own type; text, as from a command line, is read.
 
         Raises: InvalidRequest: if it is of another kind or out of range.
         """
@@ -110,7 +110,7 @@ RESOLUTION = Parameter(
 
 @dataclass(frozen=True, slots=True)
 class Preprocessor:
-    """A row of the registry; the page, the command line, docs and tests read it.
+    """Preprocessor row of the registry, which the page, the command line, docs and tests read.
 
     Attributes:
         detect: see `Detect`.
@@ -145,12 +145,12 @@ class Preprocessor:
 
     @property
     def all_parameters(self) -> tuple[Parameter, ...]:
-        """Its own parameters and the common ones."""
+        """List its own parameters and the common ones."""
         common = (RESIZE, RESOLUTION) if self.sized_by == "resolution" else (RESIZE,)
         return (*self.parameters, *common)
 
     def canonical(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Every parameter with its value, defaults filled in, in a fixed order.
+        """Canonicalise parameters: every one with its value, defaults filled in, in a fixed order.
 
         Raises: UnknownName, InvalidRequest.
         """

@@ -1,4 +1,4 @@
-"""BlazePose: finds people and their 33 landmarks with two small networks, without mediapipe.
+"""BlazePose: detects people and their 33 landmarks with two small networks, without mediapipe.
 
 Source: Bazarevsky et al. 2020, arXiv:2006.10204; decoding as in MediaPipe's pose graphs.
 """
@@ -27,7 +27,7 @@ HEAT_WINDOW, HEAT_MIN = 7, 0.5
 
 
 class Region(NamedTuple):
-    """A turned square: its middle and side in pixels, its turn in radians."""
+    """Region of interest: a rotated square, with centre and side in pixels and angle in radians."""
 
     x: float
     y: float
@@ -36,7 +36,7 @@ class Region(NamedTuple):
 
 
 class Network:
-    """A tflite network on the CPU; not for several threads at once."""
+    """TensorFlow Lite network on the CPU; not for several threads at once."""
 
     def __init__(self, path: Path) -> None:
         self._net: Any = Interpreter(model_path=str(path), num_threads=2)
@@ -50,7 +50,7 @@ class Network:
 
 
 class BlazePose:
-    """Both networks.
+    """BlazePose detector and landmark network, as one model.
 
     Args:
         detector: pose_detection.tflite.
@@ -62,7 +62,7 @@ class BlazePose:
         self._lock = threading.Lock()
 
     def find(self, picture: NDArray[np.uint8], people: int) -> list[Array]:
-        """Landmarks of the people in a picture, the surest first.
+        """Detect the landmarks of the people in a picture, the surest first.
 
         Args:
             picture: (H, W, 3), RGB.

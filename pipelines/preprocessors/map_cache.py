@@ -1,4 +1,4 @@
-"""Finished maps in memory, by what decides them."""
+"""Cache of control maps in memory, keyed by what decides them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Key = tuple[str, str, str, tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class CacheStats:
-    """What a cache did since it was made.
+    """Statistics of a cache since it was made.
 
     Attributes:
         runs: how often a preprocessor ran.
@@ -31,7 +31,7 @@ class CacheStats:
 
 
 def key_of(picture: str, name: str, parameters: Mapping[str, Any], size: tuple[int, int]) -> Key:
-    """Equal for equal pictures, whatever file they came from, and equal canonical parameters.
+    """Build the key of a map: equal for equal pictures, parameters and sizes.
 
     Args:
         picture: hash of its pixels.
@@ -40,7 +40,7 @@ def key_of(picture: str, name: str, parameters: Mapping[str, Any], size: tuple[i
 
 
 class MapCache:
-    """Least-recently-used maps within a number of bytes; any thread may ask.
+    """Least-recently-used cache of maps within a byte budget; any thread may ask.
 
     Detectors keep state while they run, so one runs at a time; what is there never waits for it.
     """
@@ -53,7 +53,7 @@ class MapCache:
         self._running = threading.Lock()
 
     def get(self, key: Key, make: Callable[[], Image]) -> Image:
-        """The map of this key, made if it is not there; the caller may change it."""
+        """Look up the map of this key, making it if it is not there; the caller may change it."""
         found = self._look(key)
         if found is None:
             with self._running:
@@ -65,7 +65,7 @@ class MapCache:
         return found.copy()
 
     def stats(self) -> CacheStats:
-        """What was done so far."""
+        """Count runs, hits and bytes so far."""
         with self._lock:
             return self._stats
 

@@ -1,4 +1,4 @@
-"""transformers' networks that look at pictures, from a local folder with safetensors."""
+"""Vision networks of transformers: loads and runs them from a local folder with safetensors."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A model and what prepares pictures for it."""
+    """Vision model with its image processor."""
 
     model: Any
     processor: Any
 
     def look(self, picture: Image) -> Any:
-        """The model's answer for one picture, at the size it was trained on, on the CPU."""
+        """Run the model on one picture, at the size it was trained on, on the CPU."""
         import torch
 
         pixels = self.processor(images=picture, return_tensors="pt").pixel_values
@@ -32,7 +32,7 @@ class Network:
 
 @lru_cache(maxsize=2)
 def load(folder: Path, kind: str) -> Network:
-    """The network in a folder.
+    """Load the network in a folder.
 
     Args:
         kind: the auto class of transformers that loads it.

@@ -1,4 +1,4 @@
-"""The palette of segments: which colour means what."""
+"""Segmentation palette: maps classes to colours."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A class of things and its colour on the map."""
+    """Segmentation class and its colour on the map."""
 
     name: str
     colour: tuple[int, int, int]
@@ -17,7 +17,7 @@ class Segment:
 
 @cache
 def ade20k() -> tuple[Segment, ...]:
-    """The 150 classes of ADE20K in their order, from the readable file beside this one."""
+    """Read the 150 classes of ADE20K in their order, from the file beside this one."""
     lines = Path(__file__).with_name("ade20k.txt").read_text("utf-8").splitlines()
     rows = [line.split(" ", 1) for line in lines if line.strip() and not line.startswith("# ")]
     return tuple(Segment(name, _colour(code)) for code, name in rows)

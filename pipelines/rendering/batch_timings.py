@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from pipelines.denoising.batch_sizes import (
     Sample,
     Samples,
 )
+from pipelines.utils.files import drafts
 
 log = logging.getLogger(__name__)
 
@@ -69,9 +69,7 @@ def _write(file: Path, entries: Mapping[str, Samples]) -> None:
         indent=1,
     )
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}.part")
-        draft.write_text(text + "\n", "utf-8")
-        draft.replace(file)
+        with drafts(file) as (draft,):
+            draft.write_text(text + "\n", "utf-8")
     except OSError as error:
         log.warning("batch sizes are not remembered: %s cannot be written: %s", file, error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 
-from pipelines.request.lora import State, lora_state
+from pipelines.request.lora import State
 from pipelines.request.request import Request
 
 Size = tuple[int, int]
@@ -28,7 +28,7 @@ def group(cells: Sequence[Request], skip: Collection[int] = ()) -> dict[str, Sta
         if cell not in skip:
             size = (request.width or 0, request.height or 0)
             of_model = groups.setdefault(request.model, {})
-            of_state = of_model.setdefault(lora_state(request), {})
+            of_state = of_model.setdefault(request.active_loras, {})
             of_state.setdefault(size, []).append(cell)
     return dict(groups)
 

@@ -30,8 +30,8 @@ from pipelines.rendering.grouping import Addons, Sizes, States, group, numbers, 
 from pipelines.rendering.preview_clock import PreviewClock
 from pipelines.rendering.run_sink import RunSink
 from pipelines.rendering.trajectories import encode, start
-from pipelines.request.control import Control, control_models
-from pipelines.request.lora import State, lora_names
+from pipelines.request.control import Control
+from pipelines.request.lora import State
 from pipelines.request.request import Request
 from pipelines.runs.run import Run
 
@@ -93,7 +93,7 @@ class Renderer:
         by_addons: dict[Addons, list[int]] = {}
         for cell in cells:
             request = self._cells[cell]
-            by_addons.setdefault((control_models(request), lora_names(request)), []).append(cell)
+            by_addons.setdefault((request.controlnets, request.lora_names), []).append(cell)
         if self._stopped():
             return
         loaded = False

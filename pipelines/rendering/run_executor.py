@@ -21,8 +21,6 @@ from pipelines.rendering.batch_timings import Paces
 from pipelines.rendering.row_timings import RowKind, RowTimings
 from pipelines.rendering.run_plan import CostEstimate
 from pipelines.rendering.run_sink import RunSink
-from pipelines.request.control import control_models
-from pipelines.request.lora import lora_names
 from pipelines.request.request import Request
 from pipelines.runs.events import RunFinished, RunStarted, RunStatus, Stats
 from pipelines.runs.null_store import AnyStore
@@ -188,4 +186,4 @@ def verdict(cells: int, done: int, errors: Sequence[str]) -> tuple[RunStatus, st
 
 def _models(request: Request) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """The model of a complete Request, its ControlNets and its LoRAs."""
-    return request.model, control_models(request), lora_names(request)
+    return request.model, request.controlnets, request.lora_names

@@ -1,4 +1,4 @@
-"""The axis grammar: from text such as `guidance_scale=1-10 (+2)` to an Axis with its values.
+"""Axis grammar: parses text such as `guidance_scale=1-10 (+2)` into an Axis with its values.
 
 | text | values |
 | --- | --- |
@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import get_args
 
 from pipelines.errors import InvalidRequest
-from pipelines.request import control, lora, prompt_templates, skip_layers
+from pipelines.request import prompt_templates, skip_layers
+from pipelines.request.item_axes import item_field
 from pipelines.request.request import Request
 from pipelines.request.sheet import EVALUATIONS, PROMPT_REPLACE, Axis, check_field
 
@@ -47,7 +48,7 @@ _TOGETHER = re.compile(r"\s&\s(?=\s*[a-z0-9_]+\s*=)")
 
 
 def parse_axis(text: str, wildcards: Sequence[Path] = ()) -> Axis:
-    """An axis, `field=values`, with what changes in step with it after ` & `.
+    """Parse an axis, `field=values`, with what changes in step with it after ` & `.
 
     Args:
         wildcards: folders with the wildcards of `prompt_variants`.
@@ -70,7 +71,10 @@ def _parse_one(text: str, wildcards: Sequence[Path]) -> Axis:
 
 
 def prompt_variants(text: str, wildcards: Sequence[Path] = ()) -> tuple[str, ...]:
-    """The prompts of a template, which may be in quotes. Raises: UnknownName, InvalidRequest."""
+    """Expand a template, which may be in quotes, to prompts.
+
+    Raises: UnknownName, InvalidRequest.
+    """
     match = _SAMPLE.match(text)
     sample, seed = (int(match[2]), int(match[3] or 0)) if match else (None, 0)
     template = (match[1] if match else text).strip()
@@ -84,7 +88,7 @@ def prompt_variants(text: str, wildcards: Sequence[Path] = ()) -> tuple[str, ...
 
 
 def parse_values(field: str, text: str) -> tuple[int | float | str, ...]:
-    """The values of one field.
+    """Parse the values of one field.
 
     Args:
         field: of Request, or `prompt_replace` or `evaluations`; it decides whether values are
@@ -111,15 +115,15 @@ _EXAMPLE = {int: "1-4", float: "1,3,5", str: '"a red apple", "a pear"'}
 
 
 def value_type(field: str) -> type[int] | type[float] | type[str]:
-    """What the values of a field are. Raises: UnknownName: if there is no such field."""
+    """Look up the type of a field's values. Raises: UnknownName: if there is no such field."""
     if field in (PROMPT_REPLACE, skip_layers.FIELD):
         return str
     if field == EVALUATIONS:
         return int
     check_field(field)
-    of_part = control.value_type(field) or lora.value_type(field)
-    if of_part is not None:
-        return of_part
+    of_item = item_field(field)
+    if of_item is not None:
+        return of_item.kind
     annotation = Request.model_fields[field].annotation
     for kind in (str, int, float):
         if annotation is kind or kind in get_args(annotation):
@@ -128,7 +132,7 @@ def value_type(field: str) -> type[int] | type[float] | type[str]:
 
 
 def split(text: str) -> Iterator[str]:
-    """The entries of a comma-separated list, trimmed; commas inside double quotes stay.
+    """Split a comma-separated list, trimming entries; commas inside double quotes stay.
 
     Raises: InvalidRequest: for an empty entry or a quote that is not closed.
     """

@@ -1,4 +1,4 @@
-"""What all frozen data is made of: validated values whose errors read like sentences."""
+"""Frozen data model: validates values and reports errors in plain sentences."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROMPT_MAX = 4000
 
 
 class Frozen(BaseModel):
-    """A validated value whose errors read like sentences, not like a validator's report."""
+    """Frozen, validated value whose errors read like sentences, not like a validator's report."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     spoken: ClassVar[str] = ""

@@ -1,4 +1,4 @@
-"""Controls: a picture that steers another through a ControlNet, as frozen data.
+"""ControlNet condition as frozen data: source image, preprocessor, ControlNet, strength, window.
 
 Nothing here loads torch; `pipelines.controlnet.conditioner` does what these say.
 """
@@ -6,20 +6,18 @@ Nothing here loads torch; `pipelines.controlnet.conditioner` does what these say
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from pipelines.errors import InvalidRequest
 from pipelines.request.base import Fraction, Frozen, Number
 
-if TYPE_CHECKING:
-    from pipelines.request.request import Request
-
 NONE = "none"
 """The preprocessor of a picture that is a map already."""
+MOST = 8
+"""Controls of one picture at most."""
 
 Mode = Literal["balanced", "prompt", "control"]
 MODES: tuple[str, ...] = get_args(Mode)
@@ -54,7 +52,7 @@ Parameters = Annotated[
 
 
 class Control(Frozen):
-    """One picture's say in another.
+    """One ControlNet condition: source image, preprocessor, ControlNet, strength, window and mode.
 
     The ControlNet computes what to add inside the denoiser, d at every depth l of it, from the
     map. Rows with the prompt (cond) and without (uncond) get
@@ -105,57 +103,10 @@ class Control(Frozen):
         return self
 
     def replace(self, **changes: Any) -> Control:
-        """A copy with some fields changed, validated again. Raises: InvalidRequest."""
+        """Copy with some fields changed, validated again. Raises: InvalidRequest."""
         return Control(**{**self.model_dump(), **changes})
 
 
-_AXIS = re.compile(r"^control([2-8]?)_([a-z]+)$")
-CONTROL_FIELDS = tuple(f"control_{name}" for name in Control.model_fields)
-"""The axes of a Request's first control; those of its second are `control2_strength` and so on."""
-_NUMBERS = ("strength", "start", "stop")
-
-
-def control_field(axis: str) -> tuple[int, str] | None:
-    """Which control (from 0) and which of its fields an axis changes; None for other axes."""
-    match = _AXIS.match(axis)
-    if match is None or match[2] not in Control.model_fields:
-        return None
-    return int(match[1] or 1) - 1, match[2]
-
-
-def value_type(axis: str) -> type[float] | type[str] | None:
-    """What the values of a control's axis are; None for other axes."""
-    found = control_field(axis)
-    return None if found is None else float if found[1] in _NUMBERS else str
-
-
-def changed(controls: Sequence[Control], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Changes of a Request's fields, from changes that may name its controls' fields.
-
-    Raises: InvalidRequest: if a control that is to change is not there.
-    """
-    rest = dict(changes)
-    fields: dict[int, dict[str, Any]] = {}
-    for axis in changes:
-        found = control_field(axis)
-        if found is None:
-            continue
-        number, field = found
-        if number >= len(controls):
-            there = len(controls) or "no"
-            raise InvalidRequest(
-                f"axis {axis!r} changes control {number + 1}, but there "
-                f"{'is' if len(controls) == 1 else 'are'} {there} "
-                f"control{'' if len(controls) == 1 else 's'}; add it, or leave the axis out"
-            )
-        fields.setdefault(number, {})[field] = rest.pop(axis)
-    if fields:
-        rest["controls"] = tuple(
-            control.replace(**fields.get(number, {})) for number, control in enumerate(controls)
-        )
-    return rest
-
-
-def control_models(request: Request) -> tuple[str, ...]:
-    """The ControlNets of a complete Request, each once, in order."""
-    return tuple(dict.fromkeys(one.model for one in request.controls if one.model is not None))
+def put_control(before: Control | None, changes: Mapping[str, Any]) -> Control | None:
+    """Change fields of a control, as axes do; None stays None. Raises: InvalidRequest."""
+    return None if before is None else before.replace(**changes)

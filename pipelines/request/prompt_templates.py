@@ -1,4 +1,4 @@
-"""Prompt templates: `a {red|green} apple, __look__` stands for several prompts.
+"""Prompt templates: expands `a {red|green} apple, __look__` to several prompts.
 
 | text | stands for |
 | --- | --- |
@@ -42,7 +42,7 @@ _TEMPLATE = re.compile(r"\{|__.+?__")
 
 
 def is_template(text: str) -> bool:
-    """Whether a text may stand for anything but itself."""
+    """Tell whether a text may stand for anything but itself."""
     return _TEMPLATE.search(text) is not None
 
 
@@ -52,7 +52,7 @@ def expand(
     sample: int | None = None,
     seed: int = 0,
 ) -> tuple[str, ...]:
-    """The prompts that a template stands for, each once.
+    """Expand a template to its prompts, each once.
 
     Args:
         folders: with wildcard files; of equal names the last wins.
@@ -82,7 +82,7 @@ def expand(
 
 
 def wildcards(folders: Sequence[Path]) -> dict[str, list[str]]:
-    """Values by name, such as `look` or `animals/cats`, from the .txt files in these folders.
+    """Read wildcards by name, such as `look` or `animals/cats`, from .txt files in folders.
 
     Empty lines and lines that start with `#` are left out.
     Raises: InvalidRequest: for a file that cannot be read.

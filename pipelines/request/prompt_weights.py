@@ -1,4 +1,4 @@
-r"""Prompt weights and parts, in the grammar of AUTOMATIC1111's web UI. Pure text, no model.
+r"""Prompt weights and parts: parses the grammar of AUTOMATIC1111's web UI. No model.
 
 | text | means |
 | --- | --- |
@@ -28,7 +28,7 @@ _STEP = 1.1
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Words of one weight."""
+    """Piece of a prompt: words of one weight."""
 
     text: str
     weight: float
@@ -39,7 +39,7 @@ Parts = tuple[tuple[Piece, ...], ...]
 
 
 def read(prompt: str) -> Parts | str:
-    """A prompt's parts with their weights; the text itself where it has neither."""
+    """Parse a prompt into parts with weights; the text itself where it has neither."""
     if not _SYNTAX.search(prompt):
         return prompt
     parts = tuple(filter(None, map(_merged, _weighed(prompt)))) or ((Piece("", 1.0),),)
@@ -113,7 +113,7 @@ _ENDS = (r"\.</w>", r"[.,;:]</w>", r".*</w>")
 
 
 def chunk_lengths(tokens: Sequence[str], most: int) -> list[int]:
-    """How many tokens go into each chunk of a text that is too long for one; at least one chunk.
+    """Split a text's tokens into chunks: how many go into each; at least one chunk.
 
     A chunk ends behind its last sentence, else behind its last phrase or word, else where it is
     full, as in compel.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -20,14 +20,14 @@ from pydantic import (
 
 from pipelines import samplers
 from pipelines.errors import InvalidRequest
-from pipelines.request import lora
+from pipelines.request import control, lora
 from pipelines.request.base import PROMPT_MAX, Fraction, Frozen, Number
 from pipelines.request.control import Control
-from pipelines.request.lora import LoRA
+from pipelines.request.lora import LoRA, State
 from pipelines.request.skip_layers import Layers
 
 SEED_MAX = 2**32 - 1
-_LATER: Mapping[str, Any] = {
+OMITTED_DEFAULTS: Mapping[str, Any] = {
     "distilled_guidance": None,
     "controls": (),
     "loras": (),
@@ -37,8 +37,8 @@ _LATER: Mapping[str, Any] = {
     "skip_layer_stop": 0.2,
     "guider": "",
 }
-"""Fields that came after the first pictures were stored: JSON leaves them out at these values, so
-that what was stored is still found."""
+"""Fields added later. Canonical JSON omits them at these values, so that the addresses of older
+pictures do not change."""
 _SHARE = "it must be a number from 0 to 1 (share of the steps)"
 
 
@@ -95,7 +95,9 @@ class Request(Frozen):
         None, ge=8, le=8192, description="it must be a whole number of pixels from 8 to 8192"
     )  # fmt: skip
     controls: tuple[Control, ...] = Field(
-        (), max_length=8, description="it must be a list of at most 8 controls"
+        (),
+        max_length=control.MOST,
+        description=f"it must be a list of at most {control.MOST} controls",
     )
     loras: tuple[LoRA, ...] = Field(
         (),
@@ -135,22 +137,41 @@ class Request(Frozen):
         return self
 
     @model_serializer(mode="wrap")
-    def _leave_out_what_came_later(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """As `_LATER` says."""
+    def _omit_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = handler(self)
-        return {k: v for k, v in fields.items() if k not in _LATER or v != _LATER[k]}
+        return {
+            k: v for k, v in fields.items() if k not in OMITTED_DEFAULTS or v != OMITTED_DEFAULTS[k]
+        }
 
-    def replace(self, **changes: Any) -> Request:
-        """A copy with some fields changed, validated again. Raises: InvalidRequest."""
-        return Request(**{**self.model_dump(), **changes})
+    @property
+    def controlnets(self) -> tuple[str, ...]:
+        """ControlNets that a complete Request needs, each once, in order."""
+        return tuple(dict.fromkeys(one.model for one in self.controls if one.model is not None))
+
+    @property
+    def active_loras(self) -> State:
+        """LoRAs that change the weights: those whose scale is not 0."""
+        return tuple(one for one in self.loras if one.scale)
+
+    @property
+    def lora_names(self) -> tuple[str, ...]:
+        """LoRAs that must be loaded, each once, in order."""
+        return tuple(dict.fromkeys(one.name for one in self.active_loras))
+
+    def replace(self, **changes: Any) -> Self:
+        """Copy with some fields changed, validated again. Raises: InvalidRequest."""
+        return type(self)(**{**self.model_dump(), **changes})
 
     def to_json(self) -> str:
-        """Canonical JSON: equal Requests give equal text."""
+        """Write canonical JSON: equal Requests give equal text."""
         return json.dumps(self.model_dump(), sort_keys=True, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Request:
-        """The Request that `to_json` wrote. Raises: InvalidRequest: if the text is no Request."""
+        """Read the Request that `to_json` wrote.
+
+        Raises: InvalidRequest: if the text is no Request.
+        """
         try:
             data = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -160,7 +181,7 @@ class Request(Frozen):
         return cls(**data)
 
     def address(self, fingerprint: str) -> str:
-        """Where a finished cell lives: a hash of what decides its pixels.
+        """Compute the address of a finished cell: a hash of what decides its pixels.
 
         Args:
             fingerprint: hash of the model's weights and configs, and of the engine's version.

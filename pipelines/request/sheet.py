@@ -12,10 +12,8 @@ from pydantic import (
 
 from pipelines import samplers
 from pipelines.errors import InvalidRequest, UnknownName
-from pipelines.request import lora
+from pipelines.request import item_axes
 from pipelines.request.base import Frozen
-from pipelines.request.control import CONTROL_FIELDS, changed, control_field
-from pipelines.request.lora import LORA_FIELDS, lora_field
 from pipelines.request.request import Request
 
 PROMPT_REPLACE = "prompt_replace"
@@ -27,16 +25,22 @@ so that samplers are compared at equal cost."""
 PSEUDO_FIELDS = (PROMPT_REPLACE, EVALUATIONS)
 
 
+def axis_fields() -> list[str]:
+    """List what can be an axis; of list fields, the axes of the first item only."""
+    of_items = {row.of for row in item_axes.ITEM_AXES}
+    own = (name for name in Request.model_fields if name not in of_items)
+    return [*own, *PSEUDO_FIELDS, *item_axes.first_axes()]
+
+
 def check_field(field: str) -> None:
-    """Raises: UnknownName: if that cannot be an axis."""
-    known = [name for name in Request.model_fields if name not in ("controls", "loras")]
-    known += [*PSEUDO_FIELDS, *CONTROL_FIELDS, *LORA_FIELDS]
-    if field not in known and control_field(field) is None and lora_field(field) is None:
+    """Check that a field can be an axis. Raises: UnknownName: if it cannot."""
+    known = axis_fields()
+    if field not in known and item_axes.item_field(field) is None:
         raise UnknownName.of("axis", field, known, f"known: {', '.join(known)}")
 
 
 class Axis(Frozen):
-    """A Request field with the values it takes along one side of a sheet.
+    """Axis of a sheet: a Request field with the values it takes.
 
     Attributes:
         zipped: further fields that change in step with this one, with as many values each.
@@ -63,7 +67,7 @@ class Axis(Frozen):
         return (self, *self.zipped)
 
     def changes(self, position: int, base: Request) -> dict[str, Any]:
-        """Fields to replace in `base` at one place along the axis.
+        """List the fields to replace in `base` at one place along the axis.
 
         Raises: InvalidRequest: if the text to replace is not in the prompt.
         """
@@ -81,7 +85,7 @@ class Axis(Frozen):
 
 
 class Sheet(Frozen):
-    """A base Request and any number of axes; it expands to cells, the last axis fastest."""
+    """Sheet: a base Request and any number of axes; expands to cells, the last axis fastest."""
 
     base: Request = Field(default=Request(), description="it must be a Request")
     axes: tuple[Axis, ...] = ()
@@ -104,11 +108,14 @@ class Sheet(Frozen):
         return tuple(len(axis.values) for axis in self.axes)
 
     def indices(self) -> list[tuple[int, ...]]:
-        """The place of every cell, in axis order."""
+        """List the place of every cell, in axis order."""
         return list(itertools.product(*(range(n) for n in self.shape)))
 
     def expand(self) -> list[Request]:
-        """The Request of every cell, in axis order. Raises: InvalidRequest: for a bad value."""
+        """Expand to the Request of every cell, in axis order.
+
+        Raises: InvalidRequest: for a bad value.
+        """
         cells = []
         for index in self.indices():
             changes: dict[str, Any] = {}
@@ -119,8 +126,7 @@ class Sheet(Frozen):
             if EVALUATIONS in changes:
                 sampler, _ = samplers.parse(str(changes.get("sampler", self.base.sampler)))
                 changes["steps"] = samplers.steps_within(sampler, changes.pop(EVALUATIONS))
-            changes = lora.changed(self.base.loras, changed(self.base.controls, changes))
-            cells.append(self.base.replace(**changes))
+            cells.append(self.base.replace(**item_axes.apply_item_axes(self.base, changes)))
         return cells
 
     def _schedule_of(self, sampler: str) -> str:
@@ -134,7 +140,7 @@ class Sheet(Frozen):
 
     @classmethod
     def seeds(cls, base: Request, count: int) -> Sheet:
-        """`count` pictures of one Request, with seeds that follow each other.
+        """Build a sheet of `count` pictures of one Request, with seeds in a row.
 
         Raises: InvalidRequest: if count < 1 or the last seed would be out of range.
         """

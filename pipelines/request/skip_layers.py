@@ -1,16 +1,12 @@
-"""Skip-layer field: the layers of a transformer that skip-layer guidance leaves out."""
+"""Skip-layer field: reads the layers of a transformer that skip-layer guidance leaves out."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
-
-if TYPE_CHECKING:
-    pass
-
 
 FIELD = "skip_layers"
 NONE = "none"
@@ -34,5 +30,5 @@ Layers = Annotated[tuple[Annotated[int, Field(strict=True, ge=0)], ...], BeforeV
 
 
 def layers_text(layers: Sequence[int]) -> str:
-    """Layers as they are read again, such as `7+8+9`."""
+    """Write layers as they are read again, such as `7+8+9`."""
     return "+".join(map(str, layers)) or NONE

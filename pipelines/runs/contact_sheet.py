@@ -1,4 +1,4 @@
-"""The labelled picture of a whole sheet: cells pixel for pixel, headers above and at the left."""
+"""Contact sheet: draws a sheet's cells pixel for pixel, headers above and at the left."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _Text:
 
 
 def draw_grid(sheet: Sheet, pictures: Sequence[Image | None]) -> Image:
-    """One picture of all cells, in axis order; the last axis runs along the columns.
+    """Draw one picture of all cells, in axis order; the last axis runs along the columns.
 
     A sheet of one axis is wrapped, every cell under its own header.
 

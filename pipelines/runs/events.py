@@ -1,4 +1,4 @@
-"""What happens in a run, as frozen values: Stats and the events that watchers receive."""
+"""Events of a run, as frozen values that watchers receive, and the run's statistics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What a run cost.
+    """Statistics of a run: cells, denoiser rows, batches and seconds.
 
     Attributes:
         rows_naive: denoiser rows that a cell-by-cell loop would compute.
@@ -41,7 +41,7 @@ RunStatus = Literal["queued", "running", "done", "stopped", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The run has its model and begins; `cells` are complete Requests, in axis order."""
+    """Start of a run, whose model is there; `cells` are complete Requests, in axis order."""
 
     run: str
     cells: Sequence[Request]
@@ -49,7 +49,7 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class CellProgress:
-    """A cell has finished `step` of `steps` denoiser evaluations (cell: position in `cells`)."""
+    """Progress of a cell: `step` of `steps` denoiser evaluations (cell: position in `cells`)."""
 
     run: str
     cell: int
@@ -59,7 +59,7 @@ class CellProgress:
 
 @dataclass(frozen=True, slots=True)
 class CellPreview:
-    """What the cell would look like if denoising ended here: `denoised`, decoded."""
+    """Preview of a cell: `denoised`, decoded, as if denoising ended here."""
 
     run: str
     cell: int
@@ -69,7 +69,7 @@ class CellPreview:
 
 @dataclass(frozen=True, slots=True)
 class CellDone:
-    """A finished picture. `file` is its PNG in the store; None when the studio keeps no store.
+    """End of a cell: its picture. `file` is its PNG in the store; None without a store.
 
     `seconds` is the cell's share of the device's time, by its rows in each batch.
     """
@@ -85,7 +85,7 @@ class CellDone:
 
 @dataclass(frozen=True, slots=True)
 class CellFailed:
-    """A cell that could not be made; the other cells go on."""
+    """Failure of a cell that could not be made; the other cells go on."""
 
     run: str
     cell: int
@@ -95,7 +95,7 @@ class CellFailed:
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:
-    """The last event of every run. `error` tells why no cell could be made, if so."""
+    """End of a run, its last event. `error` tells why no cell could be made, if so."""
 
     run: str
     status: RunStatus

@@ -1,4 +1,4 @@
-"""Pictures that users bring, kept by content: the same picture has one name and one file."""
+"""Image store: keeps the pictures that users bring, addressed by their content."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAME = re.compile(r"[0-9a-f]{32}")
 
 
 class Shelf:
-    """Pictures by the hash of their pixels. All methods may be called from any thread.
+    """Image store addressed by the hash of pixels. All methods may be called from any thread.
 
     Args:
         folder: keeps them as lossless PNG; None keeps them in memory, as long as this lives.
@@ -32,7 +32,7 @@ class Shelf:
         self._lock = threading.Lock()
 
     def add(self, picture: Image | bytes | str | Path) -> str:
-        """Keep a picture; its hash, which stands for it in a Control.
+        """Keep a picture and return its hash, which stands for it in a Control.
 
         Raises: InvalidRequest: if it is no picture, is too large, or cannot be written.
         """
@@ -51,7 +51,7 @@ class Shelf:
         return name
 
     def get(self, name: str) -> Image:
-        """A picture, RGB. Raises: UnknownName: if it is not here, or its file is damaged."""
+        """Read a picture, RGB. Raises: UnknownName: if it is not here, or its file is damaged."""
         if self._folder is None:
             with self._lock:
                 image = self._memory.get(name)
@@ -65,7 +65,7 @@ class Shelf:
         return image
 
     def has(self, name: str) -> bool:
-        """Whether a picture is here, without reading it."""
+        """Tell whether a picture is here, without reading it."""
         if self._folder is None:
             with self._lock:
                 return name in self._memory
@@ -85,7 +85,7 @@ class Shelf:
             save_text(self._path(name).with_suffix(".json"), text)
 
     def annotation(self, name: str) -> str | None:
-        """The text kept with a picture; None if there is none."""
+        """Read the text kept with a picture; None if there is none."""
         if self._folder is None:
             with self._lock:
                 return self._texts.get(name)

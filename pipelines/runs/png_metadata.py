@@ -1,8 +1,4 @@
-"""Finished pictures and runs on disk: PNG files named by content, and one SQLite file.
-
-A picture's address is a hash of its Request and of the model, so the same cell is never made
-twice. Files appear whole or not at all: they are written beside their place and renamed.
-"""
+"""PNG metadata: writes settings into pictures and reads those of other tools too."""
 
 from __future__ import annotations
 
@@ -24,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def write_png(path: Path, image: Image, request: Request) -> Path:
-    """A lossless picture with its settings, written whole or not at all.
+    """Write a PNG with its settings, whole or not at all.
 
     Raises: InvalidRequest: if the place cannot be written.
     """
@@ -36,7 +32,7 @@ COMMON = "parameters"
 
 
 def settings_text(request: Request) -> str:
-    """The settings in the grammar that AUTOMATIC1111's web UI writes and many tools read."""
+    """Write settings in the grammar that AUTOMATIC1111's web UI writes and many tools read."""
     # Where that web UI, and what reads its grammar, keeps LoRAs.
     loras = "".join(f" <lora:{one}>" for one in request.loras)
     lines = [f"{request.prompt}{loras}".strip() if loras else request.prompt]
@@ -98,7 +94,7 @@ def _quote(value: Any) -> str:
 
 
 def png_info(request: Request) -> PngInfo:
-    """The text chunks of a picture made from this Request."""
+    """Build the text chunks of a picture made from this Request."""
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()
@@ -108,7 +104,7 @@ def png_info(request: Request) -> PngInfo:
 
 
 def read_request(image: Image) -> Request | None:
-    """The Request a picture of ours carries; None for other pictures.
+    """Read the Request that a picture of ours carries; None for other pictures.
 
     Raises: InvalidRequest, UnknownName: if it carries one that this version cannot read.
     """
@@ -117,7 +113,7 @@ def read_request(image: Image) -> Request | None:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """The settings found in a picture, ours or another tool's, ready for JSON.
+    """Read the settings in a picture, ours or another tool's, ready for JSON.
 
     Ours give the Request's fields. Others give `generator`, `prompts`, `negative_prompts`,
     `samplers` and `models` as far as they are found.

@@ -1,4 +1,4 @@
-"""Who is next: runs wait in line, and one whose models are loaded may go ahead of some others.
+"""Run queue: picks the next run, preferring one whose models are loaded.
 
 A run that loads nothing saves a load for the run after it too: A B A B A B as A A A B B B needs
 two loads, not six. Each run is overtaken at most `PASSES` times, so none starves.
@@ -21,7 +21,7 @@ AHEAD = 16
 
 
 class Use(NamedTuple):
-    """What is loaded together: a model, its ControlNets and its LoRAs."""
+    """Load set: what is loaded together, a model with its ControlNets and LoRAs."""
 
     model: str
     controls: tuple[str, ...] = ()
@@ -30,7 +30,7 @@ class Use(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Place(Generic[T]):
-    """One place in the line.
+    """Queue entry of a waiting run.
 
     Attributes:
         uses: what the run needs, in order.
@@ -43,7 +43,7 @@ class Place(Generic[T]):
 
 
 def choose(line: Sequence[Place[T]], loaded: Callable[[Use], bool]) -> int:
-    """Which place is next: the first that loads nothing, else the first of all.
+    """Choose which entry is next: the first that loads nothing, else the first of all.
 
     Whoever was overtaken `PASSES` times lets nobody behind it go first. So a run waits for those
     before it and for `PASSES` others, whatever comes after it.
@@ -59,14 +59,14 @@ def choose(line: Sequence[Place[T]], loaded: Callable[[Use], bool]) -> int:
 def take(
     line: Sequence[Place[T]], loaded: Callable[[Use], bool]
 ) -> tuple[Place[T], tuple[Place[T], ...]]:
-    """The next one, and the line without it."""
+    """Take the next entry, and return it with the queue that is left."""
     chosen = choose(line, loaded)
     before = (replace(place, passed=place.passed + 1) for place in line[:chosen])
     return line[chosen], (*before, *line[chosen + 1 :])
 
 
 class Line(Generic[T]):
-    """A line that threads join, and one worker takes from. Empty and closed, it ends."""
+    """Queue that threads join and one worker takes from. Empty and closed, it ends."""
 
     def __init__(self) -> None:
         self._places: tuple[Place[T], ...] = ()
@@ -74,19 +74,19 @@ class Line(Generic[T]):
         self._changed = threading.Condition()
 
     def join(self, item: T, uses: Sequence[Use] = ()) -> None:
-        """Stand at the end."""
+        """Append an entry at the end."""
         with self._changed:
             self._places = (*self._places, Place(item, tuple(uses)))
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Whoever waits is still served; then `next` says None."""
+        """Close the queue: whoever waits is still served; then `next` returns None."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     def next(self, loaded: Callable[[Use], bool]) -> Place[T] | None:
-        """The next one, as soon as there is one; None when the line is closed and empty."""
+        """Wait for the next entry; None when the queue is closed and empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._places or self._closed)
             if not self._places:
@@ -95,6 +95,6 @@ class Line(Generic[T]):
             return place
 
     def coming(self) -> list[Use]:
-        """What those who wait will use, in their order."""
+        """List what waiting runs will load, in their order."""
         with self._changed:
             return [use for place in self._places[:AHEAD] for use in place.uses]

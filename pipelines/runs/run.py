@@ -1,4 +1,4 @@
-"""A run: a sheet being made, watched by any number of threads and owned by none of them.
+"""Run of a sheet: records events for any number of watching threads, owned by none of them.
 
 The worker thread writes (`publish`), pages and the command line read (`events`, `snapshot`).
 Whoever watches may come late, leave or come back: every watcher sees all events from the
@@ -39,7 +39,7 @@ CellStatus = Literal["waiting", "running", "done", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class CellView:
-    """One cell as a page shows it. `image` is the picture, or the newest preview, or None."""
+    """View of one cell. `image` is the picture, or the newest preview, or None."""
 
     request: Request
     status: CellStatus = "waiting"
@@ -54,7 +54,7 @@ class CellView:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A run at one moment.
+    """Snapshot of a run at one moment.
 
     Attributes:
         version: grows with every change; equal versions mean nothing changed.
@@ -80,12 +80,13 @@ class Snapshot:
 
     @property
     def rows(self) -> list[Sequence[CellView]]:
-        """The cells as a table has them: one row for each of `labels.row_texts`."""
+        """Cells as a table has them: one row for each of `labels.row_texts`."""
         width = len(self.sheet.axes[-1].values) if self.sheet.axes else 1
         return [self.cells[i : i + width] for i in range(0, len(self.cells), width)]
 
     @property
     def finished(self) -> bool:
+        """Whether the run has ended, however it did."""
         return self.status in ("done", "stopped", "failed")
 
 
@@ -118,11 +119,11 @@ class Run:
 
     @property
     def requests(self) -> list[Request]:
-        """The Request of every cell, in axis order."""
+        """Requests of all cells, in axis order."""
         return [cell.request for cell in self._cells]
 
     def film(self, cell: int) -> dict[int, Image]:
-        """Evaluation to what the cell would have looked like had denoising ended there.
+        """Look up a cell's previews by evaluation: the picture had denoising ended there.
 
         Only for cells that were submitted to be filmed, and only while the run is in memory.
         """
@@ -131,6 +132,7 @@ class Run:
 
     @property
     def stop_asked(self) -> bool:
+        """Whether someone asked for a stop."""
         return self._stop.is_set()
 
     def stop(self) -> None:
@@ -181,7 +183,7 @@ class Run:
                 self._ended = time.monotonic()
 
     def events(self) -> Iterator[Event]:
-        """Every event from the first, waiting for more until the run has finished."""
+        """Yield every event from the first, waiting for more until the run has finished."""
         position = 0
         while True:
             with self._changed:
@@ -196,20 +198,20 @@ class Run:
                 return
 
     def watch(self) -> Iterator[Event]:
-        """As `events`, for whoever the run is made for: leaving early, as Ctrl+C does, stops it."""
+        """Yield events as `events` does; leaving early, as Ctrl+C does, stops the run."""
         try:
             yield from self.events()
         finally:
             self.stop()
 
     def wait_for_change(self, version: int, timeout: float) -> Snapshot:
-        """The snapshot as soon as it is newer than `version`, or after `timeout` seconds."""
+        """Wait for a snapshot newer than `version`, at most `timeout` seconds."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._events) > version, timeout)
         return self.snapshot()
 
     def snapshot(self) -> Snapshot:
-        """The run as it stands now."""
+        """Take a snapshot of the run as it stands now."""
         with self._changed:
             total = sum(
                 cell.steps or _evaluations(cell.request) for cell in self._cells if not cell.cached

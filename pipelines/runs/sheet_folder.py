@@ -1,4 +1,4 @@
-"""A sheet as files: `sheet.png`, `cells/*.png` and `sheet.json`, written as its cells finish."""
+"""Sheet folder: writes `cells/*.png` as cells finish, then `sheet.png` and `sheet.json`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from pipelines.request.sheet import Sheet
 from pipelines.runs.contact_sheet import draw_grid
 from pipelines.runs.events import CellDone, CellFailed, Stats
 from pipelines.runs.png_metadata import write_png
+from pipelines.utils.files import drafts
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
 class SheetRecord:
-    """What `sheet.json` says, gathered cell by cell. Touches no disk."""
+    """Record for `sheet.json`, gathered cell by cell. Touches no disk."""
 
     def __init__(self, sheet: Sheet) -> None:
         self.sheet = sheet
@@ -28,11 +29,11 @@ class SheetRecord:
         self._cells: list[dict[str, Any] | None] = [None] * len(self.indices)
 
     def file(self, event: CellDone) -> str:
-        """Where the cell's picture belongs, below the sheet's folder."""
+        """Name the cell's file, below the sheet's folder."""
         return f"cells/{file_stem(self.sheet, self.indices[event.cell], event.cell)}.png"
 
     def add(self, event: CellDone | CellFailed) -> None:
-        """Note how a cell ended."""
+        """Record how a cell ended."""
         entry: dict[str, Any] = {
             "index": list(self.indices[event.cell]),
             "request": json.loads(event.request.to_json()),
@@ -52,7 +53,7 @@ class SheetRecord:
         self._cells[event.cell] = entry
 
     def text(self, stats: Stats, winner: int | None = None) -> str:
-        """The contents of `sheet.json`. `winner`: the number of the cell liked best."""
+        """Write the contents of `sheet.json`. `winner`: the number of the cell liked best."""
         contents = {
             "sheet": self.sheet.model_dump(mode="json"),
             "cells": [cell for cell in self._cells if cell is not None],
@@ -63,7 +64,7 @@ class SheetRecord:
 
 
 class SheetFolder:
-    """The folder a finished sheet is written to.
+    """Writer of a finished sheet's folder.
 
     Nothing is written before `add`; `finish` writes `sheet.json` last, so where that file is,
     the sheet is whole.
@@ -84,22 +85,20 @@ class SheetFolder:
     def finish(self, stats: Stats, winner: int | None = None) -> None:
         """Write the labelled grid and the JSON. Raises: InvalidRequest: if that cannot be."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            draw_grid(self._record.sheet, self._pictures).save(self.folder / "sheet.png")
-            draft = self.folder / ".sheet.json.part"
-            draft.write_text(self._record.text(stats, winner), "utf-8")
-            draft.replace(self.folder / "sheet.json")
+            with drafts(self.folder / "sheet.png", self.folder / "sheet.json") as (grid, record):
+                draw_grid(self._record.sheet, self._pictures).save(grid, "PNG")
+                record.write_text(self._record.text(stats, winner), "utf-8")
         except OSError as error:
             raise InvalidRequest(f"{self.folder} cannot be written: {error.strerror}") from None
 
 
 def nearest_existing(path: Path) -> Path | None:
-    """The path itself, or the first of its parents that is there."""
+    """Find the nearest path that exists: the path itself or the first of its parents."""
     return next((p for p in (path.absolute(), *path.absolute().parents) if p.exists()), None)
 
 
 def check_folder(folder: Path) -> None:
-    """Raises: InvalidRequest: before any work, if the folder could not be written after it."""
+    """Check that a folder can be written, before any work. Raises: InvalidRequest."""
     place = nearest_existing(folder)
     if place is not None and not place.is_dir():
         raise InvalidRequest(f"{place} is a file; name a folder with --out")

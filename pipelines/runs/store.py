@@ -1,4 +1,4 @@
-"""Run store: finished pictures as PNG files named by content, runs in one SQLite file.
+"""Run store: keeps pictures as PNG files named by content, and runs in one SQLite file.
 
 A picture's address is a hash of its Request and of the model, so the same cell is never made twice.
 """
@@ -6,6 +6,7 @@ A picture's address is a hash of its Request and of the model, so the same cell 
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import threading
 import time
@@ -32,6 +33,7 @@ from pipelines.runs.run import Run
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+log = logging.getLogger(__name__)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -49,7 +51,7 @@ CREATE TABLE IF NOT EXISTS winners (
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """One line about a run.
+    """Summary of a run for a list.
 
     Attributes:
         created: Unix seconds.
@@ -68,6 +70,8 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True)
 class StoredCell:
+    """Record of one cell; `address` is None where it has no picture."""
+
     request: Request
     address: str | None
     seconds: float
@@ -77,6 +81,8 @@ class StoredCell:
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
+    """Record of one run with its cells; `winner` is the number of the cell liked best."""
+
     id: str
     status: RunStatus
     sheet: Sheet
@@ -87,7 +93,7 @@ class StoredRun:
 
 
 class Store:
-    """The folder of finished work. All methods may be called from any thread.
+    """Store of finished pictures and runs. All methods may be called from any thread.
 
     Raises: InvalidRequest: if the folder cannot be written.
     """
@@ -109,11 +115,12 @@ class Store:
             raise InvalidRequest(f"outputs folder {folder} cannot be written: {error}") from None
 
     def close(self) -> None:
+        """Close the database; pictures can still be read."""
         with self._lock:
             self._db.close()
 
     def path(self, address: str) -> Path:
-        """Where the picture of this address lies, or would lie."""
+        """Compute where the picture of this address lies, or would lie."""
         return self.folder / "pictures" / address[:2] / f"{address}.png"
 
     def has(self, address: str) -> bool:
@@ -121,16 +128,22 @@ class Store:
         return self.path(address).is_file()
 
     def picture(self, address: str) -> Image | None:
-        """A finished picture, or None if it was not made yet or its file is damaged."""
+        """Read a finished picture; None if it was not made yet, or its file is damaged."""
         from PIL import Image
 
         path = self.path(address)
         try:
             with Image.open(path) as image:
                 image.load()
-                return image.copy() if read_request(image) else None
-        except (OSError, SyntaxError, ValueError, InvalidRequest):
+                if read_request(image) is not None:
+                    return image.copy()
+            damage: object = "it carries no settings"
+        except FileNotFoundError:
             return None
+        except (OSError, SyntaxError, ValueError, InvalidRequest) as error:
+            damage = error
+        log.warning("%s is damaged and counts as not made: %s", path, damage)
+        return None
 
     def save_picture(self, address: str, image: Image, request: Request) -> Path:
         """Write a picture with its settings; whole or not at all."""
@@ -176,7 +189,7 @@ class Store:
                 db.execute("INSERT INTO winners VALUES (?, ?)", (run, cell))
 
     def run(self, id: str) -> StoredRun | None:
-        """A run as it was recorded; one that was cut off counts as stopped."""
+        """Read a run as it was recorded; one that was cut off counts as stopped."""
         with self._lock:
             row = self._db.execute(
                 "SELECT status, sheet, stats, error FROM runs WHERE id = ?", (id,)
@@ -204,12 +217,27 @@ class Store:
         )
 
     def restore(self, id: str) -> Run | None:
-        """A run as it was recorded, with its pictures; None if there is none."""
+        """Rebuild a recorded run with its pictures; it is over, whatever it was before."""
         stored = self.run(id)
-        return None if stored is None else restored(stored, self)
+        if stored is None:
+            return None
+        run = Run(stored.sheet, [cell.request for cell in stored.cells], stored.id)
+        run.winner = stored.winner
+        run.publish(RunStarted(run.id, run.requests))
+        for number, cell in enumerate(stored.cells):
+            image = self.picture(cell.address) if cell.address else None
+            if cell.address and image is not None:
+                file = self.path(cell.address)
+                run.publish(
+                    CellDone(run.id, number, cell.request, image, file, cell.seconds, cell.cached)
+                )
+            elif cell.error:
+                run.publish(CellFailed(run.id, number, cell.request, cell.error))
+        run.publish(RunFinished(run.id, stored.status, stored.stats, stored.error))
+        return run
 
     def recent(self, limit: int) -> list[RunSummary]:
-        """The newest runs, newest first."""
+        """List the newest runs, newest first."""
         with self._lock:
             rows = self._db.execute(
                 "SELECT id, created, status, "
@@ -234,21 +262,3 @@ class Store:
 def _ended(status: str) -> RunStatus:
     """How a recorded run ended; one without an end was cut off."""
     return "done" if status == "done" else "failed" if status == "failed" else "stopped"
-
-
-def restored(stored: StoredRun, store: Store) -> Run:
-    """A run as the store kept it, with its pictures; over, whatever it was before."""
-    run = Run(stored.sheet, [cell.request for cell in stored.cells], stored.id)
-    run.winner = stored.winner
-    run.publish(RunStarted(run.id, run.requests))
-    for number, cell in enumerate(stored.cells):
-        image = store.picture(cell.address) if cell.address else None
-        if cell.address and image is not None:
-            file = store.path(cell.address)
-            run.publish(
-                CellDone(run.id, number, cell.request, image, file, cell.seconds, cell.cached)
-            )
-        elif cell.error:
-            run.publish(CellFailed(run.id, number, cell.request, cell.error))
-    run.publish(RunFinished(run.id, stored.status, stored.stats, stored.error))
-    return run

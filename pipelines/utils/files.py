@@ -1,11 +1,12 @@
-"""Files: written beside their place and renamed, so that none is ever seen half written."""
+"""Atomic file writes: beside the place, then renamed; and the folder of caches."""
 
 from __future__ import annotations
 
 import os
 import sys
-import threading
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def cache_folder() -> Path:
-    """Where what can be made again is kept: CONTACT_SHEET_CACHE, or the user's cache folder."""
+    """Return the folder of caches: CONTACT_SHEET_CACHE, or one in the user's own cache folder."""
     named = os.environ.get("CONTACT_SHEET_CACHE")
     if named:
         return Path(named)
@@ -31,7 +32,7 @@ def cache_folder() -> Path:
 
 
 def save_png(path: Path, image: Image, info: PngInfo | None = None) -> Path:
-    """A lossless picture, written whole or not at all.
+    """Write a picture as PNG, whole or not at all.
 
     Raises: InvalidRequest: if the place cannot be written.
     """
@@ -39,7 +40,7 @@ def save_png(path: Path, image: Image, info: PngInfo | None = None) -> Path:
 
 
 def save_text(path: Path, text: str) -> Path:
-    """A text in UTF-8, written whole or not at all.
+    """Write a text in UTF-8, whole or not at all.
 
     Raises: InvalidRequest: if the place cannot be written.
     """
@@ -48,17 +49,46 @@ def save_text(path: Path, text: str) -> Path:
 
 def _save(path: Path, write: Callable[[BinaryIO], object]) -> Path:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
-        try:
-            with draft.open("wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
+        with drafts(path) as (draft,), draft.open("wb") as file:
+            write(file)
     except OSError as error:
         raise InvalidRequest(f"{path} cannot be written: {error.strerror or error}") from None
     return path
+
+
+@contextmanager
+def drafts(*paths: Path, keep_suffix: bool = False) -> Iterator[tuple[Path, ...]]:
+    """Write files atomically: drafts beside them, which take their places when the block ends.
+
+    Nobody sees a file half written, and any number of processes may write the same one: the last
+    one stays. Where the block raises, the places are as they were and no draft is left.
+    Args:
+        paths: the places, in the order in which they are taken; their folders may be missing.
+        keep_suffix: drafts end as their places do, for writers that look at the ending. Others
+            end in `.part`, so that one left by a killed process is not taken for the real thing.
+    Returns: one draft a path; files of one stem have drafts of one stem.
+    Raises: OSError: if a place cannot be written.
+    """
+    # Unlike a process' number this is unique also where containers share a folder.
+    token = uuid.uuid4().hex[:12]
+    found = tuple(path.with_name(_draft_name(path, token, keep_suffix)) for path in paths)
+    try:
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        yield found
+        for draft in found:
+            # Else a crash of the computer may leave the new name with no contents.
+            with draft.open("rb+") as file:
+                os.fsync(file.fileno())
+        for draft, path in zip(found, paths, strict=True):
+            draft.replace(path)
+    except BaseException:
+        for draft in found:
+            draft.unlink(missing_ok=True)
+        raise
+
+
+def _draft_name(path: Path, token: str, keep_suffix: bool) -> str:
+    if keep_suffix:
+        return f".{path.stem}.{token}.part{path.suffix}"
+    return f".{path.name}.{token}.part"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def online() -> Iterator[None]:
-    """The hub's library may ask the network here, and nowhere else."""
+    """Allow huggingface_hub to ask the network inside the block, and nowhere else."""
     os.environ["HF_HUB_OFFLINE"] = "0"
     from huggingface_hub import constants
 

@@ -1,4 +1,4 @@
-"""Opens pictures that come from outside: refused before they are decoded, or plain RGB."""
+"""Pictures from and to bytes: opens untrusted ones safely as RGB, hashes pixels, encodes PNG."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PIXELS_MAX = 64 * 2**20
 
 
 def open_picture(source: Path | bytes, pixels_max: int = PIXELS_MAX) -> Image:
-    """The picture as RGB, upright as its camera was held, transparency over white.
+    """Open a picture as RGB, upright as its camera was held, transparency over white.
 
     Only the header is read before the size is known to be allowed.
     Raises: InvalidRequest: if it is missing, of another type, animated, cut off or too large.
@@ -65,7 +65,7 @@ def _check_header(picture: Image, name: str, pixels_max: int) -> None:
 
 
 def flatten(picture: Image) -> Image:
-    """The picture in RGB; transparency becomes white, 16-bit grey keeps its upper 8 bits."""
+    """Convert a picture to RGB: transparency becomes white, 16-bit grey keeps its upper 8 bits."""
     from PIL import Image
 
     if picture.mode == "RGB" and "transparency" not in picture.info:
@@ -83,6 +83,17 @@ def flatten(picture: Image) -> Image:
 
 
 def content_hash(picture: Image) -> str:
-    """A hash of the pixels, the mode and the size: equal for equal pictures, 32 hex digits."""
+    """Hash pixels, mode and size: equal for equal pictures, 32 hex digits."""
     head = f"{picture.mode} {picture.width} {picture.height}\n".encode()
     return hashlib.sha256(head + picture.tobytes()).hexdigest()[:32]
+
+
+def png_bytes(picture: Image, compress_level: int = 6) -> bytes:
+    """Encode a picture as PNG, lossless.
+
+    Args:
+        compress_level: 0 to 9, zlib's; 1 is fast and a little larger, for what is sent once.
+    """
+    buffer = BytesIO()
+    picture.save(buffer, "PNG", compress_level=compress_level)
+    return buffer.getvalue()

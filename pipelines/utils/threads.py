@@ -1,4 +1,4 @@
-"""Computing that belongs to no run: in a thread of its own, so that it slows no other one."""
+"""Short-lived threads: run torch work in a thread that ends with it, so that none lingers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Made = TypeVar("Made")
 
 
 def in_passing(work: Callable[[], Made]) -> Made:
-    """What `work` returns or raises, done in a thread that ends with it.
+    """Run torch work in a thread that ends with it; returns or raises what the work does.
 
     Every thread that once computed with torch keeps a team of OpenMP threads until it ends. While
     all teams together have more threads than there are cores, GNU's OpenMP lets them sleep instead

@@ -23,7 +23,6 @@ from pipelines.rendering.batch_evaluator import Computer, Computing
 from pipelines.rendering.batch_timings import Paces
 from pipelines.rendering.grouping import group
 from pipelines.request.axis_grammar import parse_axis
-from pipelines.request.lora import lora_names
 from pipelines.runs.events import CellDone, CellFailed, RunFinished
 from tests.helpers.lora_makers import MAKERS, load_lora, save_lora, save_with_loras
 from tests.helpers.tiny import sd
@@ -51,7 +50,7 @@ def latents(
 ) -> list[torch.Tensor]:
     """Latents of Requests of one model, made as the renderer does it."""
     made: dict[int, torch.Tensor] = {}
-    names = list(dict.fromkeys(name for one in requests for name in lora_names(one)))
+    names = list(dict.fromkeys(name for one in requests for name in one.lora_names))
     with manager.use(requests[0].model, (), names) as plain:
         family = manager.library.open(plain.id).family
         for states in group(requests).values():

@@ -29,8 +29,6 @@ from pipelines.rendering import trajectories
 from pipelines.rendering.batch_evaluator import Computer, Computing
 from pipelines.rendering.batch_timings import Paces
 from pipelines.request.axis_grammar import parse_axis
-from pipelines.request.control import control_models
-from pipelines.request.lora import lora_names, lora_state
 from pipelines.runs.events import CellDone, Stats
 from pipelines.runs.image_store import Shelf
 
@@ -61,12 +59,12 @@ class Made:
     ) -> None:
         how = how or Computing(batch=16)
         self.tally = Tally()
-        nets = list(dict.fromkeys(net for r in requests for net in control_models(r)))
+        nets = list(dict.fromkeys(net for r in requests for net in r.controlnets))
         first = requests[0]
         family = manager.library.open(first.model).family
         with (
-            manager.use(first.model, nets, lora_names(first)) as plain,
-            applied(plain, family, lora_state(first)) as model,
+            manager.use(first.model, nets, first.lora_names) as plain,
+            applied(plain, family, first.active_loras) as model,
         ):
             controls = controls_of(family.spec)
             assert controls is not None
@@ -103,7 +101,7 @@ def theirs(manager: PipelineManager, request: Request) -> torch.Tensor:
     import diffusers
 
     controls = request.controls
-    with manager.use(request.model, control_models(request)) as model:
+    with manager.use(request.model, request.controlnets) as model:
         nets = [model.controlnets[str(one.model)] for one in controls]
         pipe = diffusers.StableDiffusionControlNetPipeline(
             **model.components,

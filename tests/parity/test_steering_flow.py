@@ -25,7 +25,6 @@ from pipelines.families.flux import pack, unpack
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering import trajectories
 from pipelines.rendering.batch_evaluator import Computing
-from pipelines.request.control import control_models
 from pipelines.samplers import SAMPLERS, SCHEDULES
 from tests.helpers.tiny_families import flux, flux_controlnet, sd3, sd3_controlnet
 from tests.parity.test_steering import ONE, SHELF, TWO, Made, apart
@@ -399,4 +398,4 @@ def test_pictures_come_through_the_studio(studio: Studio) -> None:
     loaded = [sorted(one.loaded) for one in studio.manager.history]
     assert "controlnet sd3-edges" in loaded[0] and loaded[1] == ["controlnet sd3-depth"]
     assert "controlnet flux-edges" in loaded[2] and loaded[3] == []
-    assert control_models(CASES["sd3, two"]) == ("sd3-edges", "sd3-depth")
+    assert CASES["sd3, two"].controlnets == ("sd3-edges", "sd3-depth")

@@ -13,7 +13,6 @@ from PIL import Image
 
 from pipelines import Axis, Control, InvalidRequest, Request, Sheet, Studio, preprocessors
 from pipelines.request.axis_grammar import parse_values
-from pipelines.request.control import CONTROL_FIELDS
 from ui.api.parameters import Fields, File, Made, with_settings
 from ui.errors import shown
 from ui.uploads import opened
@@ -88,7 +87,7 @@ def _controls(studio: Studio, given: Sequence[Mapping[str, Any]]) -> tuple[Contr
     controls = []
     for one in given:
         if not isinstance(one, Mapping):
-            allowed = ", ".join(name.removeprefix("control_") for name in CONTROL_FIELDS)
+            allowed = ", ".join(Control.model_fields)
             raise InvalidRequest(f"a control is {str(one)[:40]!r}; give an object with {allowed}")
         image = studio.add_picture(opened(one.get("image")))
         controls.append(Control(**{**one, "image": image}))

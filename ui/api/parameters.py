@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 from functools import wraps
-from inspect import Signature, signature
+from inspect import Parameter, Signature, signature
 from typing import Any
 
 from pipelines import Request
+from pipelines.request.axis_grammar import value_type
+from pipelines.request.field_labels import FIELD_LABELS
+from presets.loader import RECOMMENDED
+from ui.form.choices import SKIPPING
 
 File = dict[str, Any]
 """A file as `gradio_client.handle_file` sends it and as endpoints return it."""
@@ -17,43 +21,37 @@ Fields = dict[str, Any]
 """A Request's fields by name; None leaves one to what suits the model best."""
 
 
-def _settings(
-    negative_prompt: str = "",
-    model: str = Request.model_fields["model"].default,
-    sampler: str | None = None,
-    schedule: str | None = None,
-    steps: int | None = None,
-    guidance_scale: float | None = None,
-    guidance_rescale: float = 0.0,
-    guidance_start: float = 0.0,
-    guidance_stop: float = 1.0,
-    distilled_guidance: float | None = None,
-    skip_layers: str | None = None,
-    skip_layer_scale: float | None = None,
-    skip_layer_start: float | None = None,
-    skip_layer_stop: float | None = None,
-    seed: int = 0,
-    width: int | None = None,
-    height: int | None = None,
-    loras: list[str] | None = None,
-    guider: str = "",
-) -> None:
-    """The parameters; `loras` is a list such as `["NAME", "NAME:0.8"]`, `skip_layers` a text
-    such as `7+8+9`."""
+_OWN = ("prompt", "controls")
+"""Fields that each endpoint takes in its own way."""
+_LEFT_TO_THE_MODEL = (*RECOMMENDED, *SKIPPING)
+"""Fields that are left out by default, although a Request has a value for them."""
 
+
+def _parameter(field: str) -> Parameter:
+    """Describe a field as an endpoint's parameter, in types that JSON has."""
+    kind: Any = list[str] if field == "loras" else value_type(field)
+    default = Request.model_fields[field].default
+    if field in _LEFT_TO_THE_MODEL or field == "loras":
+        default = None
+    annotation = kind | None if default is None else kind
+    return Parameter(field, Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation)
+
+
+SHARED = tuple(_parameter(field) for field in FIELD_LABELS if field not in _OWN)
+"""The parameters; `loras` is a list such as `["NAME", "NAME:0.8"]`, `skip_layers` a text such as
+`7+8+9`."""
 
 Endpoint = Callable[..., Awaitable[Made]]
 
 
 def with_settings(*, without: Collection[str] = ()) -> Callable[[Endpoint], Endpoint]:
-    """Gives an endpoint the parameters of `_settings` besides its own.
+    """Gives an endpoint the parameters in SHARED besides its own.
 
     It is called with the Fields first, then with its own parameters by name.
     Args:
         without: those it does not get, because it varies them.
     """
-    common = signature(_settings, eval_str=True).parameters.values()
-    shared = [one for one in common if one.name not in without]
+    shared = [one for one in SHARED if one.name not in without]
 
     def made(endpoint: Endpoint) -> Endpoint:
         own = list(signature(endpoint, eval_str=True).parameters.values())[1:]

@@ -12,7 +12,9 @@ import typer
 
 from pipelines import Axis, Control, InvalidRequest, Request, Studio
 from pipelines.request.axis_grammar import split
-from pipelines.request.control import NONE, control_field
+from pipelines.request.control import NONE
+from pipelines.request.field_labels import FIELD_LABELS
+from pipelines.request.item_axes import item_field
 from pipelines.utils.images import content_hash, open_picture
 
 if TYPE_CHECKING:
@@ -22,8 +24,7 @@ ControlTexts = Annotated[
     list[str] | None,
     typer.Option(
         "--control",
-        help="A picture that steers: image.png:canny:strength=0.8,stop=0.6,model=NAME; what is "
-        "left out has its usual value. May be given several times.",
+        help=FIELD_LABELS["controls"].help,
     ),
 ]
 # The picture's name may hold colons: what follows it starts at the first that can.
@@ -67,8 +68,8 @@ def read_controls(texts: Sequence[str] | None, axes: Sequence[Axis] = ()) -> Con
         return name
 
     def with_pictures(axis: Axis) -> Axis:
-        found = control_field(axis.field)
-        of_pictures = found is not None and found[1] == "image"
+        found = item_field(axis.field)
+        of_pictures = found is not None and (found.row.item, found.name) == (Control, "image")
         return Axis(
             field=axis.field,
             values=tuple(picture(str(value)) for value in axis.values)

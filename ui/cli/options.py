@@ -16,6 +16,7 @@ from pipelines.devices.memory_options import ATTENTIONS, Saving
 from pipelines.devices.placement import Offload
 from pipelines.devices.quantization import QUANTIZATIONS
 from pipelines.request.axis_grammar import split
+from pipelines.request.field_labels import FIELD_LABELS
 from presets import recommended
 from ui.cli.control_option import ControlTexts
 from ui.cli.style_option import worn
@@ -24,8 +25,7 @@ LoraTexts = Annotated[
     list[str] | None,
     typer.Option(
         "--lora",
-        help="A change of the model's weights and its scale, -4 to 4: NAME or NAME:0.8; may be "
-        "given several times.",
+        help=FIELD_LABELS["loras"].help,
     ),
 ]
 MODELS = Path(__file__).parents[2] / "models"
@@ -50,27 +50,21 @@ BackendName = Annotated[
 Batch = Annotated[
     int | None, typer.Option(help="Denoiser rows in a batch; default: what measures fastest.")
 ]
-Prompt = Annotated[str, typer.Argument(help="What the picture shows; may be empty.")]
-ModelName = Annotated[str, typer.Option(help="Model id, or a model's folder.")]
-NegativePrompt = Annotated[str, typer.Option(help="What it should not show.")]
+Prompt = Annotated[str, typer.Argument(help=FIELD_LABELS["prompt"].help)]
+ModelName = Annotated[str, typer.Option(help=FIELD_LABELS["model"].help)]
+NegativePrompt = Annotated[str, typer.Option(help=FIELD_LABELS["negative_prompt"].help)]
 StyleName = Annotated[str | None, typer.Option(help="See: python app.py styles.")]
-SamplerName = Annotated[str | None, typer.Option(help="See: python app.py samplers.")]
-ScheduleName = Annotated[str | None, typer.Option(help="Spacing of the noise levels.")]
-Steps = Annotated[int | None, typer.Option(help="Denoising steps, 1 to 1000.")]
-GuidanceScale = Annotated[
-    float | None, typer.Option(help="Pull to the prompt: 1 = off, 0 = unconditional.")
-]
-GuidanceRescale = Annotated[
-    float, typer.Option(help="0 to 1: tames over-saturation at high guidance.")
-]
+SamplerName = Annotated[str | None, typer.Option(help=FIELD_LABELS["sampler"].help)]
+ScheduleName = Annotated[str | None, typer.Option(help=FIELD_LABELS["schedule"].help)]
+Steps = Annotated[int | None, typer.Option(help=FIELD_LABELS["steps"].help)]
+GuidanceScale = Annotated[float | None, typer.Option(help=FIELD_LABELS["guidance_scale"].help)]
+GuidanceRescale = Annotated[float, typer.Option(help=FIELD_LABELS["guidance_rescale"].help)]
 DistilledGuidance = Annotated[
-    float | None, typer.Option(help="For FLUX.1 dev: what its network is told; default 3.5.")
+    float | None, typer.Option(help=FIELD_LABELS["distilled_guidance"].help)
 ]
-GuiderName = Annotated[
-    str, typer.Option(help="See: python app.py guiders; NAME or NAME:parameter=value.")
-]
-Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
-Side = Annotated[int | None, typer.Option(help="Pixels; default: the model's own.")]
+GuiderName = Annotated[str, typer.Option(help=FIELD_LABELS["guider"].help)]
+Seed = Annotated[int, typer.Option(help=FIELD_LABELS["seed"].help)]
+Side = Annotated[int | None, typer.Option(help=FIELD_LABELS["width"].help)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,8 +209,7 @@ SkipText = Annotated[
     str | None,
     typer.Option(
         "--skip-layers",
-        help="For SD 3.5: layers that guidance skips, such as 7+8+9, or "
-        "7+8+9:scale=2.8,start=0.01,stop=0.2.",
+        help=FIELD_LABELS["skip_layers"].help,
     ),
 ]
 _PARTS = ("scale", "start", "stop")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from PIL import Image
 from pipelines.errors import InvalidRequest
 from pipelines.preprocessors.base import EditedAs
 from pipelines.preprocessors.skeletons import COLOURS, JOINTS, LIMBS, Skeleton, from_json
-from pipelines.utils.images import open_picture
+from pipelines.utils.images import open_picture, png_bytes
 from ui.scripts import script
 
 SCRIPTS = ("editor.js", "editor_history.js", "editor_brush.js", "editor_pose.js", "editor_tools.js")
@@ -138,9 +137,7 @@ def _edit(data: Mapping[str, Any]) -> Edit:
 
 def png_url(picture: Image.Image) -> str:
     """A picture as a data URI, lossless."""
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=3)
-    return _PNG + base64.b64encode(buffer.getvalue()).decode()
+    return _PNG + base64.b64encode(png_bytes(picture, compress_level=3)).decode()
 
 
 def guess_kind(picture: Image.Image) -> EditedAs:

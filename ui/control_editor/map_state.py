@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -42,26 +43,28 @@ class MapState:
 
     @classmethod
     def read(cls, kept: Any, studio: Studio) -> MapState:
-        """The state as the page or a browser kept it; a fresh one where that is of no use."""
+        """Read the state as the page or a browser kept it, field by field.
+
+        A field of no use is as in a fresh state. Edits go with the picture or the preprocessor of
+        the map that was edited; an edited map and its skeletons go together.
+        """
         if not isinstance(kept, dict):
             return cls()
-        try:
-            people = kept.get("skeletons")
-            name = str(kept.get("preprocessor"))
-            state = cls(
-                image=kept.get("image"),
-                preprocessor=name,
-                parameters=preprocessors.check_parameters(name, kept.get("parameters") or {}),
-                like=kept.get("like"),
-                edited=kept.get("edited"),
-                skeletons=None if people is None else tuple(from_json(json.dumps(people))),
-            )
-            for picture in (state.image, state.edited):
-                if picture is not None:
-                    studio.picture(str(picture))
-        except ContactSheetError:
-            return cls()
-        return state
+        image, name = _picture(kept.get("image"), studio), kept.get("preprocessor")
+        known = name in preprocessors.names()
+        read = cls(
+            image=image,
+            preprocessor=str(name) if known else FIRST,
+            parameters=_parameters(str(name), kept.get("parameters")) if known else {},
+        )
+        if not known or image != kept.get("image"):
+            return read
+        like = kept.get("like")
+        edited, people = _picture(kept.get("edited"), studio), _people(kept.get("skeletons"))
+        if edited is None or (people is None and kept.get("skeletons") is not None):
+            edited = people = None
+        like = like if like in preprocessors.names() else None
+        return replace(read, like=like, edited=edited, skeletons=people)
 
     def kept(self) -> dict[str, Any]:
         """As JSON, for `read`."""
@@ -108,6 +111,36 @@ class MapState:
         parameters = preprocessors.check_parameters(self.preprocessor, self.parameters)
         made = [self.image, self.preprocessor, parameters, size]
         return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _picture(name: Any, studio: Studio) -> str | None:
+    """The hash of a picture that is here; None for anything else."""
+    if not isinstance(name, str):
+        return None
+    try:
+        studio.picture(name)
+    except ContactSheetError:
+        return None
+    return name
+
+
+def _people(kept: Any) -> tuple[Skeleton, ...] | None:
+    try:
+        return None if kept is None else tuple(from_json(json.dumps(kept)))
+    except ContactSheetError:
+        return None
+
+
+def _parameters(preprocessor: str, kept: Any) -> dict[str, Any]:
+    """Canonical parameters: all that were kept, or those of them that are good on their own."""
+    given = kept if isinstance(kept, dict) else {}
+    with suppress(ContactSheetError):
+        return preprocessors.check_parameters(preprocessor, given)
+    found = preprocessors.check_parameters(preprocessor, {})
+    for name, value in given.items():
+        with suppress(ContactSheetError):
+            found = preprocessors.check_parameters(preprocessor, {**found, name: value})
+    return found
 
 
 def with_edit(state: MapState, edit: Edit, size: Size, studio: Studio) -> MapState:

@@ -9,6 +9,7 @@ import gradio as gr
 from pipelines import ContactSheetError, Studio
 from pipelines.denoising.guiders.registry import GUIDERS
 from pipelines.families.capabilities import Supports
+from pipelines.request.field_labels import FIELD_LABELS
 from pipelines.samplers import SAMPLERS
 from presets import ModelPreset, model_preset
 
@@ -98,4 +99,4 @@ def guidance_info(supports: Supports | None) -> str:
     """What stands beside the guidance scale."""
     if supports is not None and supports.guidance == "negative_prompt":
         return "Acts with a negative prompt; 1 is off"
-    return "Pull to the prompt; 1 is off"
+    return FIELD_LABELS["guidance_scale"].hint

@@ -8,6 +8,7 @@ import gradio as gr
 
 from pipelines import Request, Studio
 from pipelines.families.capabilities import Supports
+from pipelines.request.field_labels import FIELD_LABELS
 from pipelines.request.skip_layers import layers_text
 from presets import ModelPreset
 from ui.form.choices import (
@@ -25,6 +26,12 @@ Parts = dict[str, Any]
 """Components by the names of what they set."""
 
 
+def words(field: str) -> dict[str, Any]:
+    """Look up label and hint of a field, as Gradio's components take them."""
+    row = FIELD_LABELS[field]
+    return {"label": row.label, "info": row.hint or None}
+
+
 def sampling_parts(start: Request, supports: Supports | None) -> Parts:
     """Sampler, schedule, steps and guidance, with what fits a model."""
     parts: Parts = {}
@@ -32,32 +39,27 @@ def sampling_parts(start: Request, supports: Supports | None) -> Parts:
         parts["sampler"] = gr.Dropdown(
             sampler_choices(supports),
             value=start.sampler,
-            label="Sampler",
-            info="How noise is removed",
+            **words("sampler"),
             min_width=120,
         )
         parts["schedule"] = gr.Dropdown(
             schedule_choices(start.sampler),
             value=start.schedule,
-            label="Schedule",
-            info="Where steps are spent",
+            **words("schedule"),
             min_width=110,
         )
     with gr.Row():
-        parts["steps"] = gr.Number(
-            start.steps, label="Steps", info="More: slower, finer", min_width=110, step=1
-        )
+        parts["steps"] = gr.Number(start.steps, **words("steps"), min_width=110, step=1)
         parts["guidance_scale"] = gr.Number(
             start.guidance_scale,
-            label="Guidance",
+            label=FIELD_LABELS["guidance_scale"].label,
             info=guidance_info(supports),
             min_width=110,
             step=0.5,
         )
         parts["distilled_guidance"] = gr.Number(
             start.distilled_guidance,
-            label="Distilled guidance",
-            info="Built into the network; empty: its own",
+            **words("distilled_guidance"),
             min_width=110,
             step=0.5,
         )
@@ -81,9 +83,7 @@ def size_parts(preset: ModelPreset) -> Parts:
         )
     with gr.Row():
         for name in ("width", "height"):
-            parts[name] = gr.Number(
-                label=name.capitalize(), info="Pixels", visible=False, min_width=90, step=1
-            )
+            parts[name] = gr.Number(**words(name), visible=False, min_width=90, step=1)
     return parts
 
 
@@ -98,9 +98,7 @@ def seed_parts() -> Parts:
             info="Same seed, same picture",
             min_width=180,
         )
-        parts["seed"] = gr.Number(
-            0, label="Seed number", info="Used when fixed", min_width=140, step=1
-        )
+        parts["seed"] = gr.Number(0, **words("seed"), min_width=140, step=1)
     return parts
 
 
@@ -108,19 +106,14 @@ def guidance_parts(supports: Supports | None) -> Parts:
     """What acts on guidance, folded away."""
     parts: Parts = {}
     with gr.Accordion("More about guidance", open=False), gr.Row():
-        for name, label, info in (
-            ("guidance_rescale", "Rescale", "Tames strong guidance; 0 = off"),
-            ("guidance_start", "Start", "From this share of steps"),
-            ("guidance_stop", "Stop at", "To this share of steps"),
-        ):
+        for name in ("guidance_rescale", "guidance_start", "guidance_stop"):
             default = Request.model_fields[name].default
-            parts[name] = gr.Number(default, label=label, info=info, min_width=80, step=0.05)
+            parts[name] = gr.Number(default, **words(name), min_width=80, step=0.05)
         parts["guider"] = gr.Dropdown(
             guider_choices(supports),
             value="",
             allow_custom_value=True,
-            label="Guider",
-            info="How outputs are mixed; parameters follow as :name=value",
+            **words("guider"),
             min_width=240,
         )
         parts |= skip_parts()
@@ -136,8 +129,7 @@ def lora_parts(studio: Studio) -> Parts:
             value=[],
             multiselect=True,
             allow_custom_value=True,
-            label="LoRAs",
-            info="Type name:0.8 for another scale than 1 (-4 to 4)",
+            **words("loras"),
         )
     return parts
 
@@ -147,18 +139,13 @@ def skip_parts() -> dict[str, Any]:
     parts: dict[str, Any] = {
         "skip_layers": gr.Textbox(
             "",
-            label="Skip layers",
-            info="Guides away from the picture without them, such as 7+8+9; empty = off",
+            **words("skip_layers"),
             min_width=240,
         )
     }
-    for name, label, info in (
-        ("skip_layer_scale", "Skip scale", "How strongly"),
-        ("skip_layer_start", "Skip from", "After this share of steps"),
-        ("skip_layer_stop", "Skip until", "Before this share of steps"),
-    ):
+    for name in ("skip_layer_scale", "skip_layer_start", "skip_layer_stop"):
         default = Request.model_fields[name].default
-        parts[name] = gr.Number(default, label=label, info=info, min_width=80, step=0.05)
+        parts[name] = gr.Number(default, **words(name), min_width=80, step=0.05)
     return parts
 
 

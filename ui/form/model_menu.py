@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from pipelines import Studio
+from pipelines.request.field_labels import FIELD_LABELS
 from ui.form.choices import model_choices
 
 DIRECT: dict[str, Any] = {
@@ -25,7 +26,9 @@ def add_model_menu(studio: Studio, model: str, about: str, elem_id: str) -> gr.D
         chosen = chosen if chosen in ids else next(iter(ids), None)
         return gr.Dropdown(choices, value=chosen), gr.HTML(line, visible=True)
 
-    menu = gr.Dropdown(model_choices(studio), value=model, label="Model", info=about or None)
+    menu = gr.Dropdown(
+        model_choices(studio), value=model, label=FIELD_LABELS["model"].label, info=about or None
+    )
     button = gr.Button(
         "Refresh models", size="sm", elem_id=f"{elem_id}-refresh-models", min_width=80
     )

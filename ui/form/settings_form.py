@@ -13,6 +13,7 @@ import gradio as gr
 
 from pipelines import ContactSheetError, InvalidRequest, Request, Studio
 from pipelines.families.capabilities import Supports
+from pipelines.request.field_labels import FIELD_LABELS
 from pipelines.request.request import SEED_MAX
 from presets import ModelPreset
 from ui.events import Update
@@ -77,20 +78,20 @@ class SettingsForm:
         """The two prompt boxes, and what helps with them."""
         self.parts["prompt"] = gr.Textbox(
             "",
-            label="Prompt",
+            label=FIELD_LABELS["prompt"].label,
             lines=3,
             max_lines=8,
-            placeholder="What the picture should show. Ctrl+Enter generates, Escape stops.",
+            placeholder=f"{FIELD_LABELS['prompt'].hint}. Ctrl+Enter generates, Escape stops.",
             elem_classes="cs-prompt",
             autofocus=True,
         )
         self.help.add_tokens()
         self.parts["negative_prompt"] = gr.Textbox(
             "",
-            label="Negative prompt",
+            label=FIELD_LABELS["negative_prompt"].label,
             lines=1,
             max_lines=4,
-            placeholder="Optional: what not to show",
+            placeholder=FIELD_LABELS["negative_prompt"].hint,
             elem_classes="cs-prompt",
         )
         self.help.add_styles()

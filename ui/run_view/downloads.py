@@ -12,14 +12,13 @@ from pipelines.runs.contact_sheet import draw_grid
 from pipelines.runs.events import CellDone, CellFailed
 from pipelines.runs.run import Snapshot
 from pipelines.runs.sheet_folder import SheetFolder, SheetRecord
+from pipelines.utils.images import png_bytes
 
 
 def sheet_png(snapshot: Snapshot) -> bytes:
     """The labelled grid; cells that are not finished are tinted."""
     pictures = [cell.image if cell.status == "done" else None for cell in snapshot.cells]
-    buffer = BytesIO()
-    draw_grid(snapshot.sheet, pictures).save(buffer, "PNG")
-    return buffer.getvalue()
+    return png_bytes(draw_grid(snapshot.sheet, pictures))
 
 
 def sheet_json(snapshot: Snapshot) -> bytes:

@@ -19,6 +19,7 @@ from pipelines.request.labels import axis_title, column_texts, index_text, row_t
 from pipelines.request.sheet import Sheet
 from pipelines.runs.png_metadata import settings_text
 from pipelines.runs.run import CellView, Snapshot
+from pipelines.utils.images import png_bytes
 
 PREVIEW_SIDE = 384
 _PNG_SIDE = 256
@@ -149,16 +150,15 @@ def file_name(prompt: str, seed: int) -> str:
 
 def preview_url(image: Image) -> str:
     """A preview as a data URI: lossless while small, a smaller JPEG where that would be heavy."""
-    buffer = io.BytesIO()
     if max(image.size) <= _PNG_SIDE:
-        image.save(buffer, "PNG", compress_level=1)
-        kind = "png"
+        kind, content = "png", png_bytes(image, compress_level=1)
     else:
         small = image.copy()
         small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+        buffer = io.BytesIO()
         small.convert("RGB").save(buffer, "JPEG", quality=85)
-        kind = "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        kind, content = "jpeg", buffer.getvalue()
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def picture_url(run: str, cell: int) -> str:

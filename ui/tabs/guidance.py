@@ -10,6 +10,7 @@ import gradio as gr
 from pipelines import Axis, Sheet
 from pipelines.analysis.clip_score import find_scorer
 from pipelines.request.axis_grammar import parse_values
+from pipelines.request.field_labels import FIELD_LABELS
 from ui.errors import shown
 from ui.events import DIRECT
 from ui.form.prompt_examples import PromptExamples
@@ -18,13 +19,13 @@ from ui.tabs.run_tab import RunTab
 
 NOTHING = "nothing"
 ACROSS = {
-    "seed": ("Seeds", "1-4"),
-    "prompt": ("Prompts", "a red apple, a cat face"),
-    "sampler": ("Samplers", "ddim, euler_a, dpmpp_2m"),
-    "guidance_rescale": ("Rescale", "0, 0.35, 0.7"),
-    "guidance_stop": ("Where guidance stops", "0.4, 0.7, 1"),
+    "seed": "1-4",
+    "prompt": "a red apple, a cat face",
+    "sampler": "ddim, euler_a, dpmpp_2m",
+    "guidance_rescale": "0, 0.35, 0.7",
+    "guidance_stop": "0.4, 0.7, 1",
 }
-"""Field of a second axis to its name and the values that stand there first."""
+"""Field of a second axis to the values that stand there first."""
 
 
 class GuidanceSweep(RunTab):
@@ -48,7 +49,7 @@ class GuidanceSweep(RunTab):
         )
         with gr.Row():
             parts["across"] = gr.Dropdown(
-                [("Nothing", NOTHING), *((name, field) for field, (name, _) in ACROSS.items())],
+                [("Nothing", NOTHING), *((_plural(field), field) for field in ACROSS)],
                 value=NOTHING,
                 label="Against",
                 info="A second axis, for the rows",
@@ -96,7 +97,11 @@ class GuidanceSweep(RunTab):
 def across_values(field: str) -> Any:
     """The box for the second axis' values, with an example in it."""
     shown = field in ACROSS
-    return gr.Textbox(ACROSS[field][1] if shown else "", visible=shown)
+    return gr.Textbox(ACROSS[field] if shown else "", visible=shown)
+
+
+def _plural(field: str) -> str:
+    return FIELD_LABELS[field].plural or FIELD_LABELS[field].label
 
 
 def _axis(field: str, text: Any) -> Axis:

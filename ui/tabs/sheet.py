@@ -10,13 +10,15 @@ import gradio as gr
 
 from pipelines import ContactSheetError, Sheet
 from pipelines.request.axis_grammar import PROMPT_VARIANTS, parse_axis
+from pipelines.request.item_axes import ITEM_AXES, item_field
+from pipelines.request.sheet import axis_fields
 from presets import sheet_presets, wildcard_folders
 from ui.events import DIRECT
 from ui.tabs.run_tab import RunTab
 
 SHOWN = 8
 """Prompts of a template that are shown before they are made."""
-HELP = """\
+_HELP = """\
 One axis a line, `field=values`; the last one runs along the columns, the others along the rows.
 
 | values | mean |
@@ -26,10 +28,7 @@ One axis a line, `field=values`; the last one runs along the columns, the others
 | `1-10 [4]` | so many values, evenly spaced |
 | `"one, two", three` | texts; quotes keep commas |
 
-Fields: `guidance_scale` `guidance_rescale` `guidance_start` `guidance_stop` `sampler` `schedule`
-`distilled_guidance` `steps` `evaluations` `seed` `prompt` `negative_prompt` `width` `height`
-`skip_layers` (`none, 7+8+9`) `skip_layer_scale` `skip_layer_start` `skip_layer_stop`
-`model` `lora` (names, `none` for without) `lora_scale` `lora2` `lora2_scale` ….
+Fields: {fields}.
 `prompt_replace=apple, pear` puts a pear wherever the prompt says apple.
 `steps=10, 20 & guidance_scale=3, 6` changes two fields together.
 
@@ -38,6 +37,21 @@ stands for: `{a|b}` is a choice, `__look__` any line of `look.txt` in `presets/w
 own folder, `{2$$ and $$a|b|c}` two of three, `\\{` a brace. `[20]` behind it draws 20 of them,
 `[20 @7]` with seed 7. The form's own prompt is not used then.
 """
+_NOTES = {"skip_layers": "(`none, 7+8+9`)", "lora": "(names, `none` for without)"}
+"""What the help says behind a field."""
+
+
+def help_text() -> str:
+    """Explain how axes are written, and name every field that can be one here.
+
+    The form has no controls, so axes that only change items which are there stay out.
+    """
+    rows = [row for row in ITEM_AXES if row.added_by is not None]
+    found = {name: item_field(name) for name in axis_fields()}
+    fields = [name for name, item in found.items() if item is None or item.row in rows]
+    first = (f"`{name}` {_NOTES.get(name, '')}".strip() for name in fields)
+    second = (f"`{row.prefix}2{ending}`" for row in rows for ending in row.fields)
+    return _HELP.replace("{fields}", f"{' '.join((*first, *second))} …")
 
 
 class SheetTab(RunTab):
@@ -59,7 +73,7 @@ class SheetTab(RunTab):
         )
         self.variants = gr.HTML(elem_id=f"{self.id}-variants", visible=False)
         with gr.Accordion("How axes are written", open=False):
-            gr.Markdown(HELP, elem_classes="cs-help")
+            gr.Markdown(help_text(), elem_classes="cs-help")
 
     def add_examples(self) -> None:
         self.examples = gr.Dataset(

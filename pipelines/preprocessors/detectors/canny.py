@@ -1,4 +1,4 @@
-"""Edges by Canny's method: thin white lines on black."""
+"""Canny edge detector: draws edges as thin white lines on black."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def detect(picture: Image, parameters: Mapping[str, Any], size: Size) -> Image:
-    """White where an edge is: above `high`, or above `low` and joined to one above `high`.
+    """Detect edges: gradients above `high`, or above `low` and joined to one above `high`.
 
     Math: |∂x| + |∂y| of Sobel filters, of the colour channel in which it is largest.
     """
@@ -30,7 +30,7 @@ def detect(picture: Image, parameters: Mapping[str, Any], size: Size) -> Image:
 
 
 def check(parameters: Mapping[str, Any]) -> None:
-    """The thresholds are in order. Raises: InvalidRequest."""
+    """Check that the thresholds are in order. Raises: InvalidRequest."""
     low, high = parameters["low"], parameters["high"]
     if low > high:
         raise InvalidRequest(f"low is {low} and high is {high}; low must not be above high")

@@ -1,4 +1,4 @@
-"""A coarse grid of colours: which colour goes where, and nothing else."""
+"""Colour grid: reduces a picture to a coarse grid of mean colours."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def detect(picture: Image, parameters: Mapping[str, Any], size: Size) -> Image:
-    """Squares in the mean colour of what they cover; along a side, as many as fit best."""
+    """Average colours over squares; along a side, as many as fit best."""
     from PIL.Image import Resampling
 
     side = min(picture.size) / parameters["cells"]

@@ -1,4 +1,4 @@
-"""Depth: how near each pixel is; near is white, far is black."""
+"""Monocular depth estimation: draws near as white and far as black."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ METRIC_KINDS = frozenset({"zoedepth", "depth_pro"})
 
 
 def nearness(picture: Image) -> NDArray[np.float32]:
-    """How near each pixel is, 0 (farthest) to 1 (nearest), (H, W).
+    """Estimate how near each pixel is, 0 (farthest) to 1 (nearest), (H, W).
 
     Any transformers model for depth may lie in the folder.
     Raises: ModelUnavailable: if there is none.
@@ -55,7 +55,7 @@ def _is_metric(network: Network) -> bool:
 
 
 def detect(picture: Image, parameters: Mapping[str, Any], size: Size) -> Image:
-    """Nearness as grey, near = white."""
+    """Draw nearness as grey, near = white."""
     import numpy as np
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""A drawing of the picture: white lines, the stronger the darker the original, on black."""
+"""Line art: draws dark lines of a picture in white on black, the stronger the darker."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def detect(picture: Image, parameters: Mapping[str, Any], size: Size) -> Image:
-    """How much darker each pixel is than its surroundings.
+    """Measure how much darker each pixel is than its surroundings.
 
     Math: d = min over channels of (G_σ * x − x); map = 127·d / max(16, median of d > threshold).
         σ is given for a picture whose shorter side is 512, and follows its size.

@@ -1,4 +1,4 @@
-"""The picture already is a map: it is only brought to the result's size."""
+"""Identity: takes a picture that is a control map already and resizes it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def detect(picture: Image, parameters: Mapping[str, Any], size: Size) -> Image:
-    """The picture itself."""
+    """Return the picture itself."""
     return picture
 
 

@@ -1,4 +1,4 @@
-"""Surface normals from depth: which way each surface faces."""
+"""Surface normals: estimates from depth which way each surface faces."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FRONT = (128, 128, 255)
 
 
 def normals(near: NDArray[np.float32], strength: float) -> NDArray[np.float32]:
-    """Unit normals, (H, W, 3): to the left, up, and to the viewer.
+    """Compute unit normals, (H, W, 3): to the left, up, and to the viewer.
 
     A surface that comes nearer to the right faces left; one that comes nearer below faces up.
     Math: n ∝ (s·∂d/∂x, s·∂d/∂y, 1), d = nearness, lengths in shares of the shorter side.
@@ -39,7 +39,7 @@ def normals(near: NDArray[np.float32], strength: float) -> NDArray[np.float32]:
 
 
 def detect(picture: Image, parameters: Mapping[str, Any], size: Size) -> Image:
-    """Red = left, green = up, blue = to the viewer, as ControlNet 1.1's normal maps have it."""
+    """Draw normals as ControlNet 1.1's maps: red = left, green = up, blue = to the viewer."""
     import numpy as np
     from PIL import Image
 

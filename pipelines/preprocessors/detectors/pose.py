@@ -1,4 +1,4 @@
-"""People's poses as OpenPose's 18 joints, found by BlazePose."""
+"""Human pose estimation: OpenPose's 18 joints, found by BlazePose."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ PEOPLE, VISIBILITY = 4, 0.3
 def find_skeletons(
     picture: Image, people: int = PEOPLE, visibility: float = VISIBILITY
 ) -> list[Skeleton]:
-    """The people in a picture, the surest first; [] if there are none.
+    """Find the people in a picture, the surest first; [] if there are none.
 
     Args:
         people: at most so many.
@@ -89,7 +89,7 @@ def _blazepose(detector: Path, landmarks: Path) -> Any:
 
 
 def detect(picture: Image, parameters: Mapping[str, Any], size: Size) -> Image:
-    """The skeletons found, drawn at the size of the map."""
+    """Draw the skeletons found, at the size of the map."""
     skeletons = find_skeletons(picture, parameters["people"], parameters["visibility"])
     return draw_skeletons(skeletons, size)
 

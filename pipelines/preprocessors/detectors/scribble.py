@@ -1,4 +1,4 @@
-"""A scribble: the picture's main lines, broad and white on black, as if drawn with a marker."""
+"""Scribble: draws a picture's main lines broad and white on black, as with a marker."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def detect(picture: Image, parameters: Mapping[str, Any], size: Size) -> Image:
-    """The outlines of what is there, or the lines that it is drawn with; broadened.
+    """Detect the outlines of things, or the lines that they are drawn with, and broaden them.
 
     A photograph or a painting has outlines; a pencil sketch has lines already, and of a line the
     outlines are two.

@@ -1,4 +1,4 @@
-"""Segments: what each pixel belongs to, in the colours of ADE20K's 150 classes."""
+"""Semantic segmentation: colours each pixel by its class, of ADE20K's 150."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WEIGHTS = Weights(
 
 
 def detect(picture: Image, parameters: Mapping[str, Any], size: Size) -> Image:
-    """The likeliest class of each pixel, in its colour.
+    """Draw the likeliest class of each pixel in its colour.
 
     Any transformers model for semantic segmentation with ADE20K's classes may lie in the folder.
     Raises: ModelUnavailable: if there is none, or one with other classes.

@@ -1,4 +1,4 @@
-"""The picture's colours and textures, flowed out of place: its look without its layout."""
+"""Content shuffle: warps a picture at random, keeping colours and textures but no layout."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def detect(picture: Image, parameters: Mapping[str, Any], size: Size) -> Image:
-    """Every pixel taken from where two smooth random fields say, x from one and y from the other.
+    """Warp by two smooth random fields, which say x and y of where each pixel is taken from.
 
     Source: Zhang's ControlNet 1.1, shuffle; here the seed decides everything.
     """

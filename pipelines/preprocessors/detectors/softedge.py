@@ -1,4 +1,4 @@
-"""Soft edges: the outlines that people see, by the network HED, bright on black."""
+"""Soft edges: draws outlines by the network HED, bright on black."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ STEP = 16
 
 
 def detect(picture: Image, parameters: Mapping[str, Any], size: Size) -> Image:
-    """How sure the network is of an edge in each pixel.
+    """Estimate how likely each pixel is an edge.
 
     Math: sigmoid of the mean of the five projections, each grown to the picture's size.
     Source: Xie & Tu 2015, arXiv:1504.06375.
@@ -109,7 +109,7 @@ def _read(path: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def from_keras(weights: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
-    """HED's Keras weights under the names and in the layout of controlnet-aux.
+    """Convert HED's Keras weights to the names and the layout of controlnet-aux.
 
     Math: Keras fuses the five projections p_k as Σ f_k·p_k + b; controlnet-aux takes their mean,
         so that f_k and b go into the projections: 5·f_k·p_k, and b into the first.

@@ -1,4 +1,4 @@
-"""The picture without its finest detail, which the model is to make anew."""
+"""Tile: blurs a picture, whose fine detail the model is to make anew."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def detect(picture: Image, parameters: Mapping[str, Any], size: Size) -> Image:
-    """The picture, made smaller by `down` and large again."""
+    """Shrink a picture by `down` and enlarge it again."""
     from PIL.Image import Resampling
 
     down = parameters["down"]

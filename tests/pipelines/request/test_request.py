@@ -16,7 +16,7 @@ from PIL import Image
 from pipelines.errors import InvalidRequest, UnknownName
 from pipelines.request.base import PROMPT_MAX
 from pipelines.request.control import MODES, Control
-from pipelines.request.request import _LATER, SEED_MAX, Request
+from pipelines.request.request import OMITTED_DEFAULTS, SEED_MAX, Request
 from pipelines.request.sheet import Axis, Sheet
 from pipelines.runs.png_metadata import png_info, read_request
 from pipelines.samplers import SAMPLERS, SCHEDULES
@@ -234,6 +234,7 @@ def test_text_that_is_no_request(text):
 
 
 CHANGED = {
+    "guider": "pushed",
     "model": "other",
     "prompt": "a pear",
     "negative_prompt": "blurry",
@@ -268,7 +269,7 @@ def test_the_address_depends_on_every_field_and_on_the_model():
 
 
 def test_what_was_stored_before_a_field_came_is_still_found():
-    """Text and address as they were written before Requests had any field of `_LATER`."""
+    """Text and address as they were written before Requests had any field of `OMITTED_DEFAULTS`."""
     request = Request(prompt="größe", seed=7)
     assert request.to_json() == (
         '{"guidance_rescale": 0.0, "guidance_scale": 5.0, "guidance_start": 0.0, '
@@ -369,6 +370,6 @@ def test_bad_axes():
 
 def test_canonical_json_is_plain_and_sorted():
     data = json.loads(Request(prompt="größe 🍎").to_json())
-    assert list(data) == sorted(set(Request.model_fields) - set(_LATER))
+    assert list(data) == sorted(set(Request.model_fields) - set(OMITTED_DEFAULTS))
     assert "größe 🍎" in Request(prompt="größe 🍎").to_json()
     assert set(SCHEDULES) >= {data["schedule"]}

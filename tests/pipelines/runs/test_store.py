@@ -48,18 +48,25 @@ def test_a_picture_comes_back_with_its_settings(store):
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-40], lambda b: b"", lambda b: b"text" * 50])
-def test_a_damaged_picture_counts_as_not_made(store, damage):
+def test_a_damaged_picture_counts_as_not_made(store, damage, caplog):
+    assert store.picture(ADDRESS) is None and not caplog.records, "nothing is there to be damaged"
     path = store.save_picture(ADDRESS, picture(), REQUEST)
     path.write_bytes(damage(path.read_bytes()))
     assert store.picture(ADDRESS) is None
+    (said,) = caplog.records
+    assert said.levelname == "WARNING"
+    assert said.getMessage().startswith(f"{path} is damaged and counts as not made: ")
     store.save_picture(ADDRESS, picture("blue"), REQUEST)
     assert equal(store.picture(ADDRESS), picture("blue"))
 
 
-def test_a_picture_without_settings_is_not_ours(store):
+def test_a_picture_without_settings_is_not_ours(store, caplog):
     store.path(ADDRESS).parent.mkdir(parents=True)
     picture().save(store.path(ADDRESS))
     assert store.picture(ADDRESS) is None
+    assert caplog.messages == [
+        f"{store.path(ADDRESS)} is damaged and counts as not made: it carries no settings"
+    ]
 
 
 def test_a_failed_write_leaves_nothing(tmp_path):
@@ -119,6 +126,22 @@ def test_a_run_comes_back(store):
     assert (first.address, first.seconds, first.cached, first.error) == (ADDRESS, 0.5, True, None)
     assert (second.address, second.cached, second.error) == (None, False, "too dark")
     assert store.run("none") is None
+
+
+def test_a_run_is_restored_with_its_pictures(store):
+    store.begin("one", SHEET, SHEET.expand())
+    store.save_picture(ADDRESS, picture(), SHEET.expand()[0])
+    store.cell_done("one", 0, ADDRESS, 0.5, True)
+    store.cell_done("one", 1, None, 0.0, False, error="too dark")
+    store.end("one", "done", STATS, None)
+    store.pick_winner("one", 0)
+    found = store.restore("one").snapshot()
+    assert (found.id, found.status, found.stats, found.winner) == ("one", "done", STATS, 0)
+    made, failed = found.cells
+    assert (made.status, made.file, made.cached) == ("done", store.path(ADDRESS), True)
+    assert equal(made.image, picture())
+    assert (failed.status, failed.error) == ("failed", "too dark")
+    assert store.restore("none") is None
 
 
 def test_a_run_that_was_cut_off_counts_as_stopped(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from pipelines.errors import InvalidRequest
-from pipelines.utils.images import content_hash, flatten, open_picture
+from pipelines.utils.images import content_hash, flatten, open_picture, png_bytes
 
 
 def encoded(picture: Image.Image, format: str, **options: object) -> bytes:
@@ -105,3 +105,10 @@ def test_hashes_are_of_the_pixels() -> None:
     assert content_hash(png) == content_hash(bmp) != content_hash(png.rotate(180))
     flat = [Image.new("RGB", size) for size in ((2, 3), (3, 2))]
     assert content_hash(flat[0]) != content_hash(flat[1])
+
+
+def test_png_bytes_are_what_pillow_writes_and_open_as_they_were():
+    assert png_bytes(gradient()) == encoded(gradient(), "PNG")
+    assert png_bytes(gradient(), 1) == encoded(gradient(), "PNG", compress_level=1)
+    assert png_bytes(gradient(), 1) != png_bytes(gradient())
+    assert np.array_equal(open_picture(png_bytes(gradient())), gradient())
