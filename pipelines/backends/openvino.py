@@ -34,11 +34,15 @@ class OpenVino:
     They are made from a trace, so they hold for one shape of picture; each new shape is traced
     anew. Every compiled model has its own copy of the weights: the oldest go when there are more
     than there are sizes.
+
+    Attributes:
+        conversions: times that the network was traced, not read from disk.
     """
 
     static = True
 
     def __init__(self, network: nn.Module, place: Place, sizes: Sequence[int]) -> None:
+        self.conversions = 0
         self._network = network
         self._place = place
         self._sizes = tuple(sizes)
@@ -92,6 +96,7 @@ class OpenVino:
             model = None if file is None else self._read(file)
             if model is None:
                 model = _convert(self._network, inputs)
+                self.conversions += 1
                 if file is not None:
                     _save(model, file)
             self._models[shapes] = model

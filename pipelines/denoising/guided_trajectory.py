@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any
 
 from torch import Tensor
 
 from pipelines.denoising.guiders.base import Guider, Prediction, Step, Text
-from pipelines.denoising.row import Row, Steer
+from pipelines.denoising.row import Condition, Row, Steer
 from pipelines.denoising.trajectory import Eval
 
 Denoised = Callable[[Eval, Tensor], Tensor]
@@ -32,7 +31,7 @@ class GuidedTrajectory:
         self,
         walk: Generator[Eval, Tensor, Tensor],
         guider: Guider,
-        conditions: Mapping[Text, Any],
+        conditions: Mapping[Text, Condition],
         steers: Sequence[Steer] = (),
         denoised: Denoised | None = None,
     ) -> None:

@@ -51,8 +51,7 @@ class Row:
 
     @property
     def kind(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """What rows of one batch have in common: the shape of their conditions, hence as many
-        tokens, and the layers they skip."""
+        """Key of a batch: the shape of the text embedding, and the layers that are skipped."""
         return tuple(states_of(self.condition).shape), self.skip
 
 

@@ -109,10 +109,9 @@ class Renderer:
             entry = self._job.models(model_id)
             with self._manager.use(entry, *together(by_addons), self._stopped) as model:
                 loaded = True
-                family = entry.family
                 for state, sizes in states.items():
                     if not self._stopped():
-                        self._lora_state(state, sizes, family, model)
+                        self._lora_state(state, sizes, entry.family, model)
         except Cancelled:
             return
         except ContactSheetError as error:

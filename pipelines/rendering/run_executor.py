@@ -28,6 +28,9 @@ from pipelines.runs.queue import Use
 from pipelines.runs.run import Run
 from pipelines.samplers import SAMPLERS
 
+Open = Callable[[str], ModelEntry]
+"""Opens a model by its name."""
+
 log = logging.getLogger(__name__)
 
 
@@ -56,7 +59,7 @@ class Maker:
         """
         from pipelines.rendering.trajectories import guidance_for
 
-        opened = cache(self._manager.library.open)
+        opened = self._opener()
         address = self._addresser(opened)
         new = [
             cell for cell in cells if not self._store.keeps or not self._store.has(address(cell))
@@ -87,15 +90,15 @@ class Maker:
 
     def address(self, request: Request) -> str:
         """Where the picture of a complete Request lies in the store."""
-        return self._addresser(self._manager.library.open)(request)
+        return self._addresser(self._opener())(request)
 
     def _make(self, run: Run, previews: bool) -> None:
         from pipelines.rendering.renderer import Job, Renderer
 
         started = time.perf_counter()
         run.publish(RunStarted(run.id, run.requests))
-        opened = cache(self._manager.library.open)
-        addresses = self._addresses(run, opened)
+        opened = self._opener()
+        addresses = self._addresses(run, self._addresser(opened))
         sink = RunSink(run, self._store, addresses)
         cached = self._publish_cached(run, addresses, sink)
         tally = Tally()
@@ -126,10 +129,13 @@ class Maker:
         self._store.end(run.id, status, stats, error)
         run.publish(RunFinished(run.id, status, stats, error))
 
-    def _addresses(self, run: Run, opened: Callable[[str], ModelEntry]) -> dict[int, str]:
+    def _opener(self) -> Open:
+        """A function that opens each model once, so that what it reads is read once a run."""
+        return cache(self._manager.library.open)
+
+    def _addresses(self, run: Run, address: Callable[[Request], str]) -> dict[int, str]:
         """Where each cell's picture belongs in the store; none where it keeps nothing."""
         addresses: dict[int, str] = {}
-        address = self._addresser(opened)
         for cell, request in enumerate(run.requests if self._store.keeps else ()):
             # A model may have gone since `submit`; the renderer tells its cells why they fail.
             with suppress(ContactSheetError):
@@ -150,7 +156,7 @@ class Maker:
                 sink.found(cell, image)
         return frozenset(found)
 
-    def _addresser(self, opened: Callable[[str], ModelEntry]) -> Callable[[Request], str]:
+    def _addresser(self, opened: Open) -> Callable[[Request], str]:
         """A function from complete Requests to addresses. Looks at every file of a model once."""
         from pipelines.denoising.engine import VERSION
 

@@ -101,8 +101,9 @@ FIELD_LABELS: Mapping[str, FieldLabel] = {
     "guider": FieldLabel(
         "guider",
         "Guider",
-        "How outputs are mixed; parameters follow as :name=value",
-        "See: python app.py guiders; NAME or NAME:parameter=value.",
+        "How outputs are mixed; its parameters follow as :name=value",
+        "See: python app.py guiders; NAME, or NAME:parameter=value.",
+        "Guiders",
     ),
 }
 """Every field of Request, in the order in which endpoints take them: a new one comes last."""

@@ -54,8 +54,8 @@ class Step:
 class Guider(Protocol):
     """A guidance method on one trajectory. Each trajectory has its own, which may hold state.
 
-    It may do without an attribute of `Prediction` or `Step`; one that needs another way to
-    compute a row, such as another attention, adds a field to `Prediction` and to `Row`.
+    One that needs another way to compute a row, such as another attention, adds a field to
+    `Prediction` and to `Row`, whose `kind` keeps such rows in batches of their own.
     """
 
     @property

@@ -234,6 +234,7 @@ def test_text_that_is_no_request(text):
 
 
 CHANGED = {
+    "guider": "pushed",
     "model": "other",
     "prompt": "a pear",
     "negative_prompt": "blurry",
