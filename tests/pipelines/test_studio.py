@@ -13,7 +13,6 @@ from safetensors.torch import load_file, save_file
 
 from pipelines import Axis, InvalidRequest, ModelUnavailable, Request, Sheet, Studio, UnknownName
 from pipelines.errors import ContactSheetError
-from pipelines.rendering.preview_clock import PreviewClock
 from pipelines.runs.events import (
     CellDone,
     CellFailed,
@@ -457,29 +456,6 @@ def test_warm_up_loads_ahead(studio):
     assert studio.manager.history[1].loaded == {}
     with pytest.raises(UnknownName):
         studio.warm_up("tinny")
-
-
-def test_previews_go_round_all_cells():
-    clock = PreviewClock(share=1.0)
-    shown = []
-    for step in range(12):
-        for cell in (0, 1, 2):
-            if step == 8 and cell == 1:
-                clock.forget(1)
-            if (step < 8 or cell != 1) and clock.due(cell):
-                shown.append(cell)
-    assert shown[:6] == [0, 1, 2, 0, 1, 2], "every cell has its turn"
-    assert shown.count(0) == shown.count(2) == 12 and shown.count(1) == 8
-
-
-def test_previews_keep_to_their_share():
-    clock = PreviewClock(share=0.1)
-    assert clock.due(0)
-    with clock:
-        time.sleep(0.02)
-    ended = time.perf_counter()
-    wait_until(lambda: clock.due(0), "the next preview")
-    assert time.perf_counter() - ended > 0.19, "0.02 s of previewing buys 0.2 s without"
 
 
 def test_a_plan_says_what_a_run_then_costs(studio):

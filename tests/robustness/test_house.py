@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-import app
 from tests.helpers.house import documents, imports, layers, names, private_names
 from tests.helpers.house.source_tree import SourceFile, in_packages, read_tree
 
-ROOT = Path(app.__file__).parent
+ROOT = Path(__file__).parents[2]
 PRODUCT = ("app", "pipelines", "ui", "presets", "training", "bench")
 
 # What a user, a command or another program puts there.

@@ -116,13 +116,14 @@ def test_lengths_and_their_reasons_are_checked(tmp_path: Path) -> None:
         "print(pipelines.studio._secret)",
         "monkeypatch.setattr(studio, '_secret', 1)",
         "getattr(studio, '_secret')",
+        "class Mine(pipelines.studio.Studio):\n    def f(self):\n        self._secret()",
         "monkeypatch.setattr('pipelines.studio._secret', 1)",
     ],
 )
 def test_every_way_to_a_private_name_is_seen(tmp_path: Path, line: str) -> None:
     found = tree(tmp_path, tests__test_a=f"import pipelines.studio\n{line}\n")
     (told,) = private_names.reached(found.values())
-    assert told.startswith("tests/test_a.py:2 ") and told.endswith("_secret")
+    assert told.startswith("tests/test_a.py:") and told.endswith("_secret")
     assert private_names.reached(found.values(), frozenset({"_secret"})) == (
         [told] if "pipelines.studio._secret'" in line else []
     )
@@ -135,6 +136,8 @@ from diffusers import models
 class Own:
     def __init__(self):
         self._seen = []
+        self._helped()
+    def _helped(self): ...
 own = Own()
 own._seen
 os._exit

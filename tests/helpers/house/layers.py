@@ -77,7 +77,7 @@ def _short(name: str) -> str:
 
 def picture(graph: Mapping[str, set[str]]) -> str:
     """Draw the diagrams of the whole, of pipelines and of ui, as Markdown."""
-    parts = {"the program": whole(graph)} | {
+    parts = {"whole tree": whole(graph)} | {
         package: siblings(graph, package) for package in ("pipelines", "ui")
     }
     return "".join(f"```text\n{name}\n{drawn(part)}\n```\n\n" for name, part in parts.items())

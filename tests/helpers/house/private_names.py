@@ -19,8 +19,9 @@ _DOTTED = re.compile(rf"({'|'.join(OURS)})(\.\w+)*\._[A-Za-z]\w*(\.\w+)*")
 def reached(files: Iterable[SourceFile], foreign: frozenset[str] = frozenset()) -> list[str]:
     """List the places where files reach for a private name, as "file:line name".
 
-    Nothing says what an object is, so every private attribute counts, but those of `self`, of the
-    classes that the file itself defines, and of modules of other projects.
+    Nothing says what an object is, so every private attribute counts, but those that the file's
+    own classes define, and those of modules of other projects. A test's class that inherits from
+    one of the product has no more right to its private names than others.
 
     Args:
         foreign: private names of libraries, for which there is no public way.
@@ -40,7 +41,7 @@ def _places(file: SourceFile) -> Iterator[tuple[int, str]]:
                 (node.lineno, alias.name) for alias in node.names if _is_private(alias.name)
             )
         elif isinstance(node, ast.Attribute) and _is_private(node.attr):
-            if node.attr not in own and _root(node) not in libraries | {"self", "cls"}:
+            if node.attr not in own and _root(node) not in libraries:
                 yield node.lineno, node.attr
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             if _DOTTED.fullmatch(node.value):
@@ -59,17 +60,21 @@ def _is_private(name: str) -> bool:
 
 
 def _defined(tree: ast.Module) -> set[str]:
-    """List the attributes that the file's own classes give themselves."""
-    return {
+    """List the attributes and methods that the file's own classes define."""
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    inner = [node for one in classes for node in ast.walk(one)]
+    assigned = {
         node.attr
-        for inner in ast.walk(tree)
-        if isinstance(inner, ast.ClassDef)
-        for node in ast.walk(inner)
+        for node in inner
         if isinstance(node, ast.Attribute)
         and isinstance(node.ctx, ast.Store)
         and isinstance(node.value, ast.Name)
         and node.value.id == "self"
     }
+    fields = {
+        node.id for node in inner if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    return assigned | fields | {node.name for node in inner if isinstance(node, ast.FunctionDef)}
 
 
 def _libraries(tree: ast.Module) -> set[str]:
