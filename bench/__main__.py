@@ -88,7 +88,7 @@ def measure(
     from bench.limit import limits
     from bench.peer import Peer
     from pipelines import InvalidRequest, Request, Studio
-    from pipelines.utils.threads import in_passing
+    from pipelines.utils.threads import run_in_short_lived_thread
 
     studio = Studio(shelf, device="cpu", backend=backend)
     request = studio.resolve(
@@ -106,7 +106,9 @@ def measure(
     studio.warm_up(request.model)  # again, now that the libraries are imported
     loading = studio.manager.history[-1].seconds
     print(f"{request.model} loaded from disk in {loading:.2f} s")
-    peer = in_passing(lambda: Peer.load(studio.manager.library.open(request.model).info.path))
+    peer = run_in_short_lived_thread(
+        lambda: Peer.load(studio.manager.library.open(request.model).info.path)
+    )
     assert request.width is not None and request.height is not None
     flops, rate = limits(peer.pipe, request.width, request.height)
     print(f"{backend}: {flops / 1e9:.2f} GFLOP a row, matrix products at {rate / 1e9:.0f} GFLOP/s")

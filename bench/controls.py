@@ -45,7 +45,7 @@ def main(
 
     from bench.limit import limits
     from pipelines import Axis, Control, Request, Sheet, Studio
-    from pipelines.utils.threads import in_passing
+    from pipelines.utils.threads import run_in_short_lived_thread
 
     with tempfile.TemporaryDirectory() as folder:
         studio = Studio([HERE / "models", Path(folder)], device="cpu")
@@ -66,7 +66,7 @@ def main(
         )
         sheet = Sheet(base=base, axes=axes)
         cells = [studio.resolve(cell) for cell in sheet.expand()]
-        peer = in_passing(lambda: controlled_peer(studio, cells[0]))
+        peer = run_in_short_lived_thread(lambda: controlled_peer(studio, cells[0]))
         costs: list[Stats] = []
         work = partial(ours, studio, sheet, costs)
         other = partial(studio.call, partial(theirs, peer, cells))

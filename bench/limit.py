@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipelines.utils.threads import in_passing
+from pipelines.utils.threads import run_in_short_lived_thread
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -19,7 +19,7 @@ TRIES = 8
 
 def limits(pipe: StableDiffusionPipeline, width: int, height: int) -> tuple[int, float]:
     """FLOPs of a row, and FLOP/s of this machine's matrix products; computed in passing."""
-    return in_passing(lambda: (row_flops(pipe, width, height), matmul_rate()))
+    return run_in_short_lived_thread(lambda: (row_flops(pipe, width, height), matmul_rate()))
 
 
 def matmul_rate() -> float:

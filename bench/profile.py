@@ -27,10 +27,10 @@ from bench.limit import limits
 from bench.peer import Peer
 from pipelines import Request, Studio
 from pipelines.rendering import renderer, trajectories
-from pipelines.rendering.batch_evaluator import Computer
+from pipelines.rendering.batch_evaluator import BatchEvaluator
 from pipelines.runs.events import Stats
 from pipelines.runs.store import Store
-from pipelines.utils.threads import in_passing
+from pipelines.utils.threads import run_in_short_lived_thread
 
 HERE = Path(__file__).parents[1]
 KINDS = {
@@ -70,9 +70,9 @@ def whole_sheet(studio: Studio, name: str, request: Request, flops: int, rate: f
     spent: dict[str, float] = defaultdict(float)
     started = time.perf_counter()
     with (
-        timed(Computer, "evaluate", spent),
+        timed(BatchEvaluator, "evaluate", spent),
         timed(renderer, "decode", spent),
-        timed(trajectories, "encode", spent),
+        timed(trajectories, "encode_prompts", spent),
         timed(Store, "save_picture", spent),
     ):
         ours(studio, sheet, costs)
@@ -131,7 +131,9 @@ def main(
     )
     assert request.width and request.height, "just resolved"
     size = request.width, request.height
-    peer = in_passing(lambda: Peer.load(studio.manager.library.open(model).info.path))
+    peer = run_in_short_lived_thread(
+        lambda: Peer.load(studio.manager.library.open(model).info.path)
+    )
     flops, rate = limits(peer.pipe, *size)
     print(f"matrix products at {rate / 1e9:.0f} GFLOP/s, {flops / 1e9:.2f} GFLOP a row")
     for name in only or ("8 guidance scales", "12 samplers", "4 prompts × 4 seeds"):

@@ -21,27 +21,27 @@ from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.checkpoints.token_count import Tokens, count_tokens
 from pipelines.controlnet.control_maps import Maps, check_preprocessor
 from pipelines.devices.hardware import Hardware
-from pipelines.devices.memory_options import USUAL, Saving
+from pipelines.devices.memory_options import DEFAULT_MEMORY, MemoryOptions
 from pipelines.errors import Cancelled, ContactSheetError
-from pipelines.families.capabilities import Supports
+from pipelines.families.capabilities import Capabilities
 from pipelines.model_manager.manager import PipelineManager
-from pipelines.rendering.batch_evaluator import Computing
+from pipelines.rendering.batch_evaluator import ComputeOptions
 from pipelines.rendering.resolver import Resolver
-from pipelines.rendering.run_executor import Maker
+from pipelines.rendering.run_executor import RunExecutor
 from pipelines.rendering.run_plan import RunPlan
 from pipelines.rendering.worker import Worker
 from pipelines.request.control import Control
 from pipelines.request.request import Request
 from pipelines.request.sheet import Sheet
 from pipelines.runs.events import CellDone, CellFailed, Event, RunFinished
-from pipelines.runs.image_store import Shelf
+from pipelines.runs.image_store import ImageStore
 from pipelines.runs.null_store import AnyStore, NullStore
 from pipelines.runs.run import Run
 from pipelines.runs.run_registry import RunRegistry
 from pipelines.runs.store import RunSummary, Store
 from pipelines.samplers.noise_levels import noise_levels
 from pipelines.utils.files import cache_folder
-from pipelines.utils.threads import in_passing
+from pipelines.utils.threads import run_in_short_lived_thread
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -78,10 +78,10 @@ class Studio:
         exact: bool = False,
         backend: str = "torch",
         batch: int | None = None,
-        saving: Saving = USUAL,
+        saving: MemoryOptions = DEFAULT_MEMORY,
         hardware: Hardware | None = None,
     ) -> None:
-        how = Computing(backend, batch, exact, cache_folder())
+        how = ComputeOptions(backend, batch, exact, cache_folder())
         how.check()
         saving.check()
         folders = [models] if isinstance(models, str | Path) else list(models)
@@ -95,9 +95,11 @@ class Studio:
         self.store: AnyStore = NullStore() if outputs is None else Store(Path(outputs))
         self._runs = RunRegistry(self.store)
         self._backend = backend
-        self._shelf = Shelf(None if self.store.folder is None else self.store.folder / "sources")
+        self._shelf = ImageStore(
+            None if self.store.folder is None else self.store.folder / "sources"
+        )
         self._maps = Maps(self._shelf)
-        self._executor = Maker(self.manager, self.store, how, self._maps)
+        self._executor = RunExecutor(self.manager, self.store, how, self._maps)
         self._worker = Worker(self.manager)
 
     def models(self) -> list[ModelInfo]:
@@ -153,7 +155,7 @@ class Studio:
         """Width and height a model was trained at. Raises: UnknownName, ModelUnavailable."""
         return self.supports(model).sizes.native
 
-    def supports(self, model: str) -> Supports:
+    def supports(self, model: str) -> Capabilities:
         """What a model can do. Raises: UnknownName, ModelUnavailable."""
         return self.manager.library.open(model).capabilities
 
@@ -297,7 +299,7 @@ class Studio:
             with self.manager.use(model):
                 pass
 
-        in_passing(load)  # it copies weights in parallel
+        run_in_short_lived_thread(load)  # it copies weights in parallel
 
     def close(self) -> None:
         """Stop all runs and the worker."""

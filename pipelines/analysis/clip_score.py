@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines.errors import ModelUnavailable
-from pipelines.utils.threads import in_passing
+from pipelines.utils.threads import run_in_short_lived_thread
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -45,7 +45,9 @@ class ClipScorer:
 
         Raises: ModelUnavailable: if the folder cannot be loaded.
         """
-        return in_passing(lambda: self._adherence(pictures, prompt)) if pictures else []
+        return (
+            run_in_short_lived_thread(lambda: self._adherence(pictures, prompt)) if pictures else []
+        )
 
     def _adherence(self, pictures: Sequence[Image], prompt: str) -> list[float]:
         import torch

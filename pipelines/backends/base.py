@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class NetworkCache:
     """Cache place of a network: where it comes from, and where what is made of it goes.
 
     Attributes:
@@ -35,7 +35,7 @@ class Denoiser(Protocol):
     static: ClassVar[bool]
     """Whether only batches of exactly these sizes can be computed; shorter ones are filled up."""
 
-    def __init__(self, network: nn.Module, place: Place, sizes: Sequence[int]) -> None: ...
+    def __init__(self, network: nn.Module, place: NetworkCache, sizes: Sequence[int]) -> None: ...
 
     def __call__(self, inputs: Sequence[Tensor]) -> Tensor:
         """The network's output, as many rows as the inputs have."""

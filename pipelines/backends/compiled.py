@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from pipelines.backends.base import Place, filled, size_for
+from pipelines.backends.base import NetworkCache, filled, size_for
 
 
 class Compiled:
@@ -21,7 +21,7 @@ class Compiled:
 
     static = True
 
-    def __init__(self, network: nn.Module, place: Place, sizes: Sequence[int]) -> None:
+    def __init__(self, network: nn.Module, place: NetworkCache, sizes: Sequence[int]) -> None:
         _keep_kernels(place)
         self._network = torch.compile(network, dynamic=False)
         self._sizes = tuple(sizes)
@@ -47,7 +47,7 @@ class CompiledBlocks:
 
     static = True
 
-    def __init__(self, network: nn.Module, place: Place, sizes: Sequence[int]) -> None:
+    def __init__(self, network: nn.Module, place: NetworkCache, sizes: Sequence[int]) -> None:
         _keep_kernels(place)
         self._network = network
         self._sizes = tuple(sizes)
@@ -96,7 +96,7 @@ def repeated_blocks(network: nn.Module) -> list[nn.Module]:
     return [one for one in modules if type(one).__name__ in names]
 
 
-def _keep_kernels(place: Place) -> None:
+def _keep_kernels(place: NetworkCache) -> None:
     """Compiled kernels outlive the process, and the machine's temporary files."""
     if place.cache is not None:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(place.cache))

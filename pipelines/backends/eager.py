@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from pipelines.backends.base import Place
+from pipelines.backends.base import NetworkCache
 from pipelines.denoising.batch_sizes import SIZES
 
 
@@ -15,7 +15,7 @@ class Eager:
 
     static = False
 
-    def __init__(self, network: nn.Module, place: Place, sizes: Sequence[int]) -> None:
+    def __init__(self, network: nn.Module, place: NetworkCache, sizes: Sequence[int]) -> None:
         self._network = network
 
     def __call__(self, inputs: Sequence[Tensor]) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipelines.backends.base import Place, affordable, filled, size_for
+from pipelines.backends.base import NetworkCache, affordable, filled, size_for
 from pipelines.utils.files import drafts
 
 # Importing openvino imports openvino_telemetry, which reports to a server. Nothing here does:
@@ -41,7 +41,7 @@ class OpenVino:
 
     static = True
 
-    def __init__(self, network: nn.Module, place: Place, sizes: Sequence[int]) -> None:
+    def __init__(self, network: nn.Module, place: NetworkCache, sizes: Sequence[int]) -> None:
         self.conversions = 0
         self._network = network
         self._place = place

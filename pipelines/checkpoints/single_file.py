@@ -23,7 +23,7 @@ from typing import Any
 
 from pipelines.checkpoints.formats.gguf_header import GGUF
 from pipelines.checkpoints.identification.denoiser import Shapes
-from pipelines.checkpoints.identification.identify import PUBLISHED, Recognised
+from pipelines.checkpoints.identification.identify import PUBLISHED, Identification
 from pipelines.devices.quantization import QUANTIZE_INSTALL
 from pipelines.errors import ModelUnavailable
 
@@ -49,7 +49,7 @@ class SingleFile:
     """
 
     path: Path
-    found: Recognised
+    found: Identification
     index: Mapping[str, Any]
     configs: Mapping[str, Mapping[str, Any]]
     donated: Mapping[str, Path]
@@ -92,7 +92,7 @@ class Donor:
         return (self.path / part).is_dir()
 
 
-def plan(path: Path, found: Recognised, shapes: Shapes, donors: Sequence[Donor]) -> SingleFile:
+def plan(path: Path, found: Identification, shapes: Shapes, donors: Sequence[Donor]) -> SingleFile:
     """Plan how an identified file becomes a model.
 
     Args:
@@ -144,7 +144,7 @@ def token_shape(shapes: Shapes, prefixes: tuple[str, ...] = ("",)) -> tuple[int,
     return ()
 
 
-def _check_runnable(path: Path, found: Recognised) -> None:
+def _check_runnable(path: Path, found: Identification) -> None:
     if found.kind not in ("checkpoint", "denoiser"):
         raise ModelUnavailable(f"{path} is no model by itself but a {found.sentence}")
     if not (_CONFIGS / found.family).is_dir():
@@ -162,7 +162,7 @@ def _check_runnable(path: Path, found: Recognised) -> None:
         _check_gguf(path, found)
 
 
-def _check_gguf(path: Path, found: Recognised) -> None:
+def _check_gguf(path: Path, found: Identification) -> None:
     if found.kind != "denoiser" or not found.spec.gguf:
         raise ModelUnavailable(
             f"{path} is a {found.sentence}; of GGUF files only denoisers of FLUX and SD 3 are "
@@ -175,7 +175,7 @@ def _check_gguf(path: Path, found: Recognised) -> None:
 
 
 def _configs(
-    path: Path, found: Recognised, shapes: Shapes, donors: Sequence[Donor]
+    path: Path, found: Identification, shapes: Shapes, donors: Sequence[Donor]
 ) -> Mapping[str, Mapping[str, Any]]:
     """The configs that fit the file's sizes: those of the published model, or a donor's."""
     shipped = published_configs(found.family)
@@ -194,7 +194,7 @@ def _configs(
     )
 
 
-def _speaks(found: Recognised, shapes: Shapes, donor: Donor) -> bool:
+def _speaks(found: Identification, shapes: Shapes, donor: Donor) -> bool:
     """Whether donor and file mean the same words."""
     for part, prefixes in PUBLISHED[found.family].parts.items():
         if part == "vae" or part in found.missing:
@@ -217,7 +217,7 @@ def _widths(config: Mapping[str, Any]) -> tuple[int, int]:
     return width, int(config.get("joint_attention_dim") or 0)
 
 
-def _measured(found: Recognised, shapes: Shapes) -> tuple[int, int]:
+def _measured(found: Identification, shapes: Shapes) -> tuple[int, int]:
     """The same two, from the shapes in the file; loading checks all the others."""
     first = next((shapes[found.prefix + n] for n in _FIRST if found.prefix + n in shapes), ())
     text = next(
@@ -234,7 +234,7 @@ def _measured(found: Recognised, shapes: Shapes) -> tuple[int, int]:
     return first[0], text[-1]
 
 
-def _scheduler(path: Path, found: Recognised, config: Mapping[str, Any]) -> Mapping[str, Any]:
+def _scheduler(path: Path, found: Identification, config: Mapping[str, Any]) -> Mapping[str, Any]:
     """The scheduler's config with what the file's network predicts.
 
     SD 2 comes in two kinds that no tensor tells apart. Where the file's metadata say nothing its
@@ -255,7 +255,7 @@ def _scheduler(path: Path, found: Recognised, config: Mapping[str, Any]) -> Mapp
 _SD2_SIZES = {"512": "epsilon", "768": "v_prediction"}
 
 
-def _wanted(path: Path, found: Recognised, absent: Sequence[str], pipeline: str) -> str:
+def _wanted(path: Path, found: Identification, absent: Sequence[str], pipeline: str) -> str:
     one = len(absent) == 1
     return (
         f"{path} has no {', '.join(absent)}, and no model here gives "

@@ -12,7 +12,7 @@ from pipelines.checkpoints import diffusers_folder, single_file
 from pipelines.checkpoints.formats import tensor_files
 from pipelines.checkpoints.formats.tensor_files import ENDINGS, PICKLES
 from pipelines.checkpoints.identification import identify
-from pipelines.checkpoints.identification.identify import Recognised
+from pipelines.checkpoints.identification.identify import Identification
 from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.checkpoints.single_file import Donor
 from pipelines.errors import ContactSheetError, ModelUnavailable
@@ -67,7 +67,7 @@ def describe(path: Path, donors: Sequence[Donor], folders: Sequence[Path]) -> Mo
     return ModelInfo(path.name, path, "", family, size, problem, source=source)
 
 
-def recognise_file(path: Path) -> Recognised:
+def recognise_file(path: Path) -> Identification:
     """Identify a single file, from its header alone.
 
     Raises: ModelUnavailable: if it is a pickle, damaged, or of no kind that is known.
@@ -78,7 +78,7 @@ def recognise_file(path: Path) -> Recognised:
 
 
 @cached_by_file(most=256)
-def _recognise(path: Path) -> Recognised:
+def _recognise(path: Path) -> Identification:
     return identify.recognise(tensor_files.read_header(path), str(path))
 
 

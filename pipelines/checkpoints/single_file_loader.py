@@ -33,7 +33,7 @@ def load(source: SingleFile, part: str, kind: Any, dtype: Any) -> Any:
     if source.packed:
         from pipelines.checkpoints.formats import gguf_linear  # it needs the package gguf
 
-        gguf_linear.fit(model, state, dtype, f"{source.path}: its {part}")
+        gguf_linear.swap_in_gguf_layers(model, state, dtype, f"{source.path}: its {part}")
     state = {n: t.to(dtype) if t.is_floating_point() else t for n, t in state.items()}
     try:
         report = model.load_state_dict(state, strict=False, assign=True)

@@ -11,7 +11,7 @@ from typing import Any
 from pipelines.checkpoints import model_info
 from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.families import spec_of
-from pipelines.request.prompt_weights import Parts, chunk_lengths, read
+from pipelines.request.prompt_weights import Parts, chunk_lengths, parse_weights
 from pipelines.utils.file_cache import cached_by_file
 
 
@@ -37,7 +37,7 @@ def count_tokens(model: ModelInfo, text: str) -> Tokens:
 
     Raises: ModelUnavailable: if the model's index cannot be read.
     """
-    meaning = read(text)
+    meaning = parse_weights(text)
     counts = [_count(tokenizer, most, meaning) for tokenizer, most in _readers(model)]
     return max(counts, key=lambda one: (len(one.cut), one.count / one.most))
 

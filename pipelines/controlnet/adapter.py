@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pipelines.denoising.row import Row
-    from pipelines.families.base import Model
+    from pipelines.families.base import LoadedModel
     from pipelines.families.capabilities import Configs
 
 
-class Controls(Protocol):
+class ControlNetAdapter(Protocol):
     """ControlNet adapter: checks, embeds maps for and runs the ControlNets of one family.
 
     Implementations hold no state but the family that they are built with.
@@ -39,17 +39,17 @@ class Controls(Protocol):
             config: the ControlNet's.
         """
 
-    def pooled(self, net: Any) -> bool:
+    def pools_globally(self, net: Any) -> bool:
         """Whether a ControlNet adds the same everywhere in the picture."""
 
-    def told(self, net: Any) -> bool:
+    def takes_guidance(self, net: Any) -> bool:
         """Whether a ControlNet takes the distilled guidance as an input."""
 
-    def hint(self, model: Model, net: Any, image: Image) -> Tensor:
+    def embed_map(self, model: LoadedModel, net: Any, image: Image) -> Tensor:
         """Embed a map, (1, …): all a ControlNet does that does not depend on x, t or text."""
 
     def residuals(
-        self, model: Model, net: Any, rows: Sequence[Row], hints: Tensor
+        self, model: LoadedModel, net: Any, rows: Sequence[Row], embeddings: Tensor
     ) -> tuple[Tensor, ...]:
         """Compute a ControlNet's outputs at strength 1, one tensor a depth of the denoiser.
 
@@ -57,14 +57,14 @@ class Controls(Protocol):
         depths behind the last it adds nothing.
 
         Args:
-            hints: (rows, …), one a row.
+            embeddings: (rows, …), one a row.
         """
 
 
 @cache
-def controls_of(spec: FamilySpec) -> Controls | None:
+def controls_of(spec: FamilySpec) -> ControlNetAdapter | None:
     """The adapter of a family's ControlNets, imported at the first call; None if it has none."""
     if spec.control_adapter is None:
         return None
-    controls: Controls = resolve_name(spec.control_adapter)(load_family(spec))
+    controls: ControlNetAdapter = resolve_name(spec.control_adapter)(load_family(spec))
     return controls

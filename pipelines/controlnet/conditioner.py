@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipelines.controlnet.adapter import controls_of
-from pipelines.denoising.row import Source, Steer
-from pipelines.families.vae import in_memory
+from pipelines.denoising.row import ControlInput, ScheduledControl
+from pipelines.families.vae import with_oom_fallbacks
 from pipelines.request.control import Control
 
 if TYPE_CHECKING:
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
-    from pipelines.families.base import Family, Model
+    from pipelines.families.base import Family, LoadedModel
     from pipelines.request.request import Request
 
 
-class Steering:
+class ControlConditioner:
     """Control conditioner: embeds the maps of one model's cells, each once.
 
     Args:
@@ -29,7 +29,7 @@ class Steering:
     def __init__(
         self,
         family: Family,
-        model: Model,
+        model: LoadedModel,
         maps: Callable[[Control, tuple[int, int]], Image],
         free_idle: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -37,13 +37,16 @@ class Steering:
         self._model = model
         self._maps = maps
         self._free_idle = free_idle
-        self._sources: dict[Control, Source] = {}
+        self._sources: dict[Control, ControlInput] = {}
 
-    def steers(self, request: Request) -> list[Steer]:
+    def steers(self, request: Request) -> list[ScheduledControl]:
         """Make a Request's controls ready to act. Raises: ContactSheetError: if a map cannot be."""
-        return [Steer.of(control, self._source(control, request)) for control in request.controls]
+        return [
+            ScheduledControl.of(control, self._source(control, request))
+            for control in request.controls
+        ]
 
-    def _source(self, control: Control, request: Request) -> Source:
+    def _source(self, control: Control, request: Request) -> ControlInput:
         assert control.model and request.width and request.height, "resolved beforehand"
         assert self._controls is not None, "resolved beforehand"
         # All that a source does not depend on, put aside.
@@ -52,7 +55,14 @@ class Steering:
             controls, net = self._controls, self._model.controlnets[control.model]
             image = self._maps(control, (request.width, request.height))
             vae = self._model.components["vae"]
-            hint = in_memory(vae, lambda: controls.hint(self._model, net, image), self._free_idle)
-            pooled, told = controls.pooled(net), controls.told(net)
-            self._sources[key] = Source(net, hint, pooled, told, controls.prompted)
+            embedding = with_oom_fallbacks(
+                vae, lambda: controls.embed_map(self._model, net, image), self._free_idle
+            )
+            pools_globally, takes_guidance = (
+                controls.pools_globally(net),
+                controls.takes_guidance(net),
+            )
+            self._sources[key] = ControlInput(
+                net, embedding, pools_globally, takes_guidance, controls.prompted
+            )
         return self._sources[key]

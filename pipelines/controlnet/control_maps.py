@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pipelines import preprocessors
 from pipelines.errors import InvalidRequest, ModelUnavailable, UnknownName
 from pipelines.request.control import NONE, Control
-from pipelines.runs.image_store import Shelf
+from pipelines.runs.image_store import ImageStore
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,7 +34,7 @@ def check_preprocessor(control: Control) -> Control:
 class Maps:
     """Control maps of stored pictures, cached by the preprocessors. Any thread may ask."""
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: ImageStore) -> None:
         self._shelf = shelf
 
     def of(self, control: Control, size: tuple[int, int]) -> Image:

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipelines.families.base import Model
+from pipelines.families.base import LoadedModel
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-def map_pixels(model: Model, image: Image) -> Tensor:
+def map_pixels(model: LoadedModel, image: Image) -> Tensor:
     """A map's pixels, 0..1, (1, 3, H, W), in the model's dtype and on its device."""
     values = torch.from_numpy(np.array(image.convert("RGB"), np.float32) / 255.0)
     return values.permute(2, 0, 1)[None].to(model.device, model.dtype)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from pipelines.controlnet.adapter import Controls
+from pipelines.controlnet.adapter import ControlNetAdapter
 from pipelines.denoising.evaluator import Tally
-from pipelines.denoising.row import Pull, Row, Source
-from pipelines.families.base import Model
+from pipelines.denoising.row import ControlInput, ControlTerm, Row
+from pipelines.families.base import LoadedModel
 
 _Key = tuple[int, float, int, int, float | None]
 _Batch = tuple[Tensor, ...]
@@ -33,7 +33,7 @@ class Residuals:
     """
 
     def __init__(
-        self, controls: Controls, model: Model, tally: Tally, fill: int | None = None
+        self, controls: ControlNetAdapter, model: LoadedModel, tally: Tally, fill: int | None = None
     ) -> None:
         self._controls = controls
         self._model = model
@@ -55,16 +55,16 @@ class Residuals:
     def add_up(self, rows: Sequence[Row]) -> _Batch:
         """What is added to these rows inside the denoiser, one tensor a depth, (rows, …).
 
-        Returns: () if no ControlNet pulls at any of them; zeros for those where none does.
+        Returns: () if no ControlNet acts on any of them; zeros for those where none does.
         """
-        if not any(row.pulls for row in rows):
+        if not any(row.terms for row in rows):
             return ()
         self._make(rows)
-        parts: dict[int, tuple[_Batch, list[tuple[int, int, Pull]]]] = {}
+        parts: dict[int, tuple[_Batch, list[tuple[int, int, ControlTerm]]]] = {}
         for place, row in enumerate(rows):
-            for pull in row.pulls:
-                batch, at = self._made[_key(row, pull.source)]
-                parts.setdefault(id(batch), (batch, []))[1].append((place, at, pull))
+            for term in row.terms:
+                batch, at = self._made[_key(row, term.source)]
+                parts.setdefault(id(batch), (batch, []))[1].append((place, at, term))
         return self._sum(len(rows), [*parts.values()])
 
     def used(self, rows: Sequence[Row]) -> None:
@@ -77,12 +77,12 @@ class Residuals:
 
     def _make(self, rows: Sequence[Row]) -> None:
         """Compute what is missing, by ControlNet, in batches no larger than the denoiser's."""
-        missing: dict[int, dict[_Key, tuple[Row, Source]]] = {}
+        missing: dict[int, dict[_Key, tuple[Row, ControlInput]]] = {}
         for row in rows:
-            for pull in row.pulls:
-                key = _key(row, pull.source)
+            for term in row.terms:
+                key = _key(row, term.source)
                 if key not in self._made:
-                    missing.setdefault(id(pull.source.net), {})[key] = (row, pull.source)
+                    missing.setdefault(id(term.source.net), {})[key] = (row, term.source)
         size = self._fill or len(rows)
         for wanted in missing.values():
             keys = list(wanted)
@@ -92,21 +92,21 @@ class Residuals:
                 for at, key in enumerate(chunk):
                     self._made[key] = (batch, at)
 
-    def _batch(self, wanted: Sequence[tuple[Row, Source]]) -> _Batch:
+    def _batch(self, wanted: Sequence[tuple[Row, ControlInput]]) -> _Batch:
         filled = [*wanted, *[wanted[0]] * (self._fill - len(wanted) if self._fill else 0)]
         rows = [
             row if row.prompt is None else replace(row, condition=row.prompt) for row, _ in filled
         ]
-        hints = torch.cat([source.hint for _, source in filled])
-        batch = self._controls.residuals(self._model, filled[0][1].net, rows, hints)
+        embeddings = torch.cat([source.embedding for _, source in filled])
+        batch = self._controls.residuals(self._model, filled[0][1].net, rows, embeddings)
         self._tally.control_rows += len(wanted)
         return batch
 
     def _sum(
-        self, rows: int, parts: Sequence[tuple[_Batch, list[tuple[int, int, Pull]]]]
+        self, rows: int, parts: Sequence[tuple[_Batch, list[tuple[int, int, ControlTerm]]]]
     ) -> _Batch:
         shares = [self._share(batch, members) for batch, members in parts]
-        weighed = any(pull.weighed for _, members in parts for _, _, pull in members)
+        weighed = any(term.weighed for _, members in parts for _, _, term in members)
         made: dict[tuple[int, ...], Tensor] = {}
         total: list[Tensor] = []
         for depth in range(max(len(share.batch) for share in shares)):
@@ -118,7 +118,7 @@ class Residuals:
             total.append(made[key])
         return tuple(total)
 
-    def _share(self, batch: _Batch, members: list[tuple[int, int, Pull]]) -> _Share:
+    def _share(self, batch: _Batch, members: list[tuple[int, int, ControlTerm]]) -> _Share:
         device, dtype = self._model.device, self._model.dtype
         into = [place for place, _, _ in members]
         return _Share(
@@ -126,7 +126,7 @@ class Residuals:
             into,
             torch.tensor(into, device=device),
             torch.tensor([one for _, one, _ in members], device=device),
-            _scales([pull for _, _, pull in members], len(batch)).to(device, dtype),
+            _scales([term for _, _, term in members], len(batch)).to(device, dtype),
         )
 
 
@@ -165,19 +165,25 @@ def _sum_at(depth: int, rows: int, shares: Sequence[_Share]) -> Tensor:
     return total
 
 
-def _scales(pulls: Sequence[Pull], depths: int) -> Tensor:
-    """strength · w_l of every pull and depth, (pulls, depths) float32."""
+def _scales(terms: Sequence[ControlTerm], depths: int) -> Tensor:
+    """strength · w_l of every term and depth, (terms, depths) float32."""
     weights = torch.logspace(-1, 0, depths)
-    rows = [weights if pull.weighed else torch.ones(depths) for pull in pulls]
-    strengths = torch.tensor([pull.strength for pull in pulls])
+    rows = [weights if term.weighed else torch.ones(depths) for term in terms]
+    strengths = torch.tensor([term.strength for term in terms])
     return torch.stack(rows) * strengths[:, None]
 
 
-def _key(row: Row, source: Source) -> _Key:
+def _key(row: Row, source: ControlInput) -> _Key:
     """What a ControlNet's outputs depend on. The engine makes equal x one object."""
     text = row.condition if row.prompt is None else row.prompt
-    return id(source), float(row.t), id(text), id(row.x), row.guidance if source.told else None
+    return (
+        id(source),
+        float(row.t),
+        id(text),
+        id(row.x),
+        row.guidance if source.takes_guidance else None,
+    )
 
 
 def _keys(row: Row) -> set[_Key]:
-    return {_key(row, pull.source) for pull in row.pulls}
+    return {_key(row, term.source) for term in row.terms}

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pipelines.controlnet.embedded_maps import map_pixels, with_parts
 from pipelines.denoising.row import Row
 from pipelines.errors import InvalidRequest
-from pipelines.families.base import Family, Model
+from pipelines.families.base import Family, LoadedModel
 from pipelines.families.capabilities import Configs
 from pipelines.families.flux import named_inputs, pack, told_guidance
 from pipelines.families.traits import vae_factor
@@ -39,7 +39,7 @@ class _FlowControls:
     # Guess mode weighs a U-Net's depths; diffusers' pipelines of these families have none.
     modes = ("balanced",)
 
-    def pooled(self, net: Any) -> bool:
+    def pools_globally(self, net: Any) -> bool:
         return False
 
 
@@ -69,10 +69,10 @@ class SD3Controls(_FlowControls):
             return f"it takes {more} more channels than a map has, as for inpainting"
         return why
 
-    def told(self, net: Any) -> bool:
+    def takes_guidance(self, net: Any) -> bool:
         return False
 
-    def hint(self, model: Model, net: Any, image: Image) -> Tensor:
+    def embed_map(self, model: LoadedModel, net: Any, image: Image) -> Tensor:
         """Embed a map's latents as the ControlNet's patches, (1, tokens, D)."""
         config = net.config
         with torch.inference_mode():
@@ -89,7 +89,7 @@ class SD3Controls(_FlowControls):
         return embedding
 
     def residuals(
-        self, model: Model, net: Any, rows: Sequence[Row], hints: Tensor
+        self, model: LoadedModel, net: Any, rows: Sequence[Row], embeddings: Tensor
     ) -> tuple[Tensor, ...]:
         transformer = model.components["transformer"]
         x, t, states, pooled = self.family.inputs(model, rows)
@@ -102,7 +102,7 @@ class SD3Controls(_FlowControls):
             pooled_projections=(
                 torch.zeros_like(pooled) if config.force_zeros_for_pooled_projection else pooled
             ),
-            controlnet_cond=hints,
+            controlnet_cond=embeddings,
             return_dict=False,
         )[0]
         blocks = len(transformer.transformer_blocks)
@@ -149,10 +149,10 @@ class FluxControls(_FlowControls):
             )
         return None
 
-    def told(self, net: Any) -> bool:
+    def takes_guidance(self, net: Any) -> bool:
         return bool(net.config.guidance_embeds)
 
-    def hint(self, model: Model, net: Any, image: Image) -> Tensor:
+    def embed_map(self, model: LoadedModel, net: Any, image: Image) -> Tensor:
         """Embed a map as the ControlNet's tokens, (1, tokens, D)."""
         pixels = _pixels(model, image)
         with torch.inference_mode():
@@ -164,7 +164,7 @@ class FluxControls(_FlowControls):
         return embedding
 
     def residuals(
-        self, model: Model, net: Any, rows: Sequence[Row], hints: Tensor
+        self, model: LoadedModel, net: Any, rows: Sequence[Row], embeddings: Tensor
     ) -> tuple[Tensor, ...]:
         transformer = model.components["transformer"]
         x, t, states, pooled = self.family.inputs(model, rows)[:4]
@@ -172,8 +172,8 @@ class FluxControls(_FlowControls):
             net, controlnet_x_embedder=nn.Identity(), input_hint_block=None
         )(
             **named_inputs(x, t, states, pooled),
-            guidance=told_guidance(model, rows) if self.told(net) else None,
-            controlnet_cond=hints,
+            guidance=told_guidance(model, rows) if self.takes_guidance(net) else None,
+            controlnet_cond=embeddings,
             return_dict=False,
         )
         repeated = net.input_hint_block is not None
@@ -215,12 +215,12 @@ def _text_width(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [] if config.get(key) is None else [(f"text width ({key})", key)]
 
 
-def _pixels(model: Model, image: Image) -> Tensor:
+def _pixels(model: LoadedModel, image: Image) -> Tensor:
     """A map's pixels as a VAE takes them, −1..1, (1, 3, H, W)."""
     return 2.0 * map_pixels(model, image) - 1.0
 
 
-def _latents(model: Model, pixels: Tensor, shift: float | None) -> Tensor:
+def _latents(model: LoadedModel, pixels: Tensor, shift: float | None) -> Tensor:
     """A map's latents, (1, C, h, w): the mean of what the VAE makes of it.
 
     Args:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pipelines.controlnet.embedded_maps import map_pixels, with_parts
 from pipelines.denoising.row import Row
-from pipelines.families.base import Family, Model
+from pipelines.families.base import Family, LoadedModel
 from pipelines.families.capabilities import Configs
 from pipelines.families.traits import vae_factor
 from pipelines.request.control import MODES
@@ -51,13 +51,13 @@ class UNetControls:
             return f"it makes maps {shrink} times smaller, the model's latents are {factor} times"
         return None
 
-    def pooled(self, net: Any) -> bool:
+    def pools_globally(self, net: Any) -> bool:
         return bool(net.config.global_pool_conditions)
 
-    def told(self, net: Any) -> bool:
+    def takes_guidance(self, net: Any) -> bool:
         return False
 
-    def hint(self, model: Model, net: Any, image: Image) -> Tensor:
+    def embed_map(self, model: LoadedModel, net: Any, image: Image) -> Tensor:
         """Embed a map as the ControlNet's first layers do, (1, C, h, w)."""
         pixels = map_pixels(model, image)
         with torch.inference_mode():
@@ -65,17 +65,17 @@ class UNetControls:
         return embedding
 
     def residuals(
-        self, model: Model, net: Any, rows: Sequence[Row], hints: Tensor
+        self, model: LoadedModel, net: Any, rows: Sequence[Row], embeddings: Tensor
     ) -> tuple[Tensor, ...]:
         x, t, text, more = self._inputs(model, rows)
         down, middle = with_parts(net, controlnet_cond_embedding=nn.Identity())(
-            x, t, encoder_hidden_states=text, controlnet_cond=_ordered(net, hints),
+            x, t, encoder_hidden_states=text, controlnet_cond=_ordered(net, embeddings),
             return_dict=False, **more,
         )  # fmt: skip
         return (*down, middle)
 
     def _inputs(
-        self, model: Model, rows: Sequence[Row]
+        self, model: LoadedModel, rows: Sequence[Row]
     ) -> tuple[Tensor, Tensor, Tensor, dict[str, Any]]:
         """x, t, text, and what else a ControlNet of this kind of model is told, by name."""
         # A ControlNet is not told the guidance, also where its model is.
@@ -101,7 +101,7 @@ class XLControls(UNetControls):
     """ControlNets of SDXL."""
 
     def _inputs(
-        self, model: Model, rows: Sequence[Row]
+        self, model: LoadedModel, rows: Sequence[Row]
     ) -> tuple[Tensor, Tensor, Tensor, dict[str, Any]]:
         x, t, text, pooled, time_ids = self.family.inputs(model, rows)[:5]
         return x, t, text, {"added_cond_kwargs": {"text_embeds": pooled, "time_ids": time_ids}}

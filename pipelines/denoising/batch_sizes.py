@@ -18,7 +18,7 @@ SIZES = (1, 2, 4, 8, 16, 32)
 """Batch sizes that are tried. Larger ones gained less than 3 % on all that was measured."""
 TRIES = 3
 """Calls after which a size counts as known. The first in a process is slow: it allocates."""
-USUAL = 16
+DEFAULT_ROWS = 16
 """Rows in a batch as long as nothing is known."""
 PAYS = 0.97
 """A larger batch must take at most this share of the time per row: it costs memory."""
@@ -102,7 +102,7 @@ def cover(rows: int, costs: Mapping[int, float]) -> int:
 
 
 @dataclass(slots=True)
-class Even:
+class FixedBatches:
     """Fixed batch size: at most so many rows, in batches as equal as can be."""
 
     most: int
@@ -119,7 +119,7 @@ class Even:
         self.most = max(1, rows // 2)
 
 
-class Measured:
+class AutotunedBatches:
     """Autotuned batch size: the one that proves fastest on this device.
 
     Args:
@@ -137,13 +137,13 @@ class Measured:
 
     @property
     def most(self) -> int:
-        """Rows of the largest batch in use, but no fewer than `USUAL`.
+        """Rows of the largest batch in use, but no fewer than `DEFAULT_ROWS`.
 
         Where small batches are best, cells should still be denoised side by side: that is how
         equal rows are found.
         """
         in_use = (best(self.samples), to_try(self.samples, self.sizes))
-        return max(USUAL, *(size or 0 for size in in_use))
+        return max(DEFAULT_ROWS, *(size or 0 for size in in_use))
 
     def take(self, rows: int) -> int:
         """How many of so many rows go into the next batch."""
@@ -152,11 +152,11 @@ class Measured:
             return min(trial, rows)
         if self._static:
             return min(rows, cover(rows, self._costs(rows)))
-        return even(rows, best(self.samples) or min(USUAL, max(self.sizes)))
+        return even(rows, best(self.samples) or min(DEFAULT_ROWS, max(self.sizes)))
 
     def took(self, rows: int, seconds: float) -> None:
         """Learn that a batch of so many rows took so long."""
-        size = self.size_of(rows)
+        size = self.timing_bucket(rows)
         if size is not None:
             computed = size if self._static else rows
             self.samples[size] = self.samples.get(size, Sample()).add(seconds / computed)
@@ -168,10 +168,10 @@ class Measured:
 
     def trial(self, rows: int) -> int | None:
         """The size to measure next, if so many rows can do that."""
-        fillable = [size for size in self.sizes if size <= rows or size == self.size_of(rows)]
+        fillable = [size for size in self.sizes if size <= rows or size == self.timing_bucket(rows)]
         return to_try(self.samples, fillable) if fillable else None
 
-    def size_of(self, rows: int) -> int | None:
+    def timing_bucket(self, rows: int) -> int | None:
         """The size that a batch of so many rows tells something about; None if none."""
         size = min((size for size in self.sizes if size >= rows), default=None)
         if size is None or self._static or 8 * rows > 7 * size:

@@ -103,7 +103,7 @@ def denoise(
         yield from _admit(waiting, live, 4 * evaluator.most)
         unique = _merge(live)
         tally.rows_naive += sum(len(one.rows) for one in live)
-        tally.control_rows_naive += sum(len(row.pulls) for one in live for row in one.rows)
+        tally.control_rows_naive += sum(len(row.terms) for one in live for row in one.rows)
         evaluator.begin(unique)
         outputs: list[Tensor | Exception] = []
         while len(outputs) < len(unique):
@@ -148,7 +148,7 @@ def _merge(live: Sequence[_Live]) -> list[Row]:
         for row in one.rows:
             if content is None or content[0] is not row.x:
                 content = (row.x, _bits(row.x))
-            key = (float(row.t), *row.texts, row.guidance, content[1], row.pulls, row.skip)
+            key = (float(row.t), *row.texts, row.guidance, content[1], row.terms, row.skip)
             place = places.setdefault(key, len(unique))
             if place == len(unique):
                 unique.append(replace(row, x=same.setdefault(content[1], row.x)))
@@ -158,10 +158,10 @@ def _merge(live: Sequence[_Live]) -> list[Row]:
 
 def _by_kind(unique: list[Row], live: Sequence[_Live]) -> list[Row]:
     """Rows of one kind side by side, because only those can share a batch."""
-    kinds = [row.kind for row in unique]
-    if len(set(kinds)) <= 1:
+    keys = [row.batch_key for row in unique]
+    if len(set(keys)) <= 1:
         return unique
-    order = sorted(range(len(unique)), key=kinds.__getitem__)
+    order = sorted(range(len(unique)), key=keys.__getitem__)
     moved = {old: new for new, old in enumerate(order)}
     for one in live:
         one.places = [moved[place] for place in one.places]

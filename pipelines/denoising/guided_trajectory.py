@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from torch import Tensor
 
 from pipelines.denoising.guiders.base import Guider, Prediction, Step, Text
-from pipelines.denoising.row import Condition, Row, Steer
+from pipelines.denoising.row import Condition, Row, ScheduledControl
 from pipelines.denoising.trajectory import Eval
 
 Denoised = Callable[[Eval, Tensor], Tensor]
@@ -32,7 +32,7 @@ class GuidedTrajectory:
         walk: Generator[Eval, Tensor, Tensor],
         guider: Guider,
         conditions: Mapping[Text, Condition],
-        steers: Sequence[Steer] = (),
+        steers: Sequence[ScheduledControl] = (),
         denoised: Denoised | None = None,
     ) -> None:
         self._walk = walk
@@ -75,14 +75,14 @@ class GuidedTrajectory:
     def _row(self, asked: Eval, prediction: Prediction) -> Row:
         cond = prediction.text == "prompt"
         found = [steer.at(asked.index, asked.total, cond) for steer in self._steers]
-        pulls = tuple(pull for pull in found if pull is not None)
-        prompted = not cond and any(pull.source.prompted for pull in pulls)
+        terms = tuple(term for term in found if term is not None)
+        prompted = not cond and any(term.source.prompted for term in terms)
         return Row(
             asked.x,
             asked.t,
             self._conditions[prediction.text],
-            pulls=pulls,
-            guidance=prediction.told,
+            terms=terms,
+            guidance=prediction.guidance,
             prompt=self._conditions["prompt"] if prompted else None,
             skip=prediction.skip,
         )

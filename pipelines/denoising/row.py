@@ -30,7 +30,7 @@ class Row:
         t: 0-d tensor.
         condition: what the family encoded; equal conditions are one object, so rows can be
             compared by its identity.
-        pulls: what ControlNets add to it.
+        terms: what ControlNets add to it.
         guidance: what the network is told of it; None where it takes none.
         prompt: the condition that ControlNets see instead; None where it is the row's own.
         skip: layers of the network that are left out.
@@ -39,7 +39,7 @@ class Row:
     x: Tensor
     t: Tensor
     condition: Condition
-    pulls: tuple[Pull, ...] = ()
+    terms: tuple[ControlTerm, ...] = ()
     guidance: float | None = None
     prompt: Condition | None = None
     skip: tuple[int, ...] = ()
@@ -50,72 +50,72 @@ class Row:
         return id(self.condition), id(self.prompt)
 
     @property
-    def kind(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def batch_key(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Key of a batch: the shape of the text embedding, and the layers that are skipped."""
         return tuple(states_of(self.condition).shape), self.skip
 
 
 def alike(rows: Sequence[Row]) -> int:
     """Count the first rows that may share a batch."""
-    first = rows[0].kind
-    return next((i for i, row in enumerate(rows) if row.kind != first), len(rows))
+    first = rows[0].batch_key
+    return next((i for i, row in enumerate(rows) if row.batch_key != first), len(rows))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Source:
+class ControlInput:
     """A ControlNet that looks at one map. Equal ones are one object.
 
     Attributes:
         net: the loaded ControlNet.
-        hint: what it made of the map, (1, …); does not depend on time, so it is made once.
-        pooled: it adds the same everywhere in the picture.
-        told: what it adds depends on the distilled guidance.
+        embedding: what it made of the map, (1, …); does not depend on time, so it is made once.
+        pools_globally: it adds the same everywhere in the picture.
+        takes_guidance: what it adds depends on the distilled guidance.
         prompted: rows without the prompt get what it adds to those with it.
     """
 
     net: Any
-    hint: Tensor
-    pooled: bool = False
-    told: bool = False
+    embedding: Tensor
+    pools_globally: bool = False
+    takes_guidance: bool = False
     prompted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Pull:
+class ControlTerm:
     """What one ControlNet adds to one row: its outputs times `strength`.
 
     Attributes:
         weighed: fine depths count less (`Control`'s w_l).
     """
 
-    source: Source
+    source: ControlInput
     strength: float
     weighed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Steer:
+class ScheduledControl:
     """A cell's control with its map and its ControlNet at hand."""
 
-    source: Source
+    source: ControlInput
     strength: float = 1.0
     start: float = 0.0
     stop: float = 1.0
     mode: Mode = "balanced"
 
     @classmethod
-    def of(cls, control: Control, source: Source) -> Steer:
+    def of(cls, control: Control, source: ControlInput) -> ScheduledControl:
         return cls(source, control.strength, control.start, control.stop, control.mode)
 
-    def at(self, index: int, total: int, cond: bool) -> Pull | None:
+    def at(self, index: int, total: int, cond: bool) -> ControlTerm | None:
         """What it adds at one evaluation to the row with the prompt, or without; None: nothing."""
-        cond_only = self.mode == "control" or self.source.pooled
+        cond_only = self.mode == "control" or self.source.pools_globally
         if self.strength == 0.0 or (cond_only and not cond):
             return None
         if not inside(self.start, self.stop, index, total):
             return None
-        weighed = self.mode != "balanced" and not self.source.pooled
-        return Pull(self.source, self.strength, weighed)
+        weighed = self.mode != "balanced" and not self.source.pools_globally
+        return ControlTerm(self.source, self.strength, weighed)
 
 
 def inside(start: float, stop: float, index: int, total: int) -> bool:

@@ -100,12 +100,12 @@ class Hardware:
         kind: `cpu`, `cuda` or `mps`.
         total: bytes of its memory.
         taken: bytes that others use of it.
-        apart: whether its memory is another than the processor's, where things can wait.
+        has_own_memory: discrete GPU; weights can be offloaded to host memory.
         bfloat16: whether it computes with them.
     """
 
     kind: str
     total: int
     taken: int = 0
-    apart: bool = False
+    has_own_memory: bool = False
     bfloat16: bool = False

@@ -32,7 +32,7 @@ _TABLES = {"quantize": QUANTIZATIONS, "attention": ATTENTIONS}
 
 
 @dataclass(frozen=True, slots=True)
-class Saving:
+class MemoryOptions:
     """Memory options: hold what the user chose.
 
     Attributes:
@@ -89,4 +89,4 @@ class Saving:
         return chosen if self.quantize is None else [("quantize", self.quantize), *chosen]
 
 
-USUAL = Saving()
+DEFAULT_MEMORY = MemoryOptions()

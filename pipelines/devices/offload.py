@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from pipelines.devices.placement import Home, leaving
+from pipelines.devices.placement import Home, lru_victims
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +23,8 @@ _CALLED_ALONE = ("pos_embed",)
 """Parts of a denoiser that are called without it: by the ControlNets of SD 3.5 Large."""
 
 
-def settle(component: Any, home: Home, device: str) -> Any:
-    """Move a module to its home. Those of home `model` need a `Shuttle` to be called."""
+def place_component(component: Any, home: Home, device: str) -> Any:
+    """Move a module to its home. Those of home `model` need a `OnDemandOffloader` to be called."""
     if home == "device":
         return component.to(device)
     component = component.to(WAITING)
@@ -44,7 +44,7 @@ def settle(component: Any, home: Home, device: str) -> Any:
     return component
 
 
-class Shuttle:
+class OnDemandOffloader:
     """On-demand offloader: moves components to the device when called, and others back for them.
 
     What is used most often stays: only what was called longest ago leaves, and only when its
@@ -93,7 +93,7 @@ class Shuttle:
             if key not in self._present:
                 room = max(self._rooms, default=size)
                 inside = {str(one): taken for one, (_, taken) in self._present.items()}
-                gone = self._leave([int(one) for one in leaving(inside, size, room)])
+                gone = self._leave([int(one) for one in lru_victims(inside, size, room)])
                 component.to(self._device)
                 name = type(component).__name__
                 log.debug("%s comes to the device; %s", name, f"{', '.join(gone) or 'none'} leave")
@@ -109,7 +109,7 @@ class Shuttle:
         if component in self._attached:
             return
         self._attached.add(component)
-        visit = _Visit(self, size)
+        visit = OffloadHook(self, size)
         component.register_forward_pre_hook(visit.pre_forward)
         here = weakref.ref(component)
         for inner in (getattr(component, name, None) for name in _CALLED_ALONE):
@@ -119,10 +119,10 @@ class Shuttle:
         component._hf_hook = visit
 
 
-class _Visit:
+class OffloadHook:
     """Called before a component is."""
 
-    def __init__(self, shuttle: Shuttle, size: int) -> None:
+    def __init__(self, shuttle: OnDemandOffloader, size: int) -> None:
         self._shuttle = shuttle
         self._size = size
 

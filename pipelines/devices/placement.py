@@ -21,7 +21,7 @@ def reserve(hardware: Hardware) -> int:
 
     A fifth of a GPU, half of the memory that the rest of the machine needs as well.
     """
-    return hardware.total // 5 if hardware.apart else hardware.total // 2
+    return hardware.total // 5 if hardware.has_own_memory else hardware.total // 2
 
 
 def default_budget(hardware: Hardware) -> int:
@@ -103,7 +103,7 @@ def place(
         layers. What `none` or `model` asks for and does not fit is found out by whoever loads it.
     """
     whole = sum(one.bytes for one in weights.values())
-    if asked == "none" or (asked == "auto" and (whole <= budget or not hardware.apart)):
+    if asked == "none" or (asked == "auto" and (whole <= budget or not hardware.has_own_memory)):
         return Placement(dict.fromkeys(weights, "device"))
     moving = {name: one for name, one in weights.items() if one.movable and one.bytes}
     room = Room(budget - sum(one.bytes for name, one in weights.items() if name not in moving))
@@ -114,7 +114,7 @@ def place(
     # Beside what comes by layers there is less room: more may have to come by layers.
     groups = {name: one for name, one in moving.items() if name not in models}
     room = room.with_layers_of(groups.values())
-    if room.layers > room.left and hardware.apart:
+    if room.layers > room.left and hardware.has_own_memory:
         raise OutOfMemory(
             f"its largest layers need {room.layers / 1e6:.0f} MB at once; "
             f"{max(0, room.left) / 1e6:.0f} MB of the budget of {budget / 1e6:.0f} MB are left "
@@ -146,7 +146,7 @@ def _fitting(
     for name, one in moving.items():
         needed = one.bytes + room.layers
         fits = asked == "model" or needed <= room.left
-        if not fits and not one.layered and hardware.apart:
+        if not fits and not one.layered and hardware.has_own_memory:
             raise OutOfMemory(
                 f"{name} needs {needed / 1e6:.0f} MB of the device while it computes, and in 4 "
                 f"bits it cannot come by layers; {max(0, room.left) / 1e6:.0f} MB are left for it; "
@@ -157,7 +157,7 @@ def _fitting(
     return found
 
 
-def leaving(present: Mapping[str, int], needed: int, room: int) -> list[str]:
+def lru_victims(present: Mapping[str, int], needed: int, room: int) -> list[str]:
     """List what must leave, the longest unused first, so that `needed` bytes come in.
 
     Args:

@@ -10,21 +10,21 @@ from typing import Literal
 
 from pipelines.devices.hardware import Hardware
 
-Numbers = Literal["float32", "float16", "bfloat16"]
-BYTES: Mapping[Numbers, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
+DtypeName = Literal["float32", "float16", "bfloat16"]
+BYTES: Mapping[DtypeName, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
 T5 = "T5EncoderModel"
 VAE = "AutoencoderKL"
 _WIDE = 64
 
 
-def numbers(
+def dtype_name(
     hardware: Hardware,
     cls: str,
     *,
-    trained_in: Numbers = "float16",
+    trained_in: DtypeName = "float16",
     vae_fits_float16: bool = False,
     force_upcast: bool = True,
-) -> Numbers:
+) -> DtypeName:
     """Choose the numbers a component computes with.
 
     On the CPU float32: parity is exact, and bfloat16 is slower there. On a GPU 16 bits, with the

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class LoadedModel:
     """Loaded model: a thin view on cached components. Nothing in it may be changed.
 
     Attributes:
@@ -63,7 +63,7 @@ class LoadedLoRA:
 class Family(Protocol):
     """Torch half of a family: encodes text, builds the network's inputs, decodes latents.
 
-    Implementations hold no state but their row of the registry: all else is in `Model`.
+    Implementations hold no state but their row of the registry: all else is in `LoadedModel`.
     """
 
     @property
@@ -73,33 +73,33 @@ class Family(Protocol):
     def spacing(self, configs: Configs, request: Request) -> Mapping[str, Any]:
         """Choose options for the scheduler's `set_timesteps`, beside the number of steps."""
 
-    def latent_shape(self, model: Model, width: int, height: int) -> tuple[int, int, int]:
+    def latent_shape(self, model: LoadedModel, width: int, height: int) -> tuple[int, int, int]:
         """(C, h, w) of the latents of a picture."""
 
-    def encode(self, model: Model, texts: Sequence[str]) -> list[Condition]:
+    def encode(self, model: LoadedModel, texts: Sequence[str]) -> list[Condition]:
         """Encode texts: one condition each, to stand in rows."""
 
-    def without_negative(self, model: Model, empty: Condition) -> Condition:
+    def without_negative(self, model: LoadedModel, empty: Condition) -> Condition:
         """The condition of a cell that has no negative prompt.
 
         Args:
             empty: that of an empty text.
         """
 
-    def network(self, model: Model, skip: Sequence[int] = ()) -> nn.Module:
+    def network(self, model: LoadedModel, skip: Sequence[int] = ()) -> nn.Module:
         """Wrap the denoiser as a function of what `inputs` gives, which backends can trace.
 
         Args:
             skip: layers to leave out; none where `FamilySpec.capabilities` has none to skip.
         """
 
-    def inputs(self, model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:
+    def inputs(self, model: LoadedModel, rows: Sequence[Row]) -> tuple[Tensor, ...]:
         """Stack rows into tensors, the first dimension of each being the row."""
 
-    def denoised(self, model: Model, x: Tensor, t: Tensor, model_output: Tensor) -> Tensor:
+    def denoised(self, model: LoadedModel, x: Tensor, t: Tensor, model_output: Tensor) -> Tensor:
         """Predict the clean latents, (1, C, h, w), from network input and output."""
 
-    def decode(self, model: Model, latents: Tensor) -> Tensor:
+    def decode(self, model: LoadedModel, latents: Tensor) -> Tensor:
         """Decode latents, (B, C, h, w), into pictures, (B, 3, H, W) uint8 on the CPU."""
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.denoising.guiders.registry import Choice, guiders_for
 from pipelines.errors import InvalidRequest
-from pipelines.request.prompt_weights import read
+from pipelines.request.prompt_weights import parse_weights
 from pipelines.request.skip_layers import layers_text
 from pipelines.samplers import SAMPLERS, Kind
 
@@ -50,7 +50,7 @@ class Sizes:
 
 
 @dataclass(frozen=True, slots=True)
-class Supports:
+class Capabilities:
     """What one model takes, from its configs alone.
 
     Attributes:
@@ -124,7 +124,7 @@ class Supports:
             )
         if not self.prompt_weights:
             for name in ("prompt", "negative_prompt"):
-                if not isinstance(read(getattr(request, name)), str):
+                if not isinstance(parse_weights(getattr(request, name)), str):
                     raise InvalidRequest(
                         f"{name} has weights or parts, such as (red:1.2), [red] or BREAK, which "
                         f"{model}, a {self.kind} model, cannot follow; leave them out, and write "
@@ -148,7 +148,7 @@ class Supports:
             )
 
 
-def fitting(kind: Kind, scheduler: Mapping[str, Any]) -> tuple[str, ...]:
+def compatible_samplers(kind: Kind, scheduler: Mapping[str, Any]) -> tuple[str, ...]:
     """Ids of the samplers for a kind of model.
 
     Args:

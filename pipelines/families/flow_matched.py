@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pipelines.denoising.row import Condition
-from pipelines.families.base import Model, to_pixels
+from pipelines.families.base import LoadedModel, to_pixels
 from pipelines.families.spec import FamilySpec
 
 
@@ -37,16 +37,16 @@ class FlowMatched:
 
     spec: FamilySpec
 
-    def without_negative(self, model: Model, empty: Condition) -> Condition:
+    def without_negative(self, model: LoadedModel, empty: Condition) -> Condition:
         return empty
 
-    def denoised(self, model: Model, x: Tensor, t: Tensor, model_output: Tensor) -> Tensor:
+    def denoised(self, model: LoadedModel, x: Tensor, t: Tensor, model_output: Tensor) -> Tensor:
         """x_0 = x − σ·v."""
         sigma = float(t) / model.configs["scheduler"].get("num_train_timesteps", 1000)
         clean: Tensor = x - sigma * model_output
         return clean
 
-    def decode(self, model: Model, latents: Tensor) -> Tensor:
+    def decode(self, model: LoadedModel, latents: Tensor) -> Tensor:
         vae = model.components["vae"]
         with torch.inference_mode():
             latents = latents.to(vae.dtype) / vae.config.scaling_factor

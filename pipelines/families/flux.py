@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from pipelines.denoising.row import Condition, Row
 from pipelines.families import text_encoders
-from pipelines.families.base import Model
+from pipelines.families.base import LoadedModel
 from pipelines.families.capabilities import Configs
 from pipelines.families.flow_matched import FlowMatched, shift_of_size
 from pipelines.families.sd import stacked_inputs
@@ -83,7 +83,7 @@ def named_inputs(x: Tensor, t: Tensor, states: Tensor, pooled: Tensor) -> dict[s
     }
 
 
-def told_guidance(model: Model, rows: Sequence[Row]) -> Tensor:
+def told_guidance(model: LoadedModel, rows: Sequence[Row]) -> Tensor:
     """Stack the distilled guidance of every row, (rows,) float32."""
     told = [DISTILLED if row.guidance is None else row.guidance for row in rows]
     return torch.tensor(told, dtype=torch.float32, device=model.device)
@@ -106,23 +106,23 @@ class Flux(FlowMatched):
             "mu": shift_of_size(tokens, configs["scheduler"], 1.15),
         }
 
-    def latent_shape(self, model: Model, width: int, height: int) -> tuple[int, int, int]:
+    def latent_shape(self, model: LoadedModel, width: int, height: int) -> tuple[int, int, int]:
         factor = vae_factor(model.configs["vae"])
         channels = model.components["transformer"].config.in_channels // 4
         return channels, height // factor, width // factor
 
-    def encode(self, model: Model, texts: Sequence[str]) -> list[Condition]:
+    def encode(self, model: LoadedModel, texts: Sequence[str]) -> list[Condition]:
         """Encode texts as T5's states, (1, tokens, D), and CLIP's pooled embedding, (1, P)."""
         clip, t5 = self.spec.text_encoders
         pooled = text_encoders.clip_pooled(model, clip, texts)
-        return text_encoders.pairs(text_encoders.t5(model, t5, texts), pooled)
+        return text_encoders.split_conditions(text_encoders.t5(model, t5, texts), pooled)
 
-    def network(self, model: Model, skip: Sequence[int] = ()) -> nn.Module:
+    def network(self, model: LoadedModel, skip: Sequence[int] = ()) -> nn.Module:
         return _Network(model.components["transformer"])
 
-    def inputs(self, model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:
+    def inputs(self, model: LoadedModel, rows: Sequence[Row]) -> tuple[Tensor, ...]:
         """x (rows, C, h, w), t (rows,), states, pooled; where the network is told it, guidance."""
-        condition = text_encoders.stacked([row.condition for row in rows])
+        condition = text_encoders.stack_conditions([row.condition for row in rows])
         inputs = (*stacked_inputs(model, rows), *condition)
         if not model.components["transformer"].config.guidance_embeds:
             return inputs

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.denoising.row import Condition, Row, states_of
-from pipelines.families.base import Model, to_pixels
+from pipelines.families.base import LoadedModel, to_pixels
 from pipelines.families.capabilities import Configs
 from pipelines.families.spec import FamilySpec
 from pipelines.families.traits import vae_factor
@@ -65,11 +65,11 @@ class StableDiffusion:
     def spacing(self, configs: Configs, request: Request) -> Mapping[str, Any]:
         return {}
 
-    def latent_shape(self, model: Model, width: int, height: int) -> tuple[int, int, int]:
+    def latent_shape(self, model: LoadedModel, width: int, height: int) -> tuple[int, int, int]:
         factor = vae_factor(model.configs["vae"])
         return model.components["unet"].config.in_channels, height // factor, width // factor
 
-    def encode(self, model: Model, texts: Sequence[str]) -> list[Condition]:
+    def encode(self, model: LoadedModel, texts: Sequence[str]) -> list[Condition]:
         """Encode texts as CLIP's states, (1, tokens, D) each, as diffusers computes them."""
         tokenizer, encoder = model.components["tokenizer"], model.components["text_encoder"]
         tokens = tokenizer(
@@ -86,13 +86,13 @@ class StableDiffusion:
             states = encoder(tokens.input_ids.to(model.device), attention_mask=mask)[0]
         return list(states.to(model.dtype).split(1))
 
-    def without_negative(self, model: Model, empty: Condition) -> Condition:
+    def without_negative(self, model: LoadedModel, empty: Condition) -> Condition:
         return empty
 
-    def network(self, model: Model, skip: Sequence[int] = ()) -> nn.Module:
+    def network(self, model: LoadedModel, skip: Sequence[int] = ()) -> nn.Module:
         return _Network(model.components["unet"])
 
-    def inputs(self, model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:
+    def inputs(self, model: LoadedModel, rows: Sequence[Row]) -> tuple[Tensor, ...]:
         """x (rows, C, h, w), t (rows,) float32, text embeddings (rows, tokens, D).
 
         Where the UNet is told the guidance: its embedding, (rows, D), as well.
@@ -100,7 +100,7 @@ class StableDiffusion:
         condition = torch.cat([states_of(row.condition) for row in rows])
         return (*stacked_inputs(model, rows), condition, *told_guidance(model, rows))
 
-    def denoised(self, model: Model, x: Tensor, t: Tensor, model_output: Tensor) -> Tensor:
+    def denoised(self, model: LoadedModel, x: Tensor, t: Tensor, model_output: Tensor) -> Tensor:
         """Predict the clean latents that the network sees behind its input.
 
         Math: epsilon: (x − √(1−ᾱ)·ε)/√ᾱ;  v: √ᾱ·x − √(1−ᾱ)·v;  sample: the output itself.
@@ -127,7 +127,7 @@ class StableDiffusion:
             return alpha * x - sigma * model_output
         return (x - sigma * model_output) / alpha
 
-    def decode(self, model: Model, latents: Tensor) -> Tensor:
+    def decode(self, model: LoadedModel, latents: Tensor) -> Tensor:
         vae = model.components["vae"]
         with torch.inference_mode():
             latents = latents.to(vae.dtype) / vae.config.scaling_factor
@@ -135,13 +135,13 @@ class StableDiffusion:
             return to_pixels(image)
 
 
-def stacked_inputs(model: Model, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
+def stacked_inputs(model: LoadedModel, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
     """Stack the latents and timesteps of rows: x (rows, C, h, w) and t (rows,) float32."""
     x = torch.cat([row.x for row in rows])
     return x, torch.stack([row.t.to(torch.float32) for row in rows]).to(model.device)
 
 
-def told_guidance(model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:
+def told_guidance(model: LoadedModel, rows: Sequence[Row]) -> tuple[Tensor, ...]:
     """Embed the guidance of every row, (rows, D), where the U-Net takes it; else nothing."""
     size = model.components["unet"].config.time_cond_proj_dim
     if size is None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pipelines.denoising.row import Condition, Row
 from pipelines.families import text_encoders
-from pipelines.families.base import Model
+from pipelines.families.base import LoadedModel
 from pipelines.families.capabilities import Configs
 from pipelines.families.flow_matched import FlowMatched, shift_of_size
 from pipelines.families.sd import stacked_inputs
@@ -55,11 +55,11 @@ class StableDiffusion3(FlowMatched):
         tokens = (request.height // side) * (request.width // side)
         return {"mu": shift_of_size(tokens, configs["scheduler"], 1.16)}
 
-    def latent_shape(self, model: Model, width: int, height: int) -> tuple[int, int, int]:
+    def latent_shape(self, model: LoadedModel, width: int, height: int) -> tuple[int, int, int]:
         factor = vae_factor(model.configs["vae"])
         return model.components["transformer"].config.in_channels, height // factor, width // factor
 
-    def encode(self, model: Model, texts: Sequence[str]) -> list[Condition]:
+    def encode(self, model: LoadedModel, texts: Sequence[str]) -> list[Condition]:
         """Encode texts as all encoders' states, (1, tokens, D), and both projections, (1, P₁ + P₂).
 
         The CLIP states stand side by side and are padded to T5's width; T5's follow. Without T5
@@ -77,14 +77,14 @@ class StableDiffusion3(FlowMatched):
             assert t5.tokens is not None, "its row says it"
             long = both.new_zeros(len(texts), t5.tokens, width)
         both = nn.functional.pad(both, (0, long.shape[-1] - both.shape[-1]))
-        return text_encoders.pairs(
+        return text_encoders.split_conditions(
             torch.cat([both, long], dim=-2), torch.cat([pooled, pooled_2], dim=-1)
         )
 
-    def network(self, model: Model, skip: Sequence[int] = ()) -> nn.Module:
+    def network(self, model: LoadedModel, skip: Sequence[int] = ()) -> nn.Module:
         return _Network(model.components["transformer"], skip)
 
-    def inputs(self, model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:
+    def inputs(self, model: LoadedModel, rows: Sequence[Row]) -> tuple[Tensor, ...]:
         """x (rows, C, h, w), t (rows,), states (rows, tokens, D), pooled (rows, P)."""
-        condition = text_encoders.stacked([row.condition for row in rows])
+        condition = text_encoders.stack_conditions([row.condition for row in rows])
         return (*stacked_inputs(model, rows), *condition)

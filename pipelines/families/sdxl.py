@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pipelines.denoising.row import Condition, Row
 from pipelines.families import text_encoders
-from pipelines.families.base import Model, to_pixels
+from pipelines.families.base import LoadedModel, to_pixels
 from pipelines.families.sd import StableDiffusion, added_inputs, stacked_inputs, told_guidance
 from pipelines.families.traits import EMPTY_IS_ZEROS, vae_factor
 
@@ -47,14 +47,14 @@ class _Network(nn.Module):
 class StableDiffusionXL(StableDiffusion):
     """SDXL (Podell et al. 2023, arXiv:2307.01952)."""
 
-    def encode(self, model: Model, texts: Sequence[str]) -> list[Condition]:
+    def encode(self, model: LoadedModel, texts: Sequence[str]) -> list[Condition]:
         """Encode texts as both encoders' states, (1, tokens, D₁ + D₂), and a projection, (1, P)."""
         clip, clip_2 = self.spec.text_encoders
         first, _ = text_encoders.clip(model, clip, texts)
         second, pooled = text_encoders.clip(model, clip_2, texts)
-        return text_encoders.pairs(torch.cat([first, second], dim=-1), pooled)
+        return text_encoders.split_conditions(torch.cat([first, second], dim=-1), pooled)
 
-    def without_negative(self, model: Model, empty: Condition) -> Condition:
+    def without_negative(self, model: LoadedModel, empty: Condition) -> Condition:
         """Zeros where the checkpoint was trained with them, as diffusers takes for no text.
 
         A negative prompt that is there is encoded; so is an empty prompt.
@@ -64,23 +64,23 @@ class StableDiffusionXL(StableDiffusion):
         states, pooled = empty
         return torch.zeros_like(states), torch.zeros_like(pooled)
 
-    def network(self, model: Model, skip: Sequence[int] = ()) -> nn.Module:
+    def network(self, model: LoadedModel, skip: Sequence[int] = ()) -> nn.Module:
         return _Network(model.components["unet"])
 
-    def inputs(self, model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:
+    def inputs(self, model: LoadedModel, rows: Sequence[Row]) -> tuple[Tensor, ...]:
         """x, t, states, pooled embeddings, and the six numbers of the picture's size, (rows, 6).
 
         Those say that the picture was neither scaled nor cropped: its size, no offset, its size.
         """
         x, t = stacked_inputs(model, rows)
-        states, pooled = text_encoders.stacked([row.condition for row in rows])
+        states, pooled = text_encoders.stack_conditions([row.condition for row in rows])
         factor = vae_factor(model.configs["vae"])
         size = [x.shape[2] * factor, x.shape[3] * factor]
         numbers = torch.tensor([*size, 0, 0, *size], dtype=model.dtype, device=model.device)
         time_ids = numbers.expand(len(rows), -1)
         return x, t, states, pooled, time_ids, *told_guidance(model, rows)
 
-    def decode(self, model: Model, latents: Tensor) -> Tensor:
+    def decode(self, model: LoadedModel, latents: Tensor) -> Tensor:
         vae = model.components["vae"]
         config = vae.config
         with torch.inference_mode():

@@ -10,8 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.devices.precision import Numbers
-from pipelines.families.capabilities import Configs, GuidanceKind, Sizes, Supports, fitting
+from pipelines.devices.precision import DtypeName
+from pipelines.families.capabilities import (
+    Capabilities,
+    Configs,
+    GuidanceKind,
+    Sizes,
+    compatible_samplers,
+)
 from pipelines.samplers import Kind
 
 
@@ -32,7 +38,7 @@ class TextEncoder:
     optional: bool = False
 
 
-def _as_the_row_says(supports: Supports, configs: Configs) -> Supports:
+def _as_the_row_says(supports: Capabilities, configs: Configs) -> Capabilities:
     return supports
 
 
@@ -78,8 +84,8 @@ class FamilySpec:
     guidance: GuidanceKind = "classifier_free"
     prompt_weights: bool = False
     suggested: Mapping[str, Any] = field(default_factory=dict)
-    refine: Callable[[Supports, Configs], Supports] = _as_the_row_says
-    trained_in: Numbers = "float16"
+    refine: Callable[[Capabilities, Configs], Capabilities] = _as_the_row_says
+    trained_in: DtypeName = "float16"
     vae_fits_float16: bool = False
     lora_loader: str | None = None
     control_adapter: str | None = None
@@ -98,11 +104,11 @@ class FamilySpec:
         left_out = (one for one in self.text_encoders if one.optional)
         return frozenset(name for one in left_out for name in (one.tokenizer, one.encoder))
 
-    def capabilities(self, configs: Configs) -> Supports:
+    def capabilities(self, configs: Configs) -> Capabilities:
         """Say what a model can do, from its configs alone. Raises: KeyError: if an entry lacks."""
-        of_the_row = Supports(
+        of_the_row = Capabilities(
             self.kind,
-            fitting(self.kind, configs["scheduler"]),
+            compatible_samplers(self.kind, configs["scheduler"]),
             self.sizes(configs),
             guidance=self.guidance,
             prompt_weights=self.prompt_weights,

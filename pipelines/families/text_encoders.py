@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from pipelines.denoising.row import Condition
-from pipelines.families.base import Model
+from pipelines.families.base import LoadedModel
 from pipelines.families.spec import TextEncoder
 
 
 def clip(
-    model: Model, row: TextEncoder, texts: Sequence[str], max_length: int | None = None
+    model: LoadedModel, row: TextEncoder, texts: Sequence[str], max_length: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """Encode texts by CLIP: states before its last layer, (texts, tokens, D), and first output.
 
@@ -31,7 +31,7 @@ def clip(
     return output.hidden_states[-2].to(model.dtype), output[0].to(model.dtype)
 
 
-def clip_pooled(model: Model, row: TextEncoder, texts: Sequence[str]) -> Tensor:
+def clip_pooled(model: LoadedModel, row: TextEncoder, texts: Sequence[str]) -> Tensor:
     """Encode texts by CLIP: its pooled output without projection, (texts, D)."""
     encoder = model.components[row.encoder]
     with torch.inference_mode():
@@ -39,7 +39,7 @@ def clip_pooled(model: Model, row: TextEncoder, texts: Sequence[str]) -> Tensor:
     return pooled.to(model.dtype)
 
 
-def t5(model: Model, row: TextEncoder, texts: Sequence[str]) -> Tensor:
+def t5(model: LoadedModel, row: TextEncoder, texts: Sequence[str]) -> Tensor:
     """Encode texts by T5: its states, (texts, tokens, D).
 
     Padding is not masked, as in diffusers.
@@ -51,7 +51,7 @@ def t5(model: Model, row: TextEncoder, texts: Sequence[str]) -> Tensor:
 
 
 def _tokens(
-    model: Model, row: TextEncoder, texts: Sequence[str], max_length: int | None = None
+    model: LoadedModel, row: TextEncoder, texts: Sequence[str], max_length: int | None = None
 ) -> Tensor:
     tokenizer: Any = model.components[row.tokenizer]
     tokens = tokenizer(
@@ -65,12 +65,12 @@ def _tokens(
     return ids.to(model.device)
 
 
-def pairs(states: Tensor, pooled: Tensor) -> list[Condition]:
+def split_conditions(states: Tensor, pooled: Tensor) -> list[Condition]:
     """Split a batch into conditions: states, (1, tokens, D), and pooled embedding, (1, P), each."""
     return list(zip(torch.split(states, 1), torch.split(pooled, 1), strict=True))
 
 
-def stacked(conditions: Sequence[Condition]) -> tuple[Tensor, Tensor]:
+def stack_conditions(conditions: Sequence[Condition]) -> tuple[Tensor, Tensor]:
     """Stack conditions, which are pairs, into states and pooled embeddings of a batch."""
     states, pooled = zip(*conditions, strict=True)
     return torch.cat(states), torch.cat(pooled)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from pipelines.families.capabilities import Configs, Sizes, Supports
+from pipelines.families.capabilities import Capabilities, Configs, Sizes
 
 EMPTY_IS_ZEROS = "force_zeros_for_empty_prompt"
 """Entry of SDXL's `model_index.json`: no negative prompt is zeros, not an empty text."""
@@ -55,7 +55,7 @@ def packed_sizes(configs: Configs) -> Sizes:
     return Sizes((side, side), multiple=2 * factor, least=2 * factor, most=2 * side)
 
 
-def refine_unet(supports: Supports, configs: Configs) -> Supports:
+def refine_unet(supports: Capabilities, configs: Configs) -> Capabilities:
     """Tell v-prediction and latent consistency, whose U-Net is told the guidance, from the rest."""
     scheduler = configs["scheduler"]
     if configs["unet"].get("time_cond_proj_dim") is None:
@@ -76,12 +76,12 @@ def refine_unet(supports: Supports, configs: Configs) -> Supports:
     )
 
 
-def refine_sd3(supports: Supports, configs: Configs) -> Supports:
+def refine_sd3(supports: Capabilities, configs: Configs) -> Capabilities:
     """Count the blocks of the transformer, any of which guidance may skip."""
     return replace(supports, skip_layers=configs["transformer"]["num_layers"])
 
 
-def refine_flux(supports: Supports, configs: Configs) -> Supports:
+def refine_flux(supports: Capabilities, configs: Configs) -> Capabilities:
     """Tell dev, which is told a guidance, from schnell, which was distilled to few steps."""
     told = configs["transformer"].get("guidance_embeds", False)
     return replace(

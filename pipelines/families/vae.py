@@ -13,7 +13,7 @@ from pipelines.denoising.oom_fallbacks import rungs
 from pipelines.devices.hardware import free_memory
 from pipelines.devices.vae_memory import AT_ONCE, VaePlan, vae_plan
 from pipelines.errors import OutOfMemory
-from pipelines.families.base import Family, Model
+from pipelines.families.base import Family, LoadedModel
 from pipelines.families.traits import vae_factor
 
 if TYPE_CHECKING:
@@ -24,8 +24,10 @@ log = logging.getLogger(__name__)
 Made = TypeVar("Made")
 
 
-def decode(family: Family, model: Model, latents: Tensor, free_idle: Callable[[], bool]) -> Tensor:
-    """Decode latents into pictures. Args, Raises: as `in_memory`."""
+def decode(
+    family: Family, model: LoadedModel, latents: Tensor, free_idle: Callable[[], bool]
+) -> Tensor:
+    """Decode latents into pictures. Args, Raises: as `with_oom_fallbacks`."""
     vae = model.components["vae"]
     channels = vae.config.block_out_channels
     factor = vae_factor(vae.config)
@@ -33,10 +35,12 @@ def decode(family: Family, model: Model, latents: Tensor, free_idle: Callable[[]
     free = free_memory(model.device)
     item = vae.dtype.itemsize
     plan = vae_plan(len(latents), width, height, channels, item, free)
-    return in_memory(vae, lambda: family.decode(model, latents), free_idle, len(latents), plan)
+    return with_oom_fallbacks(
+        vae, lambda: family.decode(model, latents), free_idle, len(latents), plan
+    )
 
 
-def in_memory(
+def with_oom_fallbacks(
     vae: Any,
     make: Callable[[], Made],
     free_idle: Callable[[], bool],
@@ -55,7 +59,7 @@ def in_memory(
     left = list(rungs("pictures", pictures))
     while True:
         try:
-            with _so(vae, plan):
+            with vae_mode(vae, plan):
                 return make()
         except torch.OutOfMemoryError as error:
             said = str(error)
@@ -69,7 +73,7 @@ def in_memory(
 
 
 @contextmanager
-def _so(vae: Any, plan: VaePlan) -> Iterator[None]:
+def vae_mode(vae: Any, plan: VaePlan) -> Iterator[None]:
     """Slice or tile inside the block only: another picture must not have seams for this one."""
     if plan.slicing:
         vae.enable_slicing()

@@ -30,8 +30,8 @@ import torch
 from torch import Tensor
 
 from pipelines.denoising.row import Condition
-from pipelines.families.base import Family, Model
-from pipelines.request.prompt_weights import Parts, Piece, chunk_lengths, read
+from pipelines.families.base import Family, LoadedModel
+from pipelines.request.prompt_weights import Parts, WeightedText, chunk_lengths, parse_weights
 
 _LEAST = 1e-5
 """Weights below it count as it: the tangent of a right angle has no end."""
@@ -70,14 +70,14 @@ class Tokenized:
 
 
 def conditions(
-    family: Family, model: Model, texts: Sequence[str], alone: bool = False
+    family: Family, model: LoadedModel, texts: Sequence[str], alone: bool = False
 ) -> dict[str | None, Condition]:
     """Encode every text; texts that mean the same have one and the same condition.
 
     Args:
         alone: encode one by one. Else those without weights are encoded together.
     """
-    meanings = {text: read(text) for text in texts}
+    meanings = {text: parse_weights(text) for text in texts}
     plain = sorted({one for one in meanings.values() if isinstance(one, str)})
     encoded: dict[Parts | str, Condition]
     if alone:
@@ -90,7 +90,7 @@ def conditions(
     return {text: encoded[one] for text, one in meanings.items()}
 
 
-def encode(model: Model, parts: Parts) -> Condition:
+def encode(model: LoadedModel, parts: Parts) -> Condition:
     """Encode a prompt in parts: states, (1, parts · tokens, D).
 
     With a second encoder, as in SDXL, the states of both side by side, and the second's
@@ -108,7 +108,7 @@ def encode(model: Model, parts: Parts) -> Condition:
     return torch.cat(both, dim=-1).to(model.dtype), pooled.to(model.dtype)
 
 
-def tokenize(tokenizer: Any, part: Sequence[Piece]) -> Tokenized:
+def tokenize(tokenizer: Any, part: Sequence[WeightedText]) -> Tokenized:
     """Tokenize a part; one too long goes on in another chunk, behind a sentence or a word."""
     longest = tokenizer.model_max_length
     weighted: list[tuple[int, float]] = []
@@ -140,7 +140,7 @@ def _runs(places: Sequence[tuple[int, float]]) -> Iterator[tuple[int, int, float
             yield numbers[0], numbers[-1], weight
 
 
-def _encode(model: Model, suffix: str, parts: Parts, *, last: bool) -> tuple[Tensor, Tensor]:
+def _encode(model: LoadedModel, suffix: str, parts: Parts, *, last: bool) -> tuple[Tensor, Tensor]:
     """An encoder's weighted states of all parts in a row, and its first output for the first.
 
     Returns: states, (1, tokens, D); the output, (1, …).
@@ -149,22 +149,22 @@ def _encode(model: Model, suffix: str, parts: Parts, *, last: bool) -> tuple[Ten
         last: take the last layer's states, not those before it.
     """
     tokenizer = model.components[f"tokenizer{suffix}"]
-    read = [tokenize(tokenizer, part) for part in parts]
+    parse_weights = [tokenize(tokenizer, part) for part in parts]
     empty = tokenize(tokenizer, ())
     ids: list[tuple[int, ...]] = []
     masks: list[list[int]] = []
-    for part in read:
+    for part in parse_weights:
         whole = [[1] * len(chunk) for chunk in part.ids]
         for mask in (whole, *(part.mask_without(first, end) for first, end, _ in part.runs)):
             ids += part.ids
             masks += mask
-    if any(part.weighs for part in read):
+    if any(part.weighs for part in parse_weights):
         ids += empty.ids
         masks += [[1] * len(empty.ids[0])]
     states, output = _states(model, suffix, ids, masks, last=last)
     joined = []
     done = 0
-    for part in read:
+    for part in parse_weights:
         rows = len(part.ids) * (1 + len(part.runs))
         z = states[done : done + rows].reshape(1 + len(part.runs), -1, states.shape[-1])
         joined.append(weigh(z, states[-1], part) if part.weighs else z[0])
@@ -173,7 +173,7 @@ def _encode(model: Model, suffix: str, parts: Parts, *, last: bool) -> tuple[Ten
 
 
 def _states(
-    model: Model,
+    model: LoadedModel,
     suffix: str,
     ids: Sequence[Sequence[int]],
     masks: Sequence[Sequence[int]],
@@ -211,9 +211,9 @@ def weigh(states: Tensor, empty: Tensor, part: Tokenized) -> Tensor:
     return (shares * scaled).sum(0)
 
 
-def _filled(model: Model, suffix: str, states: Tensor, tokens: int) -> Tensor:
+def _filled(model: LoadedModel, suffix: str, states: Tensor, tokens: int) -> Tensor:
     """States, (1, ·, D), filled up with those of empty texts."""
     if states.shape[1] == tokens:
         return states
-    empty, _ = _encode(model, suffix, ((Piece("", 1.0),),), last=False)
+    empty, _ = _encode(model, suffix, ((WeightedText("", 1.0),),), last=False)
     return torch.cat([states, *[empty] * ((tokens - states.shape[1]) // empty.shape[1])], dim=1)

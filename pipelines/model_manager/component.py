@@ -13,7 +13,7 @@ from pipelines.checkpoints.formats import gguf_header, tensor_files
 from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.checkpoints.single_file import SingleFile
 from pipelines.devices.placement import Home
-from pipelines.devices.precision import BYTES, Numbers
+from pipelines.devices.precision import BYTES, DtypeName
 from pipelines.devices.quantization import QUANTIZATIONS, quantized_bytes
 from pipelines.utils.digests import digest_of_file, digest_of_files, digest_of_lines
 
@@ -62,7 +62,7 @@ class Part:
 
 
 def sizes(
-    shapes: Mapping[str, tuple[int, ...]], dtype: Numbers, quantized: str = ""
+    shapes: Mapping[str, tuple[int, ...]], dtype: DtypeName, quantized: str = ""
 ) -> tuple[int, int]:
     """Count the bytes of tensors in memory, and those of the largest."""
     item = BYTES[dtype]
@@ -73,7 +73,7 @@ def sizes(
 
 
 def part_of_file(
-    single: SingleFile, name: str, library: str, cls: str, dtype: Numbers, quantized: str = ""
+    single: SingleFile, name: str, library: str, cls: str, dtype: DtypeName, quantized: str = ""
 ) -> Part:
     """Describe a component of a single file. Raises: ModelUnavailable: if it cannot be read."""
     config = json.dumps(single.configs[name], sort_keys=True)
@@ -92,7 +92,7 @@ def part_of_file(
 
 
 def part_of_folder(
-    folder: Path, name: str, library: str, cls: str, dtype: Numbers, quantized: str = ""
+    folder: Path, name: str, library: str, cls: str, dtype: DtypeName, quantized: str = ""
 ) -> Part:
     """Describe a component in a folder. Raises: ModelUnavailable: if it cannot be used."""
     files = diffusers_folder.weight_files(folder.parent, folder.name)
@@ -104,7 +104,7 @@ def part_of_folder(
     return Part(name, library, cls, folder, key, size, largest=largest)
 
 
-def part_of_controlnet(info: ModelInfo, dtype: Numbers) -> Part:
+def part_of_controlnet(info: ModelInfo, dtype: DtypeName) -> Part:
     """Describe a ControlNet, in its denoiser's numbers. Raises: ModelUnavailable."""
     return part_of_folder(info.path, f"controlnet {info.id}", "diffusers", info.pipeline, dtype)
 

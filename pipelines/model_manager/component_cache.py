@@ -20,7 +20,7 @@ from pipelines.model_manager.component import ComponentKey, Part
 
 
 @dataclass(slots=True)
-class Entry:
+class CacheEntry:
     """Cache entry: holds a component, and in `prepared` what backends made of it."""
 
     component: Any
@@ -46,10 +46,10 @@ class Resident:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Lease:
     """Lease of some parts: has their entries, and which were loaded, reused and evicted."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[CacheEntry, ...]
     loaded: Mapping[str, int]
     reused: tuple[str, ...]
     evicted: tuple[str, ...]
@@ -73,7 +73,7 @@ def eviction_order(
     return sorted(idle, key=rank)
 
 
-class Residents:
+class ComponentCache:
     """Component cache of one memory. All methods may be called from any thread.
 
     Args:
@@ -93,7 +93,7 @@ class Residents:
         self._budget = budget
         self._emptied = emptied
         self._advice = advice
-        self._entries: dict[ComponentKey, Entry] = {}
+        self._entries: dict[ComponentKey, CacheEntry] = {}
         self._seen: tuple[Resident, ...] = ()
         self._numbers = itertools.count()
         # from_pretrained is not thread-safe, and two loads at once would break the budget.
@@ -112,7 +112,7 @@ class Residents:
         """Bytes of all of it, measured from tensors."""
         return sum(one.bytes for one in self._seen)
 
-    def hold(self, parts: Sequence[Part], device: str, stop: Callable[[], bool]) -> Held:
+    def hold(self, parts: Sequence[Part], device: str, stop: Callable[[], bool]) -> Lease:
         """Lease all parts, which then stay until `release`; loads what is missing.
 
         Args:
@@ -123,7 +123,7 @@ class Residents:
         with self.lock:
             return self._hold(parts, device, stop)
 
-    def release(self, held: Held) -> None:
+    def release(self, held: Lease) -> None:
         """End a lease."""
         with self.lock:
             for entry in held.entries:
@@ -132,7 +132,7 @@ class Residents:
             self._look()
 
     @contextmanager
-    def aside(self, name: str, size: int) -> Iterator[None]:
+    def reserve(self, name: str, size: int) -> Iterator[None]:
         """Reserve room for bytes that are no component, such as originals of changed weights.
 
         Raises: OutOfMemory: if there is none.
@@ -141,7 +141,7 @@ class Residents:
         with self.lock:
             self._check_fits([(name, size)], ())
             self._make_room(size, ())
-            self._entries[key] = Entry(None, size, name, users=1)
+            self._entries[key] = CacheEntry(None, size, name, users=1)
             self._look()
         try:
             yield
@@ -158,13 +158,13 @@ class Residents:
                 self._emptied()
             return evicted
 
-    def _hold(self, parts: Sequence[Part], device: str, stop: Callable[[], bool]) -> Held:
+    def _hold(self, parts: Sequence[Part], device: str, stop: Callable[[], bool]) -> Lease:
         # All parts of this model count as in use, loaded or not.
         keep = {part.key for part in parts}
         missing = {part.key: part for part in parts if part.key not in self._entries}
         # Before anything goes: what can never fit must not cost others their place.
         self._check_fits([(str(part.folder), part.bytes) for part in missing.values()], keep)
-        held: list[Entry] = []
+        held: list[CacheEntry] = []
         loaded: dict[str, int] = {}
         reused: list[str] = []
         evicted: list[str] = []
@@ -189,7 +189,7 @@ class Residents:
             self._look()
             raise
         self._look()
-        return Held(tuple(held), loaded, tuple(reused), tuple(evicted))
+        return Lease(tuple(held), loaded, tuple(reused), tuple(evicted))
 
     def _load(self, part: Part, device: str, keep: Collection[ComponentKey]) -> list[str]:
         component = component_loader.load(part, device)
@@ -198,7 +198,7 @@ class Residents:
         evicted = self._make_room(size, keep)
         place = part.single.path if part.single else part.folder.parent
         name = part.name if part.single else part.folder.name
-        self._entries[part.key] = Entry(component, size, f"{place.name}/{name}")
+        self._entries[part.key] = CacheEntry(component, size, f"{place.name}/{name}")
         self._look()
         return evicted
 

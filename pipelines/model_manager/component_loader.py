@@ -28,7 +28,7 @@ def load(part: Part, device: str) -> Any:
         component = quantization.quantize(component, part.key.quantized)
     if part.attention:
         component.set_attention_backend(part.attention)
-    return offload.settle(component, part.key.home, device)
+    return offload.place_component(component, part.key.home, device)
 
 
 def _class_of(part: Part) -> Any:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pipelines.checkpoints.lora_state_dict import Delta, deltas, misfit, weight_name
 from pipelines.errors import InvalidRequest
-from pipelines.families.base import Family, Model
+from pipelines.families.base import Family, LoadedModel
 from pipelines.request.lora import State
 from pipelines.utils.digests import digest_of_lines
 
@@ -28,18 +28,18 @@ Changes = Mapping[Key, Sequence[tuple[float, Delta]]]
 
 @contextmanager
 def applied(
-    model: Model,
+    model: LoadedModel,
     family: Family,
     state: State,
-    aside: Callable[[str, int], AbstractContextManager[None]] = lambda name, size: nullcontext(),
-) -> Iterator[Model]:
+    reserve: Callable[[str, int], AbstractContextManager[None]] = lambda name, size: nullcontext(),
+) -> Iterator[LoadedModel]:
     """Apply LoRAs to a model; its weights are as before, to the bit, when the block ends.
 
     Nothing else may use the model's components meanwhile. What backends prepared of it is put
     aside, because it may hold copies of the weights.
 
     Args:
-        aside: makes room for the originals, so many bytes of main memory.
+        reserve: makes room for the originals, so many bytes of main memory.
     Raises: InvalidRequest, ModelUnavailable: if one of them does not fit.
         OutOfMemory: if there is no room for the originals.
     """
@@ -50,7 +50,7 @@ def applied(
     weights = _weights(model)
     changes = changes_of(model, family, state)
     size = sum(weights[key].nbytes for key in changes)
-    with aside(f"originals under {state[0].name}", size), patched(weights, changes):
+    with reserve(f"originals under {state[0].name}", size), patched(weights, changes):
         log.info(
             "%s: applied LoRA %s to %d weights of %s; %.2f s", model.id,
             ", ".join(map(str, state)), len(changes),
@@ -61,7 +61,7 @@ def applied(
         yield replace(model, fingerprint=fingerprint, base=model.fingerprint, prepared={})
 
 
-def changes_of(model: Model, family: Family, state: State) -> Changes:
+def changes_of(model: LoadedModel, family: Family, state: State) -> Changes:
     """Read what LoRAs add to which weights.
 
     Raises: InvalidRequest, ModelUnavailable: if one of them does not fit.
@@ -103,11 +103,11 @@ def patched(weights: Mapping[Key, Tensor], changes: Changes) -> Iterator[None]:
         originals.clear()  # an error's traceback would keep them
 
 
-def _modules(model: Model) -> dict[str, torch.nn.Module]:
+def _modules(model: LoadedModel) -> dict[str, torch.nn.Module]:
     return {n: part for n, part in model.components.items() if hasattr(part, "named_parameters")}
 
 
-def _weights(model: Model) -> dict[Key, Tensor]:
+def _weights(model: LoadedModel) -> dict[Key, Tensor]:
     return {
         (part, name): weight
         for part, module in _modules(model).items()

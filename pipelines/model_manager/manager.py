@@ -18,20 +18,20 @@ from pathlib import Path
 
 from pipelines.devices.hardware import Hardware, resolve_device
 from pipelines.devices.hardware import hardware as probe
-from pipelines.devices.memory_options import USUAL, Saving
+from pipelines.devices.memory_options import DEFAULT_MEMORY, MemoryOptions
 from pipelines.devices.placement import Weights, default_budget, place
-from pipelines.families.base import LoadedLoRA, Model
+from pipelines.families.base import LoadedLoRA, LoadedModel
 from pipelines.model_manager.component import (
     ComponentKey,
     Part,
     part_of_controlnet,
     part_of_lora,
 )
-from pipelines.model_manager.component_cache import Held, Resident
+from pipelines.model_manager.component_cache import Lease, Resident
 from pipelines.model_manager.model_entry import ModelEntry
 from pipelines.model_manager.model_library import ModelLibrary
-from pipelines.model_manager.tiered_cache import Stores
-from pipelines.runs.queue import Use
+from pipelines.model_manager.tiered_cache import TieredCache
+from pipelines.runs.queue import LoadSet
 
 log = logging.getLogger(__name__)
 
@@ -78,12 +78,14 @@ class Wanted:
         """All of them, in loading order."""
         return [*self.own, *self.controlnets.values(), *self.loras.values()]
 
-    def keys(self, model: str) -> dict[Use, frozenset[ComponentKey]]:
+    def keys(self, model: str) -> dict[LoadSet, frozenset[ComponentKey]]:
         """List the components of the model, of each ControlNet and of each LoRA, as uses alone."""
         return {
-            Use(model): frozenset(part.key for part in self.own),
-            **{Use("", (name,)): frozenset({one.key}) for name, one in self.controlnets.items()},
-            **{Use("", (), (name,)): frozenset({one.key}) for name, one in self.loras.items()},
+            LoadSet(model): frozenset(part.key for part in self.own),
+            **{
+                LoadSet("", (name,)): frozenset({one.key}) for name, one in self.controlnets.items()
+            },
+            **{LoadSet("", (), (name,)): frozenset({one.key}) for name, one in self.loras.items()},
         }
 
 
@@ -104,7 +106,7 @@ class PipelineManager:
         *,
         device: str = "auto",
         budget: int | None = None,
-        saving: Saving = USUAL,
+        saving: MemoryOptions = DEFAULT_MEMORY,
         hardware: Hardware | None = None,
     ) -> None:
         self.library = ModelLibrary(folders, saving)
@@ -113,9 +115,11 @@ class PipelineManager:
         self._asked_device = device
         self._asked_budget = budget
         self._given_hardware = hardware
-        self._stores = Stores(lambda: self.device, lambda: self.hardware.apart, lambda: self.budget)
+        self._stores = TieredCache(
+            lambda: self.device, lambda: self.hardware.has_own_memory, lambda: self.budget
+        )
         self._lock = self._stores.lock
-        self._keys: dict[Use, frozenset[ComponentKey]] = {}
+        self._keys: dict[LoadSet, frozenset[ComponentKey]] = {}
 
     @property
     def device(self) -> str:
@@ -151,7 +155,7 @@ class PipelineManager:
         controls: Sequence[str] = (),
         loras: Sequence[str] = (),
         stop: Callable[[], bool] = lambda: False,
-    ) -> Iterator[Model]:
+    ) -> Iterator[LoadedModel]:
         """Load a model; its components stay until the block ends.
 
         Args:
@@ -218,13 +222,13 @@ class PipelineManager:
         ]
         return Wanted(at_home, nets, added, placement.room)
 
-    def _view(self, entry: ModelEntry, wanted: Wanted, held: Held) -> Model:
+    def _view(self, entry: ModelEntry, wanted: Wanted, held: Lease) -> LoadedModel:
         """The model as families see it."""
         import torch
 
         by_key = {part.key: one for part, one in zip(wanted.all, held.entries, strict=True)}
         (denoiser,) = (part for part in wanted.own if part.name == entry.spec.denoiser)
-        return Model(
+        return LoadedModel(
             id=entry.info.id,
             components={part.name: by_key[part.key].component for part in wanted.own},
             controlnets={
@@ -241,14 +245,14 @@ class PipelineManager:
             prepared=by_key[denoiser.key].prepared,
         )
 
-    def _report(self, model: str, held: Held, own: Sequence[Part], seconds: float) -> None:
+    def _report(self, model: str, held: Lease, own: Sequence[Part], seconds: float) -> None:
         waiting = tuple(part.name for part in own if part.key.home != "device" and part.bytes)
         loading = Loading(model, held.loaded, held.reused, held.evicted, seconds, waiting)
         self.history.append(loading)
         changed = held.loaded or held.evicted
         log.log(logging.INFO if changed else logging.DEBUG, "%s", loading)
 
-    def expect(self, coming: Sequence[Use]) -> None:
+    def expect(self, coming: Sequence[LoadSet]) -> None:
         """Take note of what will be used next, so that it is not evicted just before."""
         self._stores.expect(
             [
@@ -257,20 +261,20 @@ class PipelineManager:
             ]
         )
 
-    def is_loaded(self, use: Use) -> bool:
+    def is_loaded(self, use: LoadSet) -> bool:
         """Tell whether all of a use is in memory already. Looks at no file."""
         return all(
             one in self._keys and all(key in self._stores for key in self._keys[one])
             for one in _singly(use)
         )
 
-    def aside(self, name: str, size: int) -> AbstractContextManager[None]:
+    def reserve(self, name: str, size: int) -> AbstractContextManager[None]:
         """Reserve room in the budget for bytes in main memory that are no component.
 
         On a device with memory of its own they cost nothing of what the budget counts.
         Raises: OutOfMemory: if there is none.
         """
-        return self._stores.aside(name, size)
+        return self._stores.reserve(name, size)
 
     def free_idle(self, waiting: bool = False) -> bool:
         """Evict from the device what is not in use. Returns: whether anything was freed.
@@ -284,10 +288,10 @@ class PipelineManager:
         return bool(evicted)
 
 
-def _singly(use: Use) -> list[Use]:
+def _singly(use: LoadSet) -> list[LoadSet]:
     """The model, each ControlNet and each LoRA of a use, alone."""
     return [
-        Use(use.model),
-        *(Use("", (one,)) for one in use.controls),
-        *(Use("", (), (one,)) for one in use.loras),
+        LoadSet(use.model),
+        *(LoadSet("", (one,)) for one in use.controls),
+        *(LoadSet("", (), (one,)) for one in use.loras),
     ]

@@ -12,13 +12,13 @@ from typing import Any
 from pipelines.checkpoints import controlnets, loras, model_info
 from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.devices.hardware import Hardware
-from pipelines.devices.memory_options import ATTENTIONS, Saving
-from pipelines.devices.precision import Numbers, numbers
+from pipelines.devices.memory_options import ATTENTIONS, MemoryOptions
+from pipelines.devices.precision import DtypeName, dtype_name
 from pipelines.devices.quantization import quantizes
 from pipelines.errors import InvalidRequest, ModelUnavailable
 from pipelines.families import FamilySpec, load_family, spec_of
 from pipelines.families.base import Family
-from pipelines.families.capabilities import Configs, Supports
+from pipelines.families.capabilities import Capabilities, Configs
 from pipelines.model_manager.component import Part, part_of_file, part_of_folder
 from pipelines.utils.digests import digest_of_files, digest_of_lines
 
@@ -39,7 +39,7 @@ class ModelEntry:
     name: str
     info: ModelInfo
     folders: Sequence[Path]
-    saving: Saving
+    saving: MemoryOptions
 
     @cached_property
     def spec(self) -> FamilySpec:
@@ -63,7 +63,7 @@ class ModelEntry:
         return {**own, "scheduler": model_info.scheduler_of(self.info), "model_index": self.index}
 
     @cached_property
-    def capabilities(self) -> Supports:
+    def capabilities(self) -> Capabilities:
         """What it can do, from its configs alone. Raises: ModelUnavailable: if one is broken."""
         try:
             return self.spec.capabilities(self.configs)
@@ -111,7 +111,7 @@ class ModelEntry:
                 raise ModelUnavailable(f"{self.info.path}: model_index.json has no {name!r}")
         return parts
 
-    def dtype(self, hardware: Hardware) -> Numbers:
+    def dtype(self, hardware: Hardware) -> DtypeName:
         """Choose the numbers in which its denoiser computes on a device."""
         return self._dtype(self.spec.denoiser, "", hardware)
 
@@ -170,8 +170,8 @@ class ModelEntry:
             part = replace(part, attention=ATTENTIONS[self.saving.attention].call)
         return part
 
-    def _dtype(self, name: str, cls: str, hardware: Hardware) -> Numbers:
-        return numbers(
+    def _dtype(self, name: str, cls: str, hardware: Hardware) -> DtypeName:
+        return dtype_name(
             hardware,
             cls,
             trained_in=self.spec.trained_in,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipelines.checkpoints import catalog, controlnets, loras
 from pipelines.checkpoints.model_info import ModelInfo
-from pipelines.devices.memory_options import USUAL, Saving
+from pipelines.devices.memory_options import DEFAULT_MEMORY, MemoryOptions
 from pipelines.model_manager.model_entry import ModelEntry
 
 
@@ -19,7 +19,7 @@ class ModelLibrary:
         saving: in which numbers weights are stored, and what computes attention.
     """
 
-    def __init__(self, folders: Sequence[Path], saving: Saving = USUAL) -> None:
+    def __init__(self, folders: Sequence[Path], saving: MemoryOptions = DEFAULT_MEMORY) -> None:
         self.folders = list(folders)
         self.saving = saving
 

@@ -10,15 +10,15 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 
 from pipelines.devices.hardware import hardware
-from pipelines.devices.offload import WAITING, Shuttle
+from pipelines.devices.offload import WAITING, OnDemandOffloader
 from pipelines.devices.placement import default_budget
 from pipelines.model_manager.component import ComponentKey, Part
-from pipelines.model_manager.component_cache import Held, Resident, Residents
+from pipelines.model_manager.component_cache import ComponentCache, Lease, Resident
 
 _WHERE_IT_WAITS = "that is half of main memory, where it waits for its turn; try --quantize"
 
 
-class Stores:
+class TieredCache:
     """Two component caches, device and main memory. All methods may be called from any thread.
 
     Args:
@@ -31,10 +31,10 @@ class Stores:
         self, device: Callable[[], str], apart: Callable[[], bool], budget: Callable[[], int]
     ) -> None:
         self._device = device
-        self._apart = apart
-        self._here = Residents(budget, self._emptied)
-        self._waiting: Residents | None = None
-        self._shuttle: Shuttle | None = None
+        self._has_own_memory = apart
+        self._here = ComponentCache(budget, self._emptied)
+        self._waiting: ComponentCache | None = None
+        self._shuttle: OnDemandOffloader | None = None
         self.lock = self._here.lock
 
     def __contains__(self, key: ComponentKey) -> bool:
@@ -53,17 +53,17 @@ class Stores:
 
     def hold(
         self, until: ExitStack, parts: Sequence[Part], room: int, stop: Callable[[], bool]
-    ) -> Held:
+    ) -> Lease:
         """Lease all parts, which then stay until the stack closes; loads what is missing.
 
         Args:
             room: bytes of the device for parts that come and go.
-        Raises: ModelUnavailable, OutOfMemory, Cancelled: as `Residents.hold`.
+        Raises: ModelUnavailable, OutOfMemory, Cancelled: as `ComponentCache.hold`.
         """
         device = self._device()
         with self.lock:
-            if room and self._apart():
-                until.enter_context(self._here.aside("room for what comes and goes", room))
+            if room and self._has_own_memory():
+                until.enter_context(self._here.reserve("room for what comes and goes", room))
             stay = [part for part in parts if part.key.home == "device"]
             move = [part for part in parts if part.key.home != "device"]
             held = self._here.hold(stay, device, stop)
@@ -79,23 +79,23 @@ class Stores:
                 if part.key.home == "model"
             ]
             if visitors:
-                self._shuttle = self._shuttle or Shuttle(device)
+                self._shuttle = self._shuttle or OnDemandOffloader(device)
                 until.enter_context(self._shuttle.open(visitors, room))
         entries = {part.key: entry for part, entry in zip(stay, held.entries, strict=True)}
         entries |= {part.key: entry for part, entry in zip(move, moved.entries, strict=True)}
-        return Held(
+        return Lease(
             tuple(entries[part.key] for part in parts),
             {**held.loaded, **moved.loaded},
             held.reused + moved.reused,
             held.evicted + moved.evicted,
         )
 
-    def aside(self, name: str, size: int) -> AbstractContextManager[None]:
+    def reserve(self, name: str, size: int) -> AbstractContextManager[None]:
         """Reserve room for bytes in main memory that are no component, in the budget that is of it.
 
         Raises: OutOfMemory: if there is none.
         """
-        return self._here.aside(name, 0 if self._apart() else size)
+        return self._here.reserve(name, 0 if self._has_own_memory() else size)
 
     def expect(self, coming: Sequence[Collection[ComponentKey]]) -> None:
         """Take note of what the next uses need."""
@@ -107,16 +107,16 @@ class Stores:
         stores = self._all() if waiting else [self._here]
         return [name for store in stores for name in store.free_idle()]
 
-    def _all(self) -> list[Residents]:
+    def _all(self) -> list[ComponentCache]:
         return [self._here] if self._waiting is None else [self._here, self._waiting]
 
-    def _beside(self) -> Residents:
+    def _beside(self) -> ComponentCache:
         """The store in main memory."""
-        if not self._apart():
+        if not self._has_own_memory():
             return self._here
         if self._waiting is None:
             budget = default_budget(hardware(WAITING))
-            self._waiting = Residents(lambda: budget, lambda: None, _WHERE_IT_WAITS)
+            self._waiting = ComponentCache(lambda: budget, lambda: None, _WHERE_IT_WAITS)
             self._waiting.coming = self._here.coming
         return self._waiting
 

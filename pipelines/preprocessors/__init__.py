@@ -28,7 +28,7 @@ from pipelines.preprocessors.resize import (
     working_size,
 )
 from pipelines.preprocessors.skeletons import Skeleton, draw_skeletons
-from pipelines.utils.threads import in_passing
+from pipelines.utils.threads import run_in_short_lived_thread
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -135,7 +135,7 @@ def run_named(
         raise ModelUnavailable(reason)
     return _cache.get(
         key_of(picture, name, settings, size),
-        lambda: in_passing(lambda: _make(row, look(), settings, size)),
+        lambda: run_in_short_lived_thread(lambda: _make(row, look(), settings, size)),
     )
 
 
@@ -160,7 +160,9 @@ def find_people(image: Image, parameters: Mapping[str, Any], size: Size) -> tupl
     row = describe("pose")
     settings = row.canonical(parameters)
     seen, placement = _look(row, flatten(image), settings, size)
-    found = in_passing(lambda: find_skeletons(seen, settings["people"], settings["visibility"]))
+    found = run_in_short_lived_thread(
+        lambda: find_skeletons(seen, settings["people"], settings["visibility"])
+    )
     return tuple(person.placed(placement, size) for person in found)
 
 

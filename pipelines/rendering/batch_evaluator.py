@@ -13,10 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines import backends
-from pipelines.denoising.batch_sizes import TRIES, USUAL, Even, Measured, Sample, Samples, best
+from pipelines.denoising.batch_sizes import (
+    DEFAULT_ROWS,
+    TRIES,
+    AutotunedBatches,
+    FixedBatches,
+    Sample,
+    Samples,
+    best,
+)
 from pipelines.denoising.evaluator import Tally
 from pipelines.errors import InvalidRequest
-from pipelines.rendering.batch_timings import Paces
+from pipelines.rendering.batch_timings import BatchTimings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,13 +32,13 @@ if TYPE_CHECKING:
     from pipelines.backends.base import Denoiser
     from pipelines.controlnet.residuals import Residuals
     from pipelines.denoising.row import Row
-    from pipelines.families.base import Family, Model
+    from pipelines.families.base import Family, LoadedModel
 
 MOST_ROWS = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Computing:
+class ComputeOptions:
     """Options of computing that the user chose.
 
     Attributes:
@@ -59,7 +67,7 @@ class Computing:
         if not self.exact:
             return ""
         backend = "" if self.exact_backend == "torch" else f" {self.exact_backend}"
-        batch = "" if self.batch in (None, USUAL) else f" {self.batch}"
+        batch = "" if self.batch in (None, DEFAULT_ROWS) else f" {self.batch}"
         return f" exact{backend}{batch}"
 
     @property
@@ -70,11 +78,11 @@ class Computing:
     @property
     def fixed_batch(self) -> int | None:
         """Rows in every batch, where that is not measured: asked for, or exact mode's."""
-        return (self.batch or USUAL) if self.exact else self.batch
+        return (self.batch or DEFAULT_ROWS) if self.exact else self.batch
 
 
 def backends_for(
-    how: Computing,
+    how: ComputeOptions,
     device: str,
     *,
     steady: bool,
@@ -118,7 +126,7 @@ def fastest(known: Mapping[str, Samples], rows: int) -> str:
     return min(known, key=lambda name: seconds(known[name]))
 
 
-class Computer:
+class BatchEvaluator:
     """Evaluator of the rows of one model at one picture size.
 
     Args:
@@ -132,10 +140,10 @@ class Computer:
 
     def __init__(
         self,
-        how: Computing,
-        paces: Paces,
+        how: ComputeOptions,
+        paces: BatchTimings,
         family: Family,
-        model: Model,
+        model: LoadedModel,
         latent: tuple[int, int, int],
         memory: int,
         residuals: Residuals | None = None,
@@ -209,14 +217,14 @@ class Computer:
     def remember(self) -> None:
         """Keep what was measured."""
         for name, batches in self._batches.items():
-            if isinstance(batches, Measured):
+            if isinstance(batches, AutotunedBatches):
                 self._paces.put(self._key_of(name), batches.samples)
 
     def _choose(self, rows: int) -> str:
         """A backend with a size that is new and that these rows fill; else the fastest."""
         known: dict[str, Samples] = {}
         for name, batches in self._batches.items():
-            if isinstance(batches, Measured):
+            if isinstance(batches, AutotunedBatches):
                 known[name] = batches.samples
                 trial = batches.trial(rows)
                 if trial is not None and batches.samples.get(trial, Sample()).calls < TRIES:
@@ -234,10 +242,10 @@ class Computer:
         cheap = backends.BACKENDS[name].tried and 8 * weights <= self._memory
         return cheap or best(self._paces.get(self._key_of(name))) is not None
 
-    def _batches_of(self, name: str) -> Even | Measured:
+    def _batches_of(self, name: str) -> FixedBatches | AutotunedBatches:
         if self._how.fixed_batch is not None:
-            return Even(self._how.fixed_batch)
-        return Measured(
+            return FixedBatches(self._how.fixed_batch)
+        return AutotunedBatches(
             self._paces.get(self._key_of(name)),
             self._sizes[name],
             static=backends.denoiser_class(name).static,
@@ -256,12 +264,12 @@ class Computer:
         return backends.denoiser_class(name).sizes(network, self._memory)
 
     def _denoiser(self, name: str, skip: tuple[int, ...]) -> Denoiser:
-        from pipelines.backends.base import Place
+        from pipelines.backends.base import NetworkCache
 
         sizes = self._sizes[name]
         prepared = self._model.prepared
         if (name, sizes, skip) not in prepared:
-            place = Place(
+            place = NetworkCache(
                 self._model.fingerprint,
                 # A sheet of LoRA scales must not leave as many copies of the network on disk.
                 None if self._how.cache is None or self._model.base else self._how.cache / name,

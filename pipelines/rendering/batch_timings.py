@@ -18,7 +18,7 @@ from pipelines.utils.files import drafts
 log = logging.getLogger(__name__)
 
 
-class Paces:
+class BatchTimings:
     """Store of batch timings by key, in one JSON file; without a file, in memory only.
 
     Losing the file costs one round of measuring, so what is wrong with it is logged, not raised.

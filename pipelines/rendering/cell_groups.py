@@ -33,12 +33,12 @@ def group(cells: Sequence[Request], skip: Collection[int] = ()) -> dict[str, Sta
     return dict(groups)
 
 
-def numbers(states: States) -> list[int]:
+def cell_order(states: States) -> list[int]:
     """List all cells, in the order in which they are made."""
     return [cell for sizes in states.values() for cell in chain(*sizes.values())]
 
 
-def only(some: Collection[int], states: States) -> States:
+def restrict(some: Collection[int], states: States) -> States:
     """Restrict groups to some of the cells."""
     found: dict[State, dict[Size, list[int]]] = {}
     for state, sizes in states.items():
@@ -49,7 +49,7 @@ def only(some: Collection[int], states: States) -> States:
     return found
 
 
-def together(addons: Iterable[Addons]) -> Addons:
+def union_of_addons(addons: Iterable[Addons]) -> Addons:
     """Join the ControlNets and the LoRAs of several cells, each once."""
     controls, loras = zip(*addons, strict=True)
     return tuple(dict.fromkeys(chain(*controls))), tuple(dict.fromkeys(chain(*loras)))

@@ -12,32 +12,32 @@ from typing import TYPE_CHECKING
 import torch
 
 from pipelines.controlnet.adapter import controls_of
-from pipelines.controlnet.conditioner import Steering
+from pipelines.controlnet.conditioner import ControlConditioner
 from pipelines.controlnet.residuals import Residuals
 from pipelines.denoising import engine
 from pipelines.denoising.evaluator import Tally
 from pipelines.denoising.guided_trajectory import GuidedTrajectory
 from pipelines.devices.hardware import device_memory
 from pipelines.errors import Cancelled, ContactSheetError, OutOfMemory
-from pipelines.families.base import Family, Model
+from pipelines.families.base import Family, LoadedModel
 from pipelines.families.vae import decode
 from pipelines.model_manager.lora_patcher import applied
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.model_manager.model_entry import ModelEntry
-from pipelines.rendering.batch_evaluator import Computer, Computing
-from pipelines.rendering.batch_timings import Paces
+from pipelines.rendering.batch_evaluator import BatchEvaluator, ComputeOptions
+from pipelines.rendering.batch_timings import BatchTimings
 from pipelines.rendering.cell_groups import (
     Addons,
     Sizes,
     States,
+    cell_order,
     group,
-    numbers,
-    only,
-    together,
+    restrict,
+    union_of_addons,
 )
 from pipelines.rendering.preview_clock import PreviewClock
 from pipelines.rendering.run_sink import RunSink
-from pipelines.rendering.trajectories import encode, start
+from pipelines.rendering.trajectories import encode_prompts, guided_trajectory
 from pipelines.request.control import Control
 from pipelines.request.lora import State
 from pipelines.request.request import Request
@@ -69,8 +69,8 @@ class Job:
     models: Callable[[str], ModelEntry]
     skip: frozenset[int]
     previews: bool
-    how: Computing
-    paces: Paces
+    how: ComputeOptions
+    paces: BatchTimings
     maps: Callable[[Control, tuple[int, int]], Image]
 
 
@@ -97,7 +97,7 @@ class Renderer:
         """Make the cells of one model, by what LoRAs do to its weights, then by size. If its
         ControlNets and LoRAs do not fit in memory together, or one of them is broken, cells with
         different ones are made one after another."""
-        cells = numbers(states)
+        cells = cell_order(states)
         by_addons: dict[Addons, list[int]] = {}
         for cell in cells:
             request = self._cells[cell]
@@ -107,7 +107,7 @@ class Renderer:
         loaded = False
         try:
             entry = self._job.models(model_id)
-            with self._manager.use(entry, *together(by_addons), self._stopped) as model:
+            with self._manager.use(entry, *union_of_addons(by_addons), self._stopped) as model:
                 loaded = True
                 for state, sizes in states.items():
                     if not self._stopped():
@@ -117,15 +117,15 @@ class Renderer:
         except ContactSheetError as error:
             if len(by_addons) > 1 and not loaded:
                 for some in by_addons.values():
-                    self._model(model_id, only(some, states))
+                    self._model(model_id, restrict(some, states))
                 return
             self._fail(cells, error)
 
-    def _lora_state(self, state: State, sizes: Sizes, family: Family, model: Model) -> None:
+    def _lora_state(self, state: State, sizes: Sizes, family: Family, model: LoadedModel) -> None:
         """Make the cells that have the same LoRAs, while these are in the model's weights."""
         changed = False
         try:
-            with applied(model, family, state, self._manager.aside) as with_loras:
+            with applied(model, family, state, self._manager.reserve) as with_loras:
                 changed = True
                 for cells in sizes.values():
                     if not self._stopped():
@@ -135,15 +135,17 @@ class Renderer:
                 raise
             self._fail(chain(*sizes.values()), error)
 
-    def _size_group(self, cells: Sequence[int], family: Family, model: Model) -> None:
+    def _size_group(self, cells: Sequence[int], family: Family, model: LoadedModel) -> None:
         """Make cells of one size with one set of weights, denoised together."""
         requests = [self._cells[cell] for cell in cells]
         evaluator = self._evaluator(requests, family, model)
-        conditions = encode(family, model, requests, self._job.how.exact)
-        steering = Steering(family, model, self._job.maps, self._manager.free_idle)
+        conditions = encode_prompts(family, model, requests, self._job.how.exact)
+        steering = ControlConditioner(family, model, self._job.maps, self._manager.free_idle)
 
         def maker(request: Request) -> Callable[[], GuidedTrajectory]:
-            return lambda: start(family, model, request, conditions, steering.steers(request))
+            return lambda: guided_trajectory(
+                family, model, request, conditions, steering.steers(request)
+            )
 
         events = engine.denoise(
             [(cell, maker(self._cells[cell])) for cell in cells],
@@ -170,7 +172,9 @@ class Renderer:
                     self._sink.failed(cell, explain(error))
         evaluator.remember()
 
-    def _evaluator(self, requests: Sequence[Request], family: Family, model: Model) -> Computer:
+    def _evaluator(
+        self, requests: Sequence[Request], family: Family, model: LoadedModel
+    ) -> BatchEvaluator:
         """What computes the rows of cells of one size."""
         job, first = self._job, requests[0]
         assert first.width and first.height, "a cell's size is resolved before it is made"
@@ -180,11 +184,11 @@ class Renderer:
         residuals = None if controls is None else Residuals(controls, model, self._tally, fill)
         memory = device_memory(model.device)
         skips = any(request.skip_layers for request in requests)
-        return Computer(
+        return BatchEvaluator(
             job.how, job.paces, family, model, latent, memory, residuals, skips, self._tally
         )
 
-    def _finish(self, finished: engine.Finished, family: Family, model: Model) -> None:
+    def _finish(self, finished: engine.Finished, family: Family, model: LoadedModel) -> None:
         """Decode and keep a cell's picture."""
         started = time.perf_counter()
         try:
@@ -196,7 +200,7 @@ class Renderer:
         seconds = finished.seconds + time.perf_counter() - started
         self._sink.done(finished.cell, image, file, seconds)
 
-    def _preview(self, walk: GuidedTrajectory, family: Family, model: Model) -> Image:
+    def _preview(self, walk: GuidedTrajectory, family: Family, model: LoadedModel) -> Image:
         """What a cell would look like if denoising ended here."""
         assert walk.last is not None, "a stepped trajectory has a last evaluation"
         asked, output = walk.last

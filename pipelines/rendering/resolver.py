@@ -12,7 +12,7 @@ from pipelines.model_manager.model_library import ModelLibrary
 from pipelines.request.control import Control
 from pipelines.request.lora import LoRA
 from pipelines.request.request import Request
-from pipelines.runs.image_store import Shelf
+from pipelines.runs.image_store import ImageStore
 
 
 class Resolver:
@@ -23,7 +23,7 @@ class Resolver:
         shelf: holds the pictures of controls.
     """
 
-    def __init__(self, library: ModelLibrary, shelf: Shelf) -> None:
+    def __init__(self, library: ModelLibrary, shelf: ImageStore) -> None:
         self._shelf = shelf
         self._open = cache(library.open)
 

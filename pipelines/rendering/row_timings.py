@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from pipelines.denoising.batch_sizes import USUAL
+from pipelines.denoising.batch_sizes import DEFAULT_ROWS
 from pipelines.request.request import Request
 
 
@@ -43,7 +43,7 @@ class RowTimings:
         """
         kinds = {RowKind.of(request) for request in requests}
         if len(kinds) == 1 and spent:
-            kind, cells = kinds.pop(), min(len(spent), USUAL)
+            kind, cells = kinds.pop(), min(len(spent), DEFAULT_ROWS)
             known = self._seconds.get(kind, {})
             # A new mapping, as others may be reading the old one.
             self._seconds[kind] = {**known, cells: sum(spent) / max(1, rows)}
@@ -55,5 +55,7 @@ class RowTimings:
 
 def nearest(seconds: Mapping[int, float], cells: int) -> float | None:
     """Find the timing of the run most like one of so many cells: a lone one's rows take longer."""
-    like = min(seconds, key=lambda seen: abs(math.log(seen / min(cells, USUAL))), default=None)
+    like = min(
+        seconds, key=lambda seen: abs(math.log(seen / min(cells, DEFAULT_ROWS))), default=None
+    )
     return None if like is None else seconds[like]

@@ -16,15 +16,15 @@ from pipelines.denoising.guiders.base import row_count
 from pipelines.errors import ContactSheetError
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.model_manager.model_entry import ModelEntry
-from pipelines.rendering.batch_evaluator import Computing
-from pipelines.rendering.batch_timings import Paces
+from pipelines.rendering.batch_evaluator import ComputeOptions
+from pipelines.rendering.batch_timings import BatchTimings
 from pipelines.rendering.row_timings import RowKind, RowTimings
 from pipelines.rendering.run_plan import CostEstimate
 from pipelines.rendering.run_sink import RunSink
 from pipelines.request.request import Request
 from pipelines.runs.events import RunFinished, RunStarted, RunStatus, Stats
 from pipelines.runs.null_store import AnyStore
-from pipelines.runs.queue import Use
+from pipelines.runs.queue import LoadSet
 from pipelines.runs.run import Run
 from pipelines.samplers import SAMPLERS
 
@@ -34,7 +34,7 @@ Open = Callable[[str], ModelEntry]
 log = logging.getLogger(__name__)
 
 
-class Maker:
+class RunExecutor:
     """Executor of runs. Only the studio's worker thread calls `make`.
 
     Args:
@@ -43,13 +43,13 @@ class Maker:
     """
 
     def __init__(
-        self, manager: PipelineManager, store: AnyStore, how: Computing, maps: Maps
+        self, manager: PipelineManager, store: AnyStore, how: ComputeOptions, maps: Maps
     ) -> None:
         self._manager = manager
         self._maps = maps
         self._store = store
         self._how = how
-        self._paces = Paces(None if how.cache is None else how.cache / "batches.json")
+        self._paces = BatchTimings(None if how.cache is None else how.cache / "batches.json")
         self._timings = RowTimings()
 
     def estimate(self, cells: Sequence[Request]) -> CostEstimate:
@@ -76,9 +76,9 @@ class Maker:
             seconds = None if row is None or seconds is None else seconds + row * cost
         return CostEstimate(len(cells), len(cells) - len(new), rows, seconds)
 
-    def uses(self, run: Run) -> list[Use]:
+    def uses(self, run: Run) -> list[LoadSet]:
         """What a run loads, in order."""
-        return list(dict.fromkeys(Use(*_models(request)) for request in run.requests))
+        return list(dict.fromkeys(LoadSet(*_models(request)) for request in run.requests))
 
     def make(self, run: Run, previews: bool) -> None:
         """Make a run to its end, and publish and record what happens."""

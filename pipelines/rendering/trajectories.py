@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 from pipelines.denoising.guided_trajectory import GuidedTrajectory
 from pipelines.denoising.guiders.base import Guider, Text
-from pipelines.denoising.row import Condition, Steer
+from pipelines.denoising.row import Condition, ScheduledControl
 from pipelines.denoising.trajectory import Eval, initial_noise, trajectory
 from pipelines.families import weighted_prompts
-from pipelines.families.base import Family, Model, build_scheduler
-from pipelines.families.capabilities import Supports
+from pipelines.families.base import Family, LoadedModel, build_scheduler
+from pipelines.families.capabilities import Capabilities
 from pipelines.request.request import Request
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def guidance_for(request: Request, supports: Supports) -> Guider:
+def guidance_for(request: Request, supports: Capabilities) -> Guider:
     """Build the guider of one trajectory, from what its Request asks for and its model takes.
 
     Raises: UnknownName, InvalidRequest: if the Request names a guider that is not here.
@@ -31,12 +31,12 @@ def guidance_for(request: Request, supports: Supports) -> Guider:
     return supports.guider(request).guider(request.model_copy(update=acting))
 
 
-def start(
+def guided_trajectory(
     family: Family,
-    model: Model,
+    model: LoadedModel,
     request: Request,
     conditions: Mapping[str | None, Condition],
-    steers: Sequence[Steer] = (),
+    steers: Sequence[ScheduledControl] = (),
 ) -> GuidedTrajectory:
     """Start the guided trajectory of one cell, with its own scheduler and generator.
 
@@ -64,8 +64,8 @@ def start(
     return GuidedTrajectory(walk, guider, seen, steers, denoised)
 
 
-def encode(
-    family: Family, model: Model, requests: Sequence[Request], alone: bool = False
+def encode_prompts(
+    family: Family, model: LoadedModel, requests: Sequence[Request], alone: bool = False
 ) -> dict[str | None, Condition]:
     """Encode every text in use once; one by one if `alone`. Returns conditions by text."""
     supports = family.spec.capabilities(model.configs)

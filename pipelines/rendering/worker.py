@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from pipelines.errors import InvalidRequest
 from pipelines.model_manager.manager import PipelineManager
-from pipelines.runs.queue import Line, Use
+from pipelines.runs.queue import LoadSet, RunQueue
 
 T = TypeVar("T")
 Task = Callable[[], None]
@@ -24,7 +24,7 @@ class Worker:
 
     def __init__(self, manager: PipelineManager) -> None:
         self._manager = manager
-        self._line: Line[Task] = Line()
+        self._line: RunQueue[Task] = RunQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -39,7 +39,7 @@ class Worker:
         if self._closed:
             raise InvalidRequest("this studio is closed")
 
-    def add(self, task: Task, uses: Sequence[Use] = ()) -> None:
+    def add(self, task: Task, uses: Sequence[LoadSet] = ()) -> None:
         """Queue a task.
 
         Args:

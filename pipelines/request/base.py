@@ -19,7 +19,7 @@ from pipelines.errors import InvalidRequest, UnknownName
 PROMPT_MAX = 4000
 
 
-class Frozen(BaseModel):
+class FrozenModel(BaseModel):
     """Frozen, validated value whose errors read like sentences, not like a validator's report."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -35,7 +35,7 @@ class Frozen(BaseModel):
             raise _explain(cls, error.errors()[0]) from None
 
 
-def _explain(cls: type[Frozen], detail: ErrorDetails) -> InvalidRequest | UnknownName:
+def _explain(cls: type[FrozenModel], detail: ErrorDetails) -> InvalidRequest | UnknownName:
     """One clear sentence for the first thing that is wrong."""
     name = str(detail["loc"][0]) if detail["loc"] else cls.__name__
     said = f"{cls.spoken}{name}"

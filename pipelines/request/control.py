@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from pipelines.errors import InvalidRequest
-from pipelines.request.base import Fraction, Frozen, Number
+from pipelines.request.base import Fraction, FrozenModel, Number
 
 NONE = "none"
 """The preprocessor of a picture that is a map already."""
@@ -51,7 +51,7 @@ Parameters = Annotated[
 ]
 
 
-class Control(Frozen):
+class Control(FrozenModel):
     """One ControlNet condition: source image, preprocessor, ControlNet, strength, window and mode.
 
     The ControlNet computes what to add inside the denoiser, d at every depth l of it, from the

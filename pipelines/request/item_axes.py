@@ -14,11 +14,11 @@ from pydantic import BaseModel
 
 from pipelines.errors import InvalidRequest
 from pipelines.request import control, lora
-from pipelines.request.base import Frozen
+from pipelines.request.base import FrozenModel
 from pipelines.request.control import Control
 from pipelines.request.lora import LoRA
 
-Item = TypeVar("Item", bound=Frozen)
+Item = TypeVar("Item", bound=FrozenModel)
 
 
 @dataclass(frozen=True, slots=True)

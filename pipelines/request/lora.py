@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from pipelines.request.base import Frozen, Number
+from pipelines.request.base import FrozenModel, Number
 
 NONE = "none"
 """A value of a `lora` axis: the picture without it."""
@@ -21,7 +21,7 @@ MOST = 8
 _SCALED = re.compile(r"^(?P<name>.+):(?P<scale>[+-]?(?:\d+(?:\.\d*)?|\.\d+))$", re.DOTALL)
 
 
-class LoRA(Frozen):
+class LoRA(FrozenModel):
     """One LoRA with its scale; also read from text, `NAME` or `NAME:SCALE`.
 
     Math: W' = W + scale · (alpha / r) · B·A

@@ -27,28 +27,28 @@ _STEP = 1.1
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class WeightedText:
     """Piece of a prompt: words of one weight."""
 
     text: str
     weight: float
 
 
-Parts = tuple[tuple[Piece, ...], ...]
+Parts = tuple[tuple[WeightedText, ...], ...]
 """The parts of a prompt, in order; each has a piece, if only an empty one."""
 
 
-def read(prompt: str) -> Parts | str:
+def parse_weights(prompt: str) -> Parts | str:
     """Parse a prompt into parts with weights; the text itself where it has neither."""
     if not _SYNTAX.search(prompt):
         return prompt
-    parts = tuple(filter(None, map(_merged, _weighed(prompt)))) or ((Piece("", 1.0),),)
+    parts = tuple(filter(None, map(_merged, _weighed(prompt)))) or ((WeightedText("", 1.0),),)
     if len(parts) == 1 and all(piece.weight == 1.0 for piece in parts[0]):
         return "".join(piece.text for piece in parts[0])
     return parts
 
 
-def _weighed(prompt: str) -> list[list[Piece]]:
+def _weighed(prompt: str) -> list[list[WeightedText]]:
     """Runs of text with the product of the weights around them, by part."""
     texts: list[str | None] = []  # None is where a part ends
     weights: list[float] = []
@@ -87,22 +87,22 @@ def _weighed(prompt: str) -> list[list[Piece]]:
     for start in square:
         multiply(start, 1 / _STEP)
 
-    parts: list[list[Piece]] = [[]]
+    parts: list[list[WeightedText]] = [[]]
     for text, weight in zip(texts, weights, strict=True):
         if text is None:
             parts.append([])
         elif text:
             # Brackets that cancel give 1, not 1 and a rounding error.
-            parts[-1].append(Piece(text, round(weight, 6)))
+            parts[-1].append(WeightedText(text, round(weight, 6)))
     return parts
 
 
-def _merged(pieces: list[Piece]) -> tuple[Piece, ...]:
+def _merged(pieces: list[WeightedText]) -> tuple[WeightedText, ...]:
     """Neighbours of one weight joined."""
-    found: list[Piece] = []
+    found: list[WeightedText] = []
     for piece in pieces:
         if found and found[-1].weight == piece.weight:
-            found[-1] = Piece(found[-1].text + piece.text, piece.weight)
+            found[-1] = WeightedText(found[-1].text + piece.text, piece.weight)
         else:
             found.append(piece)
     return tuple(found)

@@ -21,7 +21,7 @@ from pydantic import (
 from pipelines import samplers
 from pipelines.errors import InvalidRequest
 from pipelines.request import control, lora
-from pipelines.request.base import PROMPT_MAX, Fraction, Frozen, Number
+from pipelines.request.base import PROMPT_MAX, Fraction, FrozenModel, Number
 from pipelines.request.control import Control
 from pipelines.request.lora import LoRA, State
 from pipelines.request.skip_layers import Layers
@@ -46,7 +46,7 @@ def _no_minus_zero(value: float | None) -> float | None:
     return None if value is None else value + 0.0
 
 
-class Request(Frozen):
+class Request(FrozenModel):
     """Everything that decides one image.
 
     `width` and `height` may be left out: `Studio.resolve` fills in the model's own size, and a

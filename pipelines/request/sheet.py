@@ -13,7 +13,7 @@ from pydantic import (
 from pipelines import samplers
 from pipelines.errors import InvalidRequest, UnknownName
 from pipelines.request import item_axes
-from pipelines.request.base import Frozen
+from pipelines.request.base import FrozenModel
 from pipelines.request.request import Request
 
 PROMPT_REPLACE = "prompt_replace"
@@ -39,7 +39,7 @@ def check_field(field: str) -> None:
         raise UnknownName.of("axis", field, known, f"known: {', '.join(known)}")
 
 
-class Axis(Frozen):
+class Axis(FrozenModel):
     """Axis of a sheet: a Request field with the values it takes.
 
     Attributes:
@@ -84,7 +84,7 @@ class Axis(Frozen):
         return found
 
 
-class Sheet(Frozen):
+class Sheet(FrozenModel):
     """Sheet: a base Request and any number of axes; expands to cells, the last axis fastest."""
 
     base: Request = Field(default=Request(), description="it must be a Request")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[0-9a-f]{32}")
 
 
-class Shelf:
+class ImageStore:
     """Image store addressed by the hash of pixels. All methods may be called from any thread.
 
     Args:

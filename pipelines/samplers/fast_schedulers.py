@@ -18,7 +18,7 @@ from torch import Tensor
 from pipelines.samplers.scheduler import Scheduler
 
 
-def prepared(
+def build_fast(
     scheduler: str,
     config: Mapping[str, Any],
     options: Mapping[str, Any],
@@ -37,7 +37,7 @@ def prepared(
     diffusers = import_module("diffusers")
     kind = getattr(diffusers, scheduler)
     instead = {
-        "set_timesteps": _few,
+        "set_timesteps": _skip_constructor_timesteps,
         "_sigma_to_t": _time_of_level,
         "_get_init_keys": staticmethod(lambda cls: set(_arguments(cls.__init__))),
     }
@@ -61,7 +61,7 @@ def _arguments(init: Any) -> frozenset[str]:
     return frozenset(signature(init).parameters)
 
 
-def _few(made: Any, *_: Any) -> None:
+def _skip_constructor_timesteps(made: Any, *_: Any) -> None:
     """Instead of `set_timesteps`, as constructors call it: some ask for all timesteps of the
     training, one by one (KDPM2: 0.1 s), which are then set anew."""
     super(type(made), made).set_timesteps(2)

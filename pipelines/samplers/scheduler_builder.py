@@ -57,6 +57,6 @@ def prototype(
     Args:
         config, spacing: as JSON, so that equal ones are one key.
     """
-    from pipelines.samplers.fast_schedulers import prepared
+    from pipelines.samplers.fast_schedulers import build_fast
 
-    return prepared(scheduler, json.loads(config), dict(options), steps, json.loads(spacing))
+    return build_fast(scheduler, json.loads(config), dict(options), steps, json.loads(spacing))

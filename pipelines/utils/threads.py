@@ -9,7 +9,7 @@ from typing import TypeVar
 Made = TypeVar("Made")
 
 
-def in_passing(work: Callable[[], Made]) -> Made:
+def run_in_short_lived_thread(work: Callable[[], Made]) -> Made:
     """Run torch work in a thread that ends with it; returns or raises what the work does.
 
     Every thread that once computed with torch keeps a team of OpenMP threads until it ends. While

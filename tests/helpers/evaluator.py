@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from pipelines.denoising.batch_sizes import Even
+from pipelines.denoising.batch_sizes import FixedBatches
 from pipelines.denoising.evaluator import Tally
 from pipelines.denoising.row import Row
 
 
-class FunctionEvaluator(Even):
+class FunctionEvaluator(FixedBatches):
     """Computes rows with a function, in batches as equal as can be."""
 
     def __init__(self, function: Callable[[Sequence[Row]], Tensor], most: int) -> None:

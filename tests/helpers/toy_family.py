@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pipelines.denoising.row import Condition, Row, states_of
 from pipelines.families import FamilySpec, TextEncoder, text_encoders
-from pipelines.families.base import Model
+from pipelines.families.base import LoadedModel
 from pipelines.families.capabilities import Configs
 from pipelines.families.flow_matched import FlowMatched
 from pipelines.families.sd import stacked_inputs
@@ -60,18 +60,18 @@ class Toy(FlowMatched):
     def spacing(self, configs: Configs, request: Request) -> Mapping[str, Any]:
         return {}
 
-    def latent_shape(self, model: Model, width: int, height: int) -> tuple[int, int, int]:
+    def latent_shape(self, model: LoadedModel, width: int, height: int) -> tuple[int, int, int]:
         factor = vae_factor(model.configs["vae"])
         return model.configs["transformer"]["in_channels"], height // factor, width // factor
 
-    def encode(self, model: Model, texts: Sequence[str]) -> list[Condition]:
+    def encode(self, model: LoadedModel, texts: Sequence[str]) -> list[Condition]:
         (t5,) = self.spec.text_encoders
         return list(torch.split(text_encoders.t5(model, t5, texts), 1))
 
-    def network(self, model: Model, skip: Sequence[int] = ()) -> nn.Module:
+    def network(self, model: LoadedModel, skip: Sequence[int] = ()) -> nn.Module:
         return _Network(model.components["transformer"])
 
-    def inputs(self, model: Model, rows: Sequence[Row]) -> tuple[Tensor, ...]:
+    def inputs(self, model: LoadedModel, rows: Sequence[Row]) -> tuple[Tensor, ...]:
         states = torch.cat([states_of(row.condition) for row in rows])
         return (*stacked_inputs(model, rows), states)
 

@@ -8,9 +8,9 @@ from compel import Compel, CompelForSD, CompelForSDXL
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.families.base import Model
+from pipelines.families.base import LoadedModel
 from pipelines.families.weighted_prompts import encode, tokenize
-from pipelines.request.prompt_weights import read
+from pipelines.request.prompt_weights import parse_weights
 from tests.helpers.tiny import sd, tokenizer
 from tests.helpers.tiny_families import sdxl
 
@@ -44,7 +44,7 @@ SAME = {
 
 
 def model_of(pipe):
-    return Model("tiny", pipe.components, "", "cpu", torch.float32)
+    return LoadedModel("tiny", pipe.components, "", "cpu", torch.float32)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def peers():
 
 
 def states_of(model, prompt):
-    found = encode(model, read(prompt))
+    found = encode(model, parse_weights(prompt))
     return found[0] if isinstance(found, tuple) else found
 
 
@@ -89,7 +89,7 @@ def test_any_pieces_of_any_weights_are_compels(peers, pieces):
     """Given the pieces, not the text: compel's own grammar is left out of it."""
     model, compel = peers["sd"]
     ours = "".join(f"({text}:{weight})" for text, weight in pieces)
-    parts = read(ours)
+    parts = parse_weights(ours)
     if isinstance(parts, str):
         return
     provider = compel.compel.conditioning_provider
@@ -107,7 +107,9 @@ def test_the_measure_tells_weights_apart(peers):
 
 def test_the_grammar_is_not_compels(peers):
     """By design: compel's signs are text here, and ours are something else there."""
-    assert read("red++") == "red++" and read("a (red)1.2") != read("a (red:1.2)")
+    assert parse_weights("red++") == "red++" and parse_weights("a (red)1.2") != parse_weights(
+        "a (red:1.2)"
+    )
     assert Compel.parse_prompt_string("a (red:1.2)") != Compel.parse_prompt_string("a (red)1.2")
     assert apart(peers["sd"], "(ab:1.5)(cd:1.5)", "(abcd)1.5") <= WORST
     assert apart(peers["sd"], "(ab:1.5) (cd:1.5)", "(ab)1.5(cd)1.5") <= WORST
@@ -117,7 +119,7 @@ def test_the_pooled_embedding_is_of_the_words_alone(peers):
     """By design: compel's is of the brackets and numbers as well."""
     model, compel = peers["sdxl"]
     with torch.inference_mode():
-        _, pooled = encode(model, read("a (red:1.5) apple"))
+        _, pooled = encode(model, parse_weights("a (red:1.5) apple"))
         assert (pooled - compel("a red apple").pooled_embeds).abs().max() <= WORST
         assert (pooled - compel("a (red)1.5 apple").pooled_embeds).abs().max() > 0.1
 
@@ -130,7 +132,9 @@ def test_spaces_may_have_a_weight(peers):
             [["a", " ", "b"]], [[1.0, 0.5, 1.0]]
         )
     with torch.inference_mode():
-        spaced, plain = (encode(model, read(text)) for text in ("a( :0.5)b (x)", "a b (x)"))
+        spaced, plain = (
+            encode(model, parse_weights(text)) for text in ("a( :0.5)b (x)", "a b (x)")
+        )
     assert (spaced - plain).abs().max() <= WORST
 
 
@@ -145,7 +149,7 @@ def test_spaces_may_have_a_weight(peers):
     ],
 )
 def test_a_chunk_ends_behind_a_sentence_a_phrase_or_a_word(text, lengths):
-    parts = read(text)
+    parts = parse_weights(text)
     part = tokenize(tokenizer(), () if isinstance(parts, str) else parts[0])
     assert [sum(id > 1 for id in chunk) for chunk in part.ids] == lengths
     assert all(len(chunk) == 77 for chunk in (*part.ids, *part.weights))

@@ -17,7 +17,7 @@ from bench.controls import controlled_call
 from bench.peer import Peer
 from pipelines import Control, Request, Sheet, Studio
 from pipelines.controlnet.adapter import controls_of
-from pipelines.controlnet.conditioner import Steering
+from pipelines.controlnet.conditioner import ControlConditioner
 from pipelines.controlnet.control_maps import Maps
 from pipelines.controlnet.residuals import Residuals
 from pipelines.denoising import engine
@@ -26,14 +26,14 @@ from pipelines.model_manager.lora_patcher import applied
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.preprocessors import cache_stats
 from pipelines.rendering import trajectories
-from pipelines.rendering.batch_evaluator import Computer, Computing
-from pipelines.rendering.batch_timings import Paces
+from pipelines.rendering.batch_evaluator import BatchEvaluator, ComputeOptions
+from pipelines.rendering.batch_timings import BatchTimings
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.runs.events import CellDone, Stats
-from pipelines.runs.image_store import Shelf
+from pipelines.runs.image_store import ImageStore
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-SHELF = Shelf()
+SHELF = ImageStore()
 ONE, TWO = (
     SHELF.add(Image.fromarray(np.random.default_rng(seed).integers(0, 256, (32, 32, 3), np.uint8)))
     for seed in (1, 2)
@@ -55,9 +55,12 @@ class Made:
     """Latents of Requests, denoised together as the renderer does it, and what that took."""
 
     def __init__(
-        self, manager: PipelineManager, requests: Sequence[Request], how: Computing | None = None
+        self,
+        manager: PipelineManager,
+        requests: Sequence[Request],
+        how: ComputeOptions | None = None,
     ) -> None:
-        how = how or Computing(batch=16)
+        how = how or ComputeOptions(batch=16)
         self.tally = Tally()
         nets = list(dict.fromkeys(net for r in requests for net in r.controlnets))
         first = requests[0]
@@ -68,17 +71,24 @@ class Made:
         ):
             controls = controls_of(family.spec)
             assert controls is not None
-            conditions = trajectories.encode(family, model, requests, alone=True)
+            conditions = trajectories.encode_prompts(family, model, requests, alone=True)
             residuals = Residuals(controls, model, self.tally, 8 if how.exact else None)
-            computer = Computer(
-                how, Paces(None), family, model, (4, 8, 8), 10**10, residuals, tally=self.tally
+            computer = BatchEvaluator(
+                how,
+                BatchTimings(None),
+                family,
+                model,
+                (4, 8, 8),
+                10**10,
+                residuals,
+                tally=self.tally,
             )
-            steering = Steering(family, model, Maps(SHELF).of)
+            steering = ControlConditioner(family, model, Maps(SHELF).of)
             events = engine.denoise(
                 [
                     (
                         i,
-                        lambda r=r: trajectories.start(
+                        lambda r=r: trajectories.guided_trajectory(
                             family, model, r, conditions, steering.steers(r)
                         ),
                     )
@@ -183,7 +193,7 @@ def test_a_cell_is_the_same_alone_and_in_company(manager: PipelineManager) -> No
     @settings(max_examples=15, deadline=None)
     @given(st.lists(CELLS, min_size=2, max_size=6), st.integers(1, 9))
     def check(cells: list[Request], batch: int) -> None:
-        together = Made(manager, cells, Computing(batch=batch))
+        together = Made(manager, cells, ComputeOptions(batch=batch))
         assert together.tally.control_rows <= together.tally.control_rows_naive
         for cell, ours in zip(cells, together.latents, strict=True):
             assert apart(ours, Made(manager, [cell]).latents[0]) <= 1e-4
@@ -197,7 +207,7 @@ def test_exact_mode_is_exact_under_control(manager: PipelineManager) -> None:
         for s in (0.4, 1.0)
         for mode in ("balanced", "control")
     ] + [BASE]
-    how = Computing(exact=True)
+    how = ComputeOptions(exact=True)
     for cell, ours in zip(cells, Made(manager, cells, how).latents, strict=True):
         assert torch.equal(ours, Made(manager, [cell], how).latents[0])
 

@@ -15,16 +15,16 @@ from PIL import Image
 from bench.controls import controlled_call
 from pipelines import Control, InvalidRequest, Request, Studio
 from pipelines.controlnet.adapter import controls_of
-from pipelines.controlnet.conditioner import Steering
+from pipelines.controlnet.conditioner import ControlConditioner
 from pipelines.controlnet.control_maps import Maps
 from pipelines.controlnet.residuals import Residuals
 from pipelines.denoising.evaluator import Tally
-from pipelines.denoising.row import Pull, Row
+from pipelines.denoising.row import ControlTerm, Row
 from pipelines.denoising.trajectory import initial_noise
 from pipelines.families.flux import pack, unpack
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering import trajectories
-from pipelines.rendering.batch_evaluator import Computing
+from pipelines.rendering.batch_evaluator import ComputeOptions
 from pipelines.samplers import SAMPLERS, SCHEDULES
 from tests.helpers.tiny_families import flux, flux_controlnet, sd3, sd3_controlnet
 from tests.parity.test_controlnet import ONE, SHELF, TWO, Made, apart
@@ -231,10 +231,10 @@ def test_controlnets_of_unlike_depth_add_up(
         family = manager.library.open(model).family
         controls = controls_of(family.spec)
         assert controls is not None
-        steers = Steering(family, loaded, Maps(SHELF).of).steers(both)
-        conditions = trajectories.encode(family, loaded, [both])
+        steers = ControlConditioner(family, loaded, Maps(SHELF).of).steers(both)
+        conditions = trajectories.encode_prompts(family, loaded, [both])
         x, _ = initial_noise((4, 8, 8), 3)
-        pulls = tuple(Pull(steer.source, steer.strength) for steer in steers)
+        pulls = tuple(ControlTerm(steer.source, steer.strength) for steer in steers)
         rows = [
             Row(x, torch.tensor(500.0), conditions["an apple"], some)
             for some in ((pulls[0],), pulls, (), (pulls[1],))
@@ -252,7 +252,9 @@ def test_controlnets_of_unlike_depth_add_up(
 def test_a_map_goes_down_the_ladder_when_memory_runs_out(manager: PipelineManager) -> None:
     with manager.use("sd3", ["sd3-edges"]) as loaded:
         family = manager.library.open("sd3").family
-        (steer,) = Steering(family, loaded, Maps(SHELF).of).steers(asked("sd3", by("sd3-edges")))
+        (steer,) = ControlConditioner(family, loaded, Maps(SHELF).of).steers(
+            asked("sd3", by("sd3-edges"))
+        )
         encoder = loaded.components["vae"].encoder
         inner, freed = encoder.forward, []
 
@@ -263,7 +265,9 @@ def test_a_map_goes_down_the_ladder_when_memory_runs_out(manager: PipelineManage
 
         encoder.forward = tight
         try:
-            steering = Steering(family, loaded, Maps(SHELF).of, lambda: not freed.append(1))
+            steering = ControlConditioner(
+                family, loaded, Maps(SHELF).of, lambda: not freed.append(1)
+            )
             (again,) = steering.steers(asked("sd3", by("sd3-edges")))
         finally:
             del encoder.forward
@@ -276,7 +280,7 @@ def test_a_map_comes_in_the_controlnets_numbers(folder: Path) -> None:
     with manager.use("sd3", ["sd3-edges"]) as loaded:
         loaded = replace(loaded, dtype=torch.bfloat16)
         loaded.controlnets["sd3-edges"].to(torch.bfloat16)
-        steering = Steering(manager.library.open("sd3").family, loaded, Maps(SHELF).of)
+        steering = ControlConditioner(manager.library.open("sd3").family, loaded, Maps(SHELF).of)
         (steer,) = steering.steers(asked("sd3", by("sd3-edges")))
     assert loaded.components["vae"].dtype == torch.float32
     assert steer.source.hint.dtype == torch.bfloat16
@@ -312,7 +316,7 @@ def test_only_controlnets_that_are_told_part_by_distilled_guidance(
 
 
 def test_exact_mode_is_exact_under_control(manager: PipelineManager) -> None:
-    how = Computing(exact=True)
+    how = ComputeOptions(exact=True)
     for model, nets in (("sd3", ("sd3-edges", "sd3-long")), ("flux-dev", ("flux-edges",))):
         cells = [asked(model, by(net, strength=s), steps=2) for net in nets for s in (0.4, 1.0)] + [
             asked(model, steps=2)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipelines import OutOfMemory, Request, Sheet, Studio
 from pipelines.denoising import engine
-from pipelines.denoising.batch_sizes import USUAL
+from pipelines.denoising.batch_sizes import DEFAULT_ROWS
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering import trajectories
 from pipelines.request.axis_grammar import parse_axis
@@ -53,10 +53,10 @@ def latents(manager: PipelineManager, requests: list[Request]) -> list[torch.Ten
         }
         events = engine.denoise(
             [
-                (i, lambda r=r: trajectories.start(family, model, r, conditions))
+                (i, lambda r=r: trajectories.guided_trajectory(family, model, r, conditions))
                 for i, r in enumerate(requests)
             ],
-            FunctionEvaluator(lambda rows: evaluate(family, model, rows), USUAL),
+            FunctionEvaluator(lambda rows: evaluate(family, model, rows), DEFAULT_ROWS),
             exact=True,
         )
         made = {e.cell: e.latents for e in events if isinstance(e, engine.Finished)}

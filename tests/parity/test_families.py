@@ -24,8 +24,8 @@ from pipelines.denoising.guiders.base import row_count
 from pipelines.families.flux import pack, unpack
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering import trajectories
-from pipelines.rendering.batch_evaluator import Computer, Computing
-from pipelines.rendering.batch_timings import Paces
+from pipelines.rendering.batch_evaluator import BatchEvaluator, ComputeOptions
+from pipelines.rendering.batch_timings import BatchTimings
 from pipelines.rendering.trajectories import guidance_for
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.runs.events import CellDone
@@ -112,10 +112,10 @@ def ours(zoo: Path, requests: list[Request], batch: int = 16) -> list[torch.Tens
     manager = PipelineManager([zoo], device="cpu")
     with manager.use(requests[0].model) as model:
         family = manager.library.open(model.id).family
-        conditions = trajectories.encode(family, model, requests)
+        conditions = trajectories.encode_prompts(family, model, requests)
         events = engine.denoise(
             [
-                (i, lambda r=r: trajectories.start(family, model, r, conditions))
+                (i, lambda r=r: trajectories.guided_trajectory(family, model, r, conditions))
                 for i, r in enumerate(requests)
             ],
             FunctionEvaluator(lambda rows: evaluate(family, model, rows), batch),
@@ -276,12 +276,12 @@ def test_openvino_computes_the_same(zoo: Path, model: str) -> None:
     manager = PipelineManager([zoo], device="cpu")
     with manager.use(model) as loaded:
         family = manager.library.open(model).family
-        how = Computing("openvino", 4)
+        how = ComputeOptions("openvino", 4)
         shape = family.latent_shape(loaded, 32, 32)
-        computer = Computer(how, Paces(None), family, loaded, shape, 2**33)
-        conditions = trajectories.encode(family, loaded, requests)
+        computer = BatchEvaluator(how, BatchTimings(None), family, loaded, shape, 2**33)
+        conditions = trajectories.encode_prompts(family, loaded, requests)
         cells = [
-            (i, lambda r=r: trajectories.start(family, loaded, r, conditions))
+            (i, lambda r=r: trajectories.guided_trajectory(family, loaded, r, conditions))
             for i, r in enumerate(requests)
         ]
         events = engine.denoise(cells, computer)
@@ -308,9 +308,9 @@ def test_guidance_of_a_told_network_costs_one_row(studio: Studio, zoo: Path) -> 
     with manager.use("lcm") as model:
         family = manager.library.open("lcm").family
         requests = mixed("lcm", TOLD_CELLS[0], {**TOLD_CELLS[0], "guidance_scale": 3.0})
-        conditions = trajectories.encode(family, model, requests)
+        conditions = trajectories.encode_prompts(family, model, requests)
         cells = [
-            (i, lambda r=r: trajectories.start(family, model, r, conditions))
+            (i, lambda r=r: trajectories.guided_trajectory(family, model, r, conditions))
             for i, r in enumerate(requests)
         ]
         evaluator = FunctionEvaluator(lambda rows: evaluate(family, model, rows), 8)
@@ -401,8 +401,8 @@ def test_denoised_of_the_last_step_is_the_picture(zoo: Path) -> None:
         (request,) = mixed(name, FLOW_CELLS[3])
         with manager.use(name) as model:
             family = manager.library.open(name).family
-            walk = trajectories.start(
-                family, model, request, trajectories.encode(family, model, [request])
+            walk = trajectories.guided_trajectory(
+                family, model, request, trajectories.encode_prompts(family, model, [request])
             )
             rows = walk.start()
             with torch.inference_mode():

@@ -19,8 +19,8 @@ from pipelines.families.flux import unpack
 from pipelines.model_manager.lora_patcher import applied
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering import trajectories
-from pipelines.rendering.batch_evaluator import Computer, Computing
-from pipelines.rendering.batch_timings import Paces
+from pipelines.rendering.batch_evaluator import BatchEvaluator, ComputeOptions
+from pipelines.rendering.batch_timings import BatchTimings
 from pipelines.rendering.cell_groups import group
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.runs.events import CellDone, CellFailed, RunFinished
@@ -46,7 +46,7 @@ def manager(folder: Path) -> PipelineManager:
 
 
 def latents(
-    manager: PipelineManager, requests: Sequence[Request], how: Computing | None = None
+    manager: PipelineManager, requests: Sequence[Request], how: ComputeOptions | None = None
 ) -> list[torch.Tensor]:
     """Latents of Requests of one model, made as the renderer does it."""
     made: dict[int, torch.Tensor] = {}
@@ -61,18 +61,21 @@ def latents(
                             family,
                             model,
                             [(i, requests[i]) for i in cells],
-                            how or Computing(batch=16),
+                            how or ComputeOptions(batch=16),
                         )
     return [made[i] for i in range(len(requests))]
 
 
 def _denoise(
-    family: Any, model: Any, cells: Sequence[tuple[int, Request]], how: Computing
+    family: Any, model: Any, cells: Sequence[tuple[int, Request]], how: ComputeOptions
 ) -> dict[int, torch.Tensor]:
-    conditions = trajectories.encode(family, model, [one for _, one in cells])
-    computer = Computer(how, Paces(None), family, model, (4, 8, 8), 10**10)
+    conditions = trajectories.encode_prompts(family, model, [one for _, one in cells])
+    computer = BatchEvaluator(how, BatchTimings(None), family, model, (4, 8, 8), 10**10)
     events = engine.denoise(
-        [(i, lambda r=r: trajectories.start(family, model, r, conditions)) for i, r in cells],
+        [
+            (i, lambda r=r: trajectories.guided_trajectory(family, model, r, conditions))
+            for i, r in cells
+        ],
         computer,
     )
     return {e.cell: e.latents for e in events if isinstance(e, engine.Finished)}
@@ -260,7 +263,7 @@ def test_no_backend_uses_stale_weights(
     manager: PipelineManager, tmp_path: Path, backend: str
 ) -> None:
     pytest.importorskip(backend)
-    how = Computing(backend=backend, batch=8, cache=tmp_path)
+    how = ComputeOptions(backend=backend, batch=8, cache=tmp_path)
     scales = [0.0, 0.5, 1.0, 0.0]
     requests = [BASE.replace(steps=2, loras=[f"tiny-two:{scale}"]) for scale in scales]
     for request, expected in zip(requests, latents(manager, requests), strict=True):

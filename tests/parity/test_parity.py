@@ -57,7 +57,7 @@ def together(models: Path, requests: list[Request]) -> list[torch.Tensor]:
         texts = sorted({t for r in requests for t in (r.prompt, r.negative_prompt)})
         conditions = dict(zip(texts, family.encode(model, texts), strict=True))
         cells = [
-            (i, lambda r=r: trajectories.start(family, model, r, conditions))
+            (i, lambda r=r: trajectories.guided_trajectory(family, model, r, conditions))
             for i, r in enumerate(requests)
         ]
         latents: dict[int, torch.Tensor] = {}

@@ -14,8 +14,8 @@ import app
 from pipelines import Control, InvalidRequest, Request, Sheet, Studio
 from pipelines.denoising.guiders.base import row_count
 from pipelines.model_manager.manager import PipelineManager
-from pipelines.rendering.batch_evaluator import Computer, Computing
-from pipelines.rendering.batch_timings import Paces
+from pipelines.rendering.batch_evaluator import BatchEvaluator, ComputeOptions
+from pipelines.rendering.batch_timings import BatchTimings
 from pipelines.rendering.trajectories import guidance_for
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.request.labels import index_text
@@ -105,7 +105,7 @@ def test_rescale_tames_the_whole_of_it() -> None:
 
 
 def test_exact_mode_is_exact(manager: PipelineManager) -> None:
-    how = Computing(exact=True)
+    how = ComputeOptions(exact=True)
     cells = [BASE.replace(skip_layers=some, steps=2) for some in ("none", "0", "0+2")]
     for cell, together in zip(cells, Made(manager, cells, how).latents, strict=True):
         assert torch.equal(together, Made(manager, [cell], how).latents[0])
@@ -127,8 +127,14 @@ def test_whatever_the_backend_torch_computes_it(manager: PipelineManager) -> Non
     pytest.importorskip("openvino")
     with manager.use("sd3") as model:
         family = manager.library.open("sd3").family
-        computer = Computer(
-            Computing("openvino", 4), Paces(None), family, model, (4, 8, 8), 2**33, skips=True
+        computer = BatchEvaluator(
+            ComputeOptions("openvino", 4),
+            BatchTimings(None),
+            family,
+            model,
+            (4, 8, 8),
+            2**33,
+            skips=True,
         )
         assert computer.backend == "torch"
 

@@ -11,7 +11,7 @@ from pipelines import InvalidRequest, Request, Sheet, Studio
 from pipelines.families.weighted_prompts import encode, tokenize
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.request.axis_grammar import parse_axis
-from pipelines.request.prompt_weights import read
+from pipelines.request.prompt_weights import parse_weights
 from pipelines.runs.events import CellDone
 from tests.helpers.tiny import save_sd
 from tests.helpers.tiny_families import MAKERS
@@ -49,7 +49,7 @@ def test_weight_one_is_no_weight(folder, name):
     """The path of weights, walked without any, gives the very bits of the path without it."""
     manager = PipelineManager([folder], device="cpu")
     with manager.use(name) as model:
-        parts = read("a pear BREAK x")[:1]
+        parts = parse_weights("a pear BREAK x")[:1]
         plain = manager.library.open(name).family.encode(model, ["a pear"])[0]
         for mine, own in zip(flat(encode(model, parts)), flat(plain), strict=True):
             assert torch.equal(mine, own)
@@ -60,12 +60,12 @@ def test_a_weight_leads_away_from_the_empty_text(folder, name):
     manager = PipelineManager([folder], device="cpu")
     with manager.use(name) as model:
         tokenizer = model.components["tokenizer"]
-        part = tokenize(tokenizer, read("ab (cd:1.5) e")[0])
+        part = tokenize(tokenizer, parse_weights("ab (cd:1.5) e")[0])
         assert list(part.ids[0]) == tokenizer("ab cd e", padding="max_length").input_ids
         assert part.weights == ((1, 1, 1, 1.5, 1.5, *[1] * 72),)
         family = manager.library.open(name).family
         z, empty = (states_of(one)[0] for one in family.encode(model, ["ab cd e", ""]))
-        got = states_of(encode(model, read("ab (cd:1.5) e")))[0]
+        got = states_of(encode(model, parse_weights("ab (cd:1.5) e")))[0]
     want = empty + torch.tensor(part.weights[0])[:, None] * (z - empty)
     assert (got - want).abs().max() <= 1e-5 * want.abs().max()
     plain = torch.tensor(part.weights[0]) == 1
@@ -77,7 +77,7 @@ def test_long_prompts_are_their_chunks_one_after_the_other(folder, name):
     manager = PipelineManager([folder], device="cpu")
     with manager.use(name) as model:
         family = manager.library.open(name).family
-        long = states_of(encode(model, read("x" * 100 + " BREAK yz")))
+        long = states_of(encode(model, parse_weights("x" * 100 + " BREAK yz")))
         assert long.shape[1] == 3 * 77
         last = states_of(family.encode(model, ["yz"])[0])
         assert (long[:, 2 * 77 :] - last).abs().max() <= 1e-6
@@ -94,7 +94,7 @@ def test_a_guided_picture_equals_diffusers_given_the_same_embeddings(folder, stu
     manager = PipelineManager([folder], device="cpu")
     with manager.use("tiny") as model:
         prompt, negative = (
-            encode(model, read(text)) for text in (request.prompt, request.negative_prompt)
+            encode(model, parse_weights(text)) for text in (request.prompt, request.negative_prompt)
         )
     pipe = diffusers.StableDiffusionPipeline.from_pretrained(folder / "tiny", safety_checker=None)
     pipe.set_progress_bar_config(disable=True)

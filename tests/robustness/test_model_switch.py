@@ -19,7 +19,7 @@ from pipelines.model_manager.component_loader import measure
 from pipelines.model_manager.lora_patcher import applied
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.request.lora import LoRA
-from pipelines.runs.queue import Use
+from pipelines.runs.queue import LoadSet
 from tests.helpers.lora_makers import save_with_loras
 from tests.helpers.tiny import sd, unet
 
@@ -74,7 +74,7 @@ def switch(manager, names, ahead):
     """Use each in turn, as the worker does with a line that long; how many uses loaded weights."""
     before = len(manager.history)
     for i, name in enumerate(names):
-        manager.expect([Use(one) for one in names[i : i + 1 + ahead]])
+        manager.expect([LoadSet(one) for one in names[i : i + 1 + ahead]])
         with manager.use(name):
             assert manager.resident_bytes <= manager.budget
     return sum(any(one.loaded.values()) for one in manager.history[before:])
@@ -142,7 +142,7 @@ def test_a_load_is_cancelled_between_components(five):
     ):
         pass
     assert not any(one.in_use for one in manager.residents)
-    assert manager.is_loaded(Use("a")) and not manager.is_loaded(Use("b"))
+    assert manager.is_loaded(LoadSet("a")) and not manager.is_loaded(LoadSet("b"))
     with manager.use("a"):
         assert manager.history[-1].loaded == {}
     with manager.use("b"):
@@ -190,7 +190,7 @@ def test_originals_under_a_lora_count(tmp_path):
             for part in ("unet", "text_encoder")
             for name, value in model.components[part].state_dict().items()
         }
-        with applied(model, family, state, manager.aside) as changed:
+        with applied(model, family, state, manager.reserve) as changed:
             now = {
                 name: value
                 for part in ("unet", "text_encoder")
@@ -205,7 +205,7 @@ def test_originals_under_a_lora_count(tmp_path):
     with tight.use("tiny", (), ["tiny-one"]) as model:
         with (
             pytest.raises(OutOfMemory, match="originals under tiny-one"),
-            applied(model, family, state, tight.aside),
+            applied(model, family, state, tight.reserve),
         ):
             pass
         after = model.components["unet"].state_dict()
@@ -213,6 +213,6 @@ def test_originals_under_a_lora_count(tmp_path):
     exact = PipelineManager([folder], device="cpu", budget=whole + expected)
     with (
         exact.use("tiny", (), ["tiny-one"]) as model,
-        applied(model, family, state, exact.aside),
+        applied(model, family, state, exact.reserve),
     ):
         assert exact.resident_bytes == exact.budget

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar, cast, get_ty
 import typer
 
 from pipelines import InvalidRequest, Request, Studio
-from pipelines.devices.memory_options import ATTENTIONS, Saving
+from pipelines.devices.memory_options import ATTENTIONS, MemoryOptions
 from pipelines.devices.placement import Offload
 from pipelines.devices.quantization import QUANTIZATIONS
 from pipelines.request.axis_grammar import split
@@ -112,8 +112,8 @@ class Machine:
             exact=self.exact,
             backend=self.backend,
             batch=self.batch,
-            # `Saving.check` says what is wrong with it.
-            saving=Saving(cast(Offload, self.offload), self.quantize, self.attention),
+            # `MemoryOptions.check` says what is wrong with it.
+            saving=MemoryOptions(cast(Offload, self.offload), self.quantize, self.attention),
         )
 
 

@@ -8,7 +8,7 @@ import gradio as gr
 
 from pipelines import ContactSheetError, Studio
 from pipelines.denoising.guiders.registry import GUIDERS
-from pipelines.families.capabilities import Supports
+from pipelines.families.capabilities import Capabilities
 from pipelines.request.field_labels import FIELD_LABELS
 from pipelines.samplers import SAMPLERS
 from presets import ModelPreset, model_preset
@@ -28,7 +28,7 @@ def model_choices(studio: Studio) -> list[tuple[str, str]]:
     ]
 
 
-def supports_of(studio: Studio, model: str) -> Supports | None:
+def supports_of(studio: Studio, model: str) -> Capabilities | None:
     """Look up what a model can do; None for one that is not there or cannot be used."""
     try:
         return studio.supports(model)
@@ -36,18 +36,18 @@ def supports_of(studio: Studio, model: str) -> Supports | None:
         return None
 
 
-def preset_of(model: str, supports: Supports | None) -> ModelPreset:
+def preset_of(model: str, supports: Capabilities | None) -> ModelPreset:
     """Look up a model's preset, or what its family suggests."""
     return model_preset(model, None if supports is None else supports.suggested)
 
 
-def sampler_choices(supports: Supports | None) -> list[tuple[str, str]]:
+def sampler_choices(supports: Capabilities | None) -> list[tuple[str, str]]:
     """List label and id of every sampler that fits a model; of all where it is not known."""
     ids = SAMPLERS if supports is None else supports.samplers
     return [(SAMPLERS[id].label, id) for id in ids]
 
 
-def guider_choices(supports: Supports | None) -> list[tuple[str, str]]:
+def guider_choices(supports: Capabilities | None) -> list[tuple[str, str]]:
     """Label and value of every guider that fits a model; its own comes first and has no value."""
     ids = () if supports is None else supports.guiders
     return [(GUIDERS[id].label, id if number else "") for number, id in enumerate(ids)]
@@ -85,7 +85,7 @@ def size_choices(preset: ModelPreset) -> list[tuple[str, str]]:
     return [*(listed or [("Model's own size", OWN_SIZE)]), ("Custom", CUSTOM_SIZE)]
 
 
-def shown_parts(supports: Supports | None) -> dict[str, bool]:
+def shown_parts(supports: Capabilities | None) -> dict[str, bool]:
     """Decide which fields are shown for a model, of those that not every model has."""
     return {
         "negative_prompt": supports is None or supports.negative_prompt,
@@ -95,7 +95,7 @@ def shown_parts(supports: Supports | None) -> dict[str, bool]:
     }
 
 
-def guidance_info(supports: Supports | None) -> str:
+def guidance_info(supports: Capabilities | None) -> str:
     """Write what stands beside the guidance scale."""
     if supports is not None and supports.guidance == "negative_prompt":
         return "Acts with a negative prompt; 1 is off"

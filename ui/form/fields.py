@@ -8,7 +8,7 @@ import gradio as gr
 from gradio.components import Component
 
 from pipelines import Request, Studio
-from pipelines.families.capabilities import Supports
+from pipelines.families.capabilities import Capabilities
 from pipelines.request.field_labels import FIELD_LABELS
 from pipelines.request.skip_layers import layers_text
 from presets import ModelPreset
@@ -33,7 +33,7 @@ def words(field: str) -> dict[str, Any]:
     return {"label": row.label, "info": row.hint or None}
 
 
-def sampling_parts(start: Request, supports: Supports | None) -> Parts:
+def sampling_parts(start: Request, supports: Capabilities | None) -> Parts:
     """Build sampler, schedule, steps and guidance, with what fits a model."""
     parts: Parts = {}
     with gr.Row():
@@ -103,7 +103,7 @@ def seed_parts() -> Parts:
     return parts
 
 
-def guidance_parts(supports: Supports | None) -> Parts:
+def guidance_parts(supports: Capabilities | None) -> Parts:
     """Build what acts on guidance, folded away."""
     parts: Parts = {}
     with gr.Accordion("More about guidance", open=False), gr.Row():

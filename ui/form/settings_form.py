@@ -13,7 +13,7 @@ import gradio as gr
 from gradio.components import Component
 
 from pipelines import ContactSheetError, InvalidRequest, Request, Studio
-from pipelines.families.capabilities import Supports
+from pipelines.families.capabilities import Capabilities
 from pipelines.request.field_labels import FIELD_LABELS
 from pipelines.request.request import SEED_MAX
 from presets import ModelPreset
@@ -243,7 +243,7 @@ class SettingsForm:
             **self._sizes(preset, *(preset.sizes[0] if preset.sizes else (None, None))),
         }
 
-    def _guider(self, supports: Supports | None, value: str) -> gr.Dropdown:
+    def _guider(self, supports: Capabilities | None, value: str) -> gr.Dropdown:
         """The menu of guiders, shown where there is a choice."""
         choices = guider_choices(supports)
         return gr.Dropdown(choices, value=value, visible=len(choices) > 1, allow_custom_value=True)

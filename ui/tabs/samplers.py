@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from pipelines import Axis, InvalidRequest, Sheet
-from pipelines.families.capabilities import Supports
+from pipelines.families.capabilities import Capabilities
 from pipelines.request.axis_grammar import parse_values
 from pipelines.request.sheet import EVALUATIONS
 from pipelines.samplers import SAMPLERS, SCHEDULES
@@ -94,7 +94,7 @@ class SamplerComparison(RunTab):
         return Sheet(base=base, axes=(rows, columns))
 
 
-def first_samplers(supports: Supports | None) -> list[str]:
+def first_samplers(supports: Capabilities | None) -> list[str]:
     """Choose the samplers compared at first: the usual, or all where a model takes none."""
     if supports is None:
         return list(FIRST_SAMPLERS)

@@ -22,7 +22,7 @@ from pipelines.errors import ModelUnavailable
 _PLAIN = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
-class PackedLinear(nn.Linear):
+class GGUFLinear(nn.Linear):
     """GGUF linear layer: unpacks its weight from blocks for each call.
 
     Math: y = x·Wᵀ + b
@@ -90,7 +90,9 @@ def read(path: Path, rows: Mapping[str, TensorRow], names: Iterable[str]) -> dic
     return tensors
 
 
-def fit(model: nn.Module, state: dict[str, Tensor], dtype: torch.dtype, place: str) -> None:
+def swap_in_gguf_layers(
+    model: nn.Module, state: dict[str, Tensor], dtype: torch.dtype, place: str
+) -> None:
     """Swap GGUF layers into a model for weights that stay in blocks, and unpack the others.
 
     Args:
@@ -113,7 +115,7 @@ def fit(model: nn.Module, state: dict[str, Tensor], dtype: torch.dtype, place: s
                         f"{place} has not the shapes of {type(model).__name__}: {name} is "
                         f"{tuple(tensor.quant_shape)} and not {shapes[name]}"
                     )
-                model.set_submodule(owner, PackedLinear(layer, tensor.quant_type, dtype))
+                model.set_submodule(owner, GGUFLinear(layer, tensor.quant_type, dtype))
                 state[name] = tensor.as_tensor()
                 continue
             tensor = whole(tensor.as_tensor(), tensor.quant_type, dtype)

@@ -91,7 +91,7 @@ _DTYPES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Recognised:
+class Identification:
     """Identification: says what a single file is.
 
     Attributes:
@@ -141,7 +141,7 @@ class Recognised:
         return f"{text}, without {lacks}" if lacks else text
 
 
-def recognise(header: Header, name: str) -> Recognised:
+def recognise(header: Header, name: str) -> Identification:
     """Identify the file that has this header.
 
     Args:
@@ -151,7 +151,7 @@ def recognise(header: Header, name: str) -> Recognised:
     shapes = header.shapes
     precision = _precision(header)
     try:
-        for question in _QUESTIONS:
+        for question in _DETECTORS:
             found = question(shapes)
             if found is not None:
                 return replace(found, precision=precision, prediction=_prediction(header))
@@ -167,7 +167,7 @@ def recognise(header: Header, name: str) -> Recognised:
     )
 
 
-def _model(shapes: Shapes) -> Recognised | None:
+def _model(shapes: Shapes) -> Identification | None:
     found = denoiser(shapes)
     if found is None:
         return None
@@ -177,7 +177,7 @@ def _model(shapes: Shapes) -> Recognised | None:
     for part, prefixes in PUBLISHED[families[0]].parts.items():
         given = prefixes if layout == "original" else (f"{part}.",)
         (there if any(has(shapes, p) for p in given) else missing).append(part)
-    return Recognised(
+    return Identification(
         kind="checkpoint" if there else "denoiser",
         families=families,
         layout=layout,
@@ -187,7 +187,7 @@ def _model(shapes: Shapes) -> Recognised | None:
     )
 
 
-def _vae(shapes: Shapes) -> Recognised | None:
+def _vae(shapes: Shapes) -> Identification | None:
     for prefix in (*_VAE, ""):
         latent = shapes.get(f"{prefix}decoder.conv_in.weight")
         if latent is None or len(latent) != 4:
@@ -199,20 +199,20 @@ def _vae(shapes: Shapes) -> Recognised | None:
                     for id, one in PUBLISHED.items()
                     if FAMILIES[one.family].latent_channels == latent[1]
                 )
-                return Recognised("vae", families, layout, prefix=prefix)
+                return Identification("vae", families, layout, prefix=prefix)
     return None
 
 
 def _addon(kind: Kind, look: Callable[[Shapes], Found | None]) -> _Question:
-    def question(shapes: Shapes) -> Recognised | None:
+    def question(shapes: Shapes) -> Identification | None:
         found = look(shapes)
-        return None if found is None else Recognised(kind, found[0], found[1], prefix=found[2])
+        return None if found is None else Identification(kind, found[0], found[1], prefix=found[2])
 
     return question
 
 
-_Question = Callable[[Shapes], Recognised | None]
-_QUESTIONS: tuple[_Question, ...] = (
+_Question = Callable[[Shapes], Identification | None]
+_DETECTORS: tuple[_Question, ...] = (
     _addon("lora", lora),
     _addon("embedding", embedding),
     _addon("controlnet", controlnet),

@@ -25,13 +25,13 @@ class Prediction:
         name: its output reaches `Guider.combine` under it. `cond` and `uncond` are the plain ones
             with the prompt and with the negative prompt.
         skip: layers of the network that are left out.
-        told: the guidance that the network takes as an input; None where it takes none.
+        guidance: the guidance that the network takes as an input; None where it takes none.
     """
 
     name: str
     text: Text = "prompt"
     skip: tuple[int, ...] = ()
-    told: float | None = None
+    guidance: float | None = None
 
 
 COND = Prediction("cond")

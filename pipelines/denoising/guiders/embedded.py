@@ -38,8 +38,8 @@ class Embedded:
         return frozenset(("prompt",))
 
     def predictions(self, index: int, total: int) -> tuple[Prediction, ...]:
-        told = scale_at(self.scale, self.start, self.stop, index, total)
-        return (Prediction("cond", told=told),)
+        scale = scale_at(self.scale, self.start, self.stop, index, total)
+        return (Prediction("cond", guidance=scale),)
 
     def combine(self, outputs: Mapping[str, Tensor], step: Step) -> Tensor:
         return outputs["cond"]
@@ -60,8 +60,8 @@ class Distilled:
     @classmethod
     def around(cls, inner: Guider, request: Request) -> Guider:
         """A guider whose network is told what a Request says, if that is told anything."""
-        told = request.distilled_guidance
-        return inner if told is None else cls(inner, told)
+        guidance = request.distilled_guidance
+        return inner if guidance is None else cls(inner, guidance)
 
     @property
     def texts(self) -> frozenset[Text]:
@@ -69,7 +69,7 @@ class Distilled:
 
     def predictions(self, index: int, total: int) -> tuple[Prediction, ...]:
         asked = self.inner.predictions(index, total)
-        return tuple(replace(one, told=self.guidance) for one in asked)
+        return tuple(replace(one, guidance=self.guidance) for one in asked)
 
     def combine(self, outputs: Mapping[str, Tensor], step: Step) -> Tensor:
         return self.inner.combine(outputs, step)

@@ -15,15 +15,15 @@ import torch
 
 import app
 from pipelines import InvalidRequest, Request, Sheet, Studio, UnknownName, backends
-from pipelines.backends.base import Place
+from pipelines.backends.base import NetworkCache
 from pipelines.denoising import engine
 from pipelines.denoising.batch_sizes import best
 from pipelines.denoising.row import Row
-from pipelines.families.base import Model
+from pipelines.families.base import LoadedModel
 from pipelines.model_manager.manager import PipelineManager
-from pipelines.rendering.batch_evaluator import Computer, Computing
-from pipelines.rendering.batch_timings import Paces
-from pipelines.rendering.trajectories import start
+from pipelines.rendering.batch_evaluator import BatchEvaluator, ComputeOptions
+from pipelines.rendering.batch_timings import BatchTimings
+from pipelines.rendering.trajectories import guided_trajectory
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.runs.events import CellDone
 from tests.helpers.evaluation import evaluate
@@ -39,7 +39,7 @@ BASE = Request(
 )  # fmt: skip
 
 
-def rows_of(model: Model, family: Any, count: int, size: int = 8) -> list[Row]:
+def rows_of(model: LoadedModel, family: Any, count: int, size: int = 8) -> list[Row]:
     conditions = family.encode(model, ["an apple", "a pear"])
     generator = torch.Generator().manual_seed(count)
     return [
@@ -48,7 +48,7 @@ def rows_of(model: Model, family: Any, count: int, size: int = 8) -> list[Row]:
     ]
 
 
-def latents(how: Computing, folder: Path, requests: list[Request]) -> list[torch.Tensor]:
+def latents(how: ComputeOptions, folder: Path, requests: list[Request]) -> list[torch.Tensor]:
     """As the renderer makes them."""
     manager = PipelineManager([folder], device="cpu")
     with manager.use(requests[0].model) as model:
@@ -56,9 +56,12 @@ def latents(how: Computing, folder: Path, requests: list[Request]) -> list[torch
         texts = sorted({t for r in requests for t in (r.prompt, r.negative_prompt)})
         conditions = dict(zip(texts, family.encode(model, texts), strict=True))
         shape = family.latent_shape(model, requests[0].width, requests[0].height)
-        computer = Computer(how, Paces(None), family, model, shape, 10**10)
+        computer = BatchEvaluator(how, BatchTimings(None), family, model, shape, 10**10)
         events = engine.denoise(
-            [(i, lambda r=r: start(family, model, r, conditions)) for i, r in enumerate(requests)],
+            [
+                (i, lambda r=r: guided_trajectory(family, model, r, conditions))
+                for i, r in enumerate(requests)
+            ],
             computer,
         )
         made = {e.cell: e.latents for e in events if isinstance(e, engine.Finished)}
@@ -72,7 +75,7 @@ def test_rows_are_what_torch_says(models: Path, tmp_path: Path, name: str) -> No
     with manager.use("tiny") as model, torch.inference_mode():
         family = manager.library.open("tiny").family
         sizes = (2,) if name == "compile" else (2, 4)  # half a minute each on a slow machine
-        place = Place("tiny", tmp_path)
+        place = NetworkCache("tiny", tmp_path)
         denoiser = backends.denoiser_class(name)(family.network(model), place, sizes)
         for count in range(1, max(sizes) + 1):
             rows = rows_of(model, family, count)
@@ -91,8 +94,11 @@ def test_mixed_cells_end_within_the_contract(models: Path, tmp_path: Path) -> No
             ("dpmpp_sde", 5.0, 4), ("lcm", 2.0, 4),
         ]
     ]  # fmt: skip
-    plain = latents(Computing(), models, requests)
-    for other in (Computing("openvino", cache=tmp_path), Computing("auto", cache=tmp_path)):
+    plain = latents(ComputeOptions(), models, requests)
+    for other in (
+        ComputeOptions("openvino", cache=tmp_path),
+        ComputeOptions("auto", cache=tmp_path),
+    ):
         for request, ours, theirs in zip(
             requests, latents(other, models, requests), plain, strict=True
         ):
@@ -106,8 +112,8 @@ def test_the_shipped_model_ends_within_the_contract(tmp_path: Path) -> None:
         BASE.replace(model="emoji", width=128, height=128, sampler=sampler, steps=6, seed=seed)
         for sampler, seed in [("dpmpp_2m", 1), ("euler_a", 2), ("ddim", 3)]
     ]
-    plain = latents(Computing(), ROOT / "models", requests)
-    made = latents(Computing("openvino", cache=tmp_path), ROOT / "models", requests)
+    plain = latents(ComputeOptions(), ROOT / "models", requests)
+    made = latents(ComputeOptions("openvino", cache=tmp_path), ROOT / "models", requests)
     for ours, theirs in zip(made, plain, strict=True):
         assert float((ours - theirs).abs().max()) <= 1e-4
 
@@ -126,7 +132,9 @@ def test_what_was_converted_is_read_and_what_is_damaged_made_anew(
 
         def run(fingerprint: str, size: int = 8) -> int:
             rows = rows_of(model, family, 2, size)
-            denoiser = openvino.OpenVino(family.network(model), Place(fingerprint, tmp_path), (2,))
+            denoiser = openvino.OpenVino(
+                family.network(model), NetworkCache(fingerprint, tmp_path), (2,)
+            )
             output = denoiser(family.inputs(model, rows))
             assert float((output - evaluate(family, model, rows)).abs().max()) <= 1e-5
             made.append(denoiser.conversions)
@@ -151,7 +159,7 @@ def test_auto_measures_all_that_is_cheap_and_takes_the_fastest(
     assert sum(isinstance(event, CellDone) for event in studio.run(sheet)) == 8
     studio.close()
     entries = json.loads((tmp_path / "batches.json").read_text())
-    paces = Paces(tmp_path / "batches.json")
+    paces = BatchTimings(tmp_path / "batches.json")
     measured = {key.split()[-3]: best(paces.get(key)) for key in entries}
     assert set(measured) == {"torch", "openvino"} and all(measured.values())
 
@@ -185,7 +193,7 @@ def test_compiled_blocks_give_the_same_numbers_and_leave_the_network_as_it_was(
         for time in ("first", "again"):
             torch._dynamo.reset()
             counters.clear()
-            denoiser = CompiledBlocks(network, Place("a", tmp_path), (2,))
+            denoiser = CompiledBlocks(network, NetworkCache("a", tmp_path), (2,))
             output = denoiser(family.inputs(model, rows))
             assert float((output - plain).abs().max()) <= 1e-5
             assert all(block._compiled_call_impl is None for block in blocks)
@@ -249,9 +257,9 @@ def test_openvino_reports_to_nobody() -> None:
 
 def test_exact_bits_are_kept_apart_by_what_decides_them() -> None:
     marks = [
-        Computing(exact=True), Computing(exact=True, backend="openvino"),
-        Computing(exact=True, batch=8), Computing(),
+        ComputeOptions(exact=True), ComputeOptions(exact=True, backend="openvino"),
+        ComputeOptions(exact=True, batch=8), ComputeOptions(),
     ]  # fmt: skip
     assert len({how.mark for how in marks}) == 4 and marks[0].mark == " exact"
-    assert Computing("openvino", 8).mark == "", "contract: pixels do not show it"
-    assert Computing("auto", exact=True).mark == " exact", "what is fastest may change"
+    assert ComputeOptions("openvino", 8).mark == "", "contract: pixels do not show it"
+    assert ComputeOptions("auto", exact=True).mark == " exact", "what is fastest may change"

@@ -21,12 +21,12 @@ from pipelines.checkpoints.formats import gguf_linear
 from pipelines.checkpoints.formats.gguf_header import BLOCKS
 from pipelines.checkpoints.formats.tensor_files import read_header
 from pipelines.denoising.row import Row
-from pipelines.devices.memory_options import Saving
+from pipelines.devices.memory_options import MemoryOptions
 from pipelines.errors import ModelUnavailable
 from pipelines.model_manager.component_loader import measure
 from pipelines.model_manager.manager import PipelineManager
-from pipelines.rendering.batch_evaluator import Computer, Computing
-from pipelines.rendering.batch_timings import Paces
+from pipelines.rendering.batch_evaluator import BatchEvaluator, ComputeOptions
+from pipelines.rendering.batch_timings import BatchTimings
 from pipelines.request.control import Control
 from tests.helpers import ldm, tiny_families
 from tests.helpers.evaluation import evaluate
@@ -56,8 +56,8 @@ def wide_sd3() -> Any:
     return pipe
 
 
-def packed_layers(component: Any) -> list[gguf_linear.PackedLinear]:
-    return [one for one in component.modules() if isinstance(one, gguf_linear.PackedLinear)]
+def packed_layers(component: Any) -> list[gguf_linear.GGUFLinear]:
+    return [one for one in component.modules() if isinstance(one, gguf_linear.GGUFLinear)]
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +213,7 @@ def test_quantize_leaves_it_and_takes_t5(tmp_path: Path) -> None:
         lambda name, one: "F32" if name.endswith("attn.to_q.weight") else packing(name, one),
     )
     loaded = []
-    for saving in (Saving(), Saving(quantize="int8")):
+    for saving in (MemoryOptions(), MemoryOptions(quantize="int8")):
         manager = PipelineManager([tmp_path], device="cpu", saving=saving)
         with manager.use(NAME):
             loaded.append(manager.history[-1].loaded)
@@ -269,7 +269,7 @@ def test_incomplete_files_fail_with_what_they_lack(tmp_path: Path, damage: Any, 
 def test_its_layers_compile() -> None:
     """As torch.compile takes them down; to make kernels of a whole network takes minutes."""
     kind = GGMLQuantizationType.Q4_K
-    layer = gguf_linear.PackedLinear(torch.nn.Linear(256, 8), kind, torch.float32)
+    layer = gguf_linear.GGUFLinear(torch.nn.Linear(256, 8), kind, torch.float32)
     state = {"weight": torch.from_numpy(random_blocks((8, 256), kind)), "bias": torch.randn(8)}
     layer.load_state_dict(state, assign=True)
     x = torch.randn(3, 256)
@@ -291,7 +291,7 @@ def test_every_backend_computes_it(flux: Path, tmp_path: Path, backend: str) -> 
         shape = family.latent_shape(model, 32, 32)
         rows = [Row(torch.randn(1, *shape), torch.tensor(500.0), conditions[0], guidance=3.5)]
         expected = evaluate(family, model, rows)
-        how = Computing(backend, cache=tmp_path, batch=2)
-        computer = Computer(how, Paces(None), family, model, shape, 10**12)
+        how = ComputeOptions(backend, cache=tmp_path, batch=2)
+        computer = BatchEvaluator(how, BatchTimings(None), family, model, shape, 10**12)
         computer.take(1)
         assert float((computer.evaluate(rows) - expected).abs().max()) <= 1e-4

@@ -14,8 +14,8 @@ from pipelines import InvalidRequest, Request, Sheet, Studio
 from pipelines.denoising.batch_sizes import (
     SIZES,
     TRIES,
-    Even,
-    Measured,
+    AutotunedBatches,
+    FixedBatches,
     Sample,
     best,
     cover,
@@ -23,7 +23,7 @@ from pipelines.denoising.batch_sizes import (
     to_try,
 )
 from pipelines.rendering.batch_evaluator import fastest
-from pipelines.rendering.batch_timings import Paces
+from pipelines.rendering.batch_timings import BatchTimings
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.runs.events import RunFinished
 from pipelines.utils import files
@@ -83,7 +83,7 @@ def test_larger_sizes_are_tried_while_they_pay() -> None:
 def test_a_busy_moment_decides_nothing_for_long() -> None:
     """4 met one: it looks ten times as slow as it is. It is measured again, and wins."""
     samples = {2: Sample(20, 1.0), 4: Sample(TRIES, 6.0), 8: Sample(20, 0.9)}
-    batches = Measured({**samples, 16: Sample(20, 0.95)}, SIZES)
+    batches = AutotunedBatches({**samples, 16: Sample(20, 0.95)}, SIZES)
     assert best(batches.samples) == 8
     for _ in range(40):
         rows = batches.take(16)
@@ -93,7 +93,7 @@ def test_a_busy_moment_decides_nothing_for_long() -> None:
 
 def test_measuring_settles_on_the_fastest_and_costs_little() -> None:
     """A clock like the shipped model's: 8 ms a call and 6 ms a row."""
-    batches, spent = Measured({}, SIZES), 0.0
+    batches, spent = AutotunedBatches({}, SIZES), 0.0
     for _ in range(100):
         rows = 32
         while rows:
@@ -106,7 +106,7 @@ def test_measuring_settles_on_the_fastest_and_costs_little() -> None:
 
 
 def test_sizes_a_run_cannot_fill_are_left_for_one_that_can() -> None:
-    batches = Measured({}, SIZES)
+    batches = AutotunedBatches({}, SIZES)
     for _ in range(30):
         assert batches.take(2) == 2
         batches.took(2, 0.02)
@@ -115,18 +115,18 @@ def test_sizes_a_run_cannot_fill_are_left_for_one_that_can() -> None:
 
 
 def test_nearly_full_batches_tell_of_their_size() -> None:
-    batches = Measured(known(s2=1.0, s4=0.6, s8=0.5), SIZES)
+    batches = AutotunedBatches(known(s2=1.0, s4=0.6, s8=0.5), SIZES)
     assert batches.take(15) == 15, "a sheet of 15 rows is the chance to try 16"
     batches.took(15, 4.5)
     assert batches.samples[16] == Sample(1, 0.3)
-    assert batches.size_of(12) is None
+    assert batches.timing_bucket(12) is None
 
 
 def test_memory_ends_the_larger_sizes() -> None:
-    batches = Measured(known(s2=1.0, s4=0.6, s8=0.5, s16=0.4), SIZES)
+    batches = AutotunedBatches(known(s2=1.0, s4=0.6, s8=0.5, s16=0.4), SIZES)
     batches.shrink(16)
     assert max(batches.sizes) == 8 and batches.take(16) <= 8
-    even_ones = Even(12)
+    even_ones = FixedBatches(12)
     even_ones.shrink(12)
     assert even_ones.take(12) == 6
 
@@ -140,10 +140,10 @@ def test_the_fastest_backend_is_judged_at_the_sizes_the_rows_fill() -> None:
 
 def test_what_is_known_outlives_the_process(tmp_path: Path) -> None:
     file = tmp_path / "deep" / "batches.json"
-    one, other = Paces(file), Paces(file)
+    one, other = BatchTimings(file), BatchTimings(file)
     one.put("emoji", known(s2=1.0))
     other.put("large", known(s4=0.5))
-    again = Paces(file)
+    again = BatchTimings(file)
     assert again.get("emoji") == known(s2=1.0) and again.get("large") == known(s4=0.5)
     assert again.get("unheard of") == {}
 
@@ -152,15 +152,15 @@ def test_what_is_known_outlives_the_process(tmp_path: Path) -> None:
 def test_a_damaged_file_is_made_anew(tmp_path: Path, text: str) -> None:
     file = tmp_path / "batches.json"
     file.write_text(text)
-    paces = Paces(file)
+    paces = BatchTimings(file)
     assert paces.get("a") == {}
     paces.put("a", known(s2=1.0))
-    assert Paces(file).get("a") == known(s2=1.0)
+    assert BatchTimings(file).get("a") == known(s2=1.0)
 
 
 def test_a_place_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    paces = Paces(tmp_path / "file" / "batches.json")
+    paces = BatchTimings(tmp_path / "file" / "batches.json")
     paces.put("a", known(s2=1.0))
     assert paces.get("a") == known(s2=1.0)
 

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 import app
 from pipelines import InvalidRequest, Request, Studio, UnknownName
-from pipelines.devices.memory_options import Saving
+from pipelines.devices.memory_options import MemoryOptions
 from pipelines.devices.quantization import QUANTIZATIONS, is_quantized, quantized_bytes, quantizes
 from pipelines.model_manager.component_loader import measure
 from pipelines.model_manager.manager import PipelineManager
@@ -76,12 +76,12 @@ def quick(one_thread: None) -> None:
 
 def test_names_are_checked_beforehand(zoo: Path) -> None:
     with pytest.raises(UnknownName, match=r"quantize 'nf5'; did you mean 'nf4'"):
-        Studio(zoo, saving=Saving(quantize="nf5"))
+        Studio(zoo, saving=MemoryOptions(quantize="nf5"))
     with pytest.raises(UnknownName, match="did you mean 'group'"):
-        Studio(zoo, saving=Saving(offload="groups"))  # type: ignore[arg-type]
+        Studio(zoo, saving=MemoryOptions(offload="groups"))  # type: ignore[arg-type]
     with pytest.raises(InvalidRequest, match="cudnn runs on cuda, not on cpu; take torch or math"):
-        Saving(attention="cudnn").check_device("cpu")
-    Saving(attention="cudnn").check_device("cuda:1")
+        MemoryOptions(attention="cudnn").check_device("cpu")
+    MemoryOptions(attention="cudnn").check_device("cuda:1")
 
 
 def test_a_missing_package_is_said_with_its_command(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_quantised_model_runs(zoo: Path, name: str, tolerance: float) -> None:
     request = Request(**FLUX)
     plain, small = (
         Studio(zoo, device="cpu"),
-        Studio(zoo, device="cpu", saving=Saving(quantize=name)),
+        Studio(zoo, device="cpu", saving=MemoryOptions(quantize=name)),
     )
     one, two = (torch.tensor(list(s.image(request).getdata())).float() for s in (plain, small))
     assert 0 < float((one - two).abs().mean()) <= 255 * tolerance
@@ -176,7 +176,7 @@ def test_a_quantised_model_runs(zoo: Path, name: str, tolerance: float) -> None:
 
 def test_loras_and_fewer_bits_exclude_each_other(tmp_path: Path) -> None:
     folder = save_with_loras(tmp_path)
-    manager = PipelineManager([folder], device="cpu", saving=Saving(quantize="int8"))
+    manager = PipelineManager([folder], device="cpu", saving=MemoryOptions(quantize="int8"))
     with pytest.raises(InvalidRequest, match="stored as int8; leave the LoRA or --quantize out"):
         manager.library.open("tiny").lora("tiny-one")
 
@@ -193,7 +193,7 @@ def usual_attention() -> Iterator[None]:
 @pytest.mark.usefixtures("usual_attention")
 def test_another_attention_gives_the_same_numbers(zoo: Path) -> None:
     managers = [
-        PipelineManager([zoo], device="cpu", saving=Saving(attention=one))
+        PipelineManager([zoo], device="cpu", saving=MemoryOptions(attention=one))
         for one in ("torch", "math")
     ]
     outputs = []

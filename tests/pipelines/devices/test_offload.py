@@ -15,8 +15,8 @@ from torch import nn
 from pipelines import Request, Sheet, Studio
 from pipelines.devices import hardware
 from pipelines.devices.hardware import Hardware
-from pipelines.devices.memory_options import Saving
-from pipelines.devices.offload import Shuttle, settle
+from pipelines.devices.memory_options import MemoryOptions
+from pipelines.devices.offload import OnDemandOffloader, place_component
 from pipelines.devices.placement import Offload
 from pipelines.errors import OutOfMemory
 from pipelines.model_manager import tiered_cache
@@ -27,7 +27,7 @@ from pipelines.runs.events import CellDone
 from tests.helpers.tiny import controlnet, save_sd
 from tests.helpers.tiny_families import save_all
 
-APART = Hardware("cpu", 10**9, apart=True)
+APART = Hardware("cpu", 10**9, has_own_memory=True)
 """The CPU, with a memory of its own: what a GPU does with its budget, the same code does here."""
 REQUEST = {"prompt": "an apple", "steps": 3, "width": 32, "height": 32, "seed": 5}
 
@@ -53,11 +53,11 @@ def request(name: str, **more: Any) -> Request:
 
 def studio_of(zoo: Path, offload: Offload, budget: int | None = None) -> Studio:
     like = None if budget is None else APART
-    saving = Saving(offload=offload)
+    saving = MemoryOptions(offload=offload)
     return Studio(zoo, device="cpu", budget=budget, saving=saving, batch=2, hardware=like)
 
 
-def noted(shuttle: Shuttle, among: list[Shuttle]) -> Shuttle:
+def noted(shuttle: OnDemandOffloader, among: list[OnDemandOffloader]) -> OnDemandOffloader:
     among.append(shuttle)
     return shuttle
 
@@ -87,8 +87,10 @@ def test_the_pictures_are_the_same_wherever_the_weights_wait(
 def test_a_model_larger_than_the_budget_is_moved_through_it(
     zoo: Path, name: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shuttles: list[Shuttle] = []
-    monkeypatch.setattr(tiered_cache, "Shuttle", lambda device: noted(Shuttle(device), shuttles))
+    shuttles: list[OnDemandOffloader] = []
+    monkeypatch.setattr(
+        tiered_cache, "OnDemandOffloader", lambda device: noted(OnDemandOffloader(device), shuttles)
+    )
     sizes = weights_of(zoo, name)
     budget = int(0.9 * sum(sizes.values()))
     studio = studio_of(zoo, "auto", budget)
@@ -130,7 +132,9 @@ def test_what_is_too_large_alone_comes_layer_by_layer_beside_a_controlnet(zoo: P
 
 
 def test_none_says_what_would_help(zoo: Path) -> None:
-    manager = PipelineManager([zoo], device="cpu", budget=1000, saving=Saving(offload="none"))
+    manager = PipelineManager(
+        [zoo], device="cpu", budget=1000, saving=MemoryOptions(offload="none")
+    )
     with pytest.raises(OutOfMemory, match=r"--memory.*--offload"), manager.use("sdxl"):
         pass
 
@@ -146,7 +150,7 @@ class Recorded(nn.Linear):
 @torch.inference_mode()
 def test_only_what_must_leaves_and_the_longest_unused_first() -> None:
     text, unet, vae = Recorded(4, 4), Recorded(4, 4), Recorded(4, 4)
-    shuttle, x = Shuttle("cpu:0"), torch.ones(1, 4)
+    shuttle, x = OnDemandOffloader("cpu:0"), torch.ones(1, 4)
     visitors = [(text, 40), (unet, 50), (vae, 30)]
     with shuttle.open(visitors, 80):
         for called in (text, unet, unet, vae, unet, vae):
@@ -161,7 +165,7 @@ def test_only_what_must_leaves_and_the_longest_unused_first() -> None:
 
 
 def test_a_view_that_overlaps_another_takes_nothing_from_it() -> None:
-    shuttle = Shuttle("cpu:0")
+    shuttle = OnDemandOffloader("cpu:0")
     one = Recorded(4, 4)
     with shuttle.open([(one, 10)], 20):
         with shuttle.open([(one, 10)], 10):
@@ -180,7 +184,7 @@ class Embedding(Recorded):
 
 def test_a_part_that_is_called_alone_brings_all_of_it() -> None:
     denoiser, text = Embedding(), Recorded(4, 4)
-    shuttle, x = Shuttle("cpu:0"), torch.ones(1, 4)
+    shuttle, x = OnDemandOffloader("cpu:0"), torch.ones(1, 4)
     with shuttle.open([(denoiser, 10), (text, 10)], 10):
         denoiser.pos_embed(x)
         assert denoiser.moves == ["cpu:0"]
@@ -220,8 +224,8 @@ def test_on_a_gpu_weights_are_back_in_main_memory_afterwards(home: Any) -> None:
     net = controlnet().controlnet_cond_embedding
     x = torch.rand(1, 3, 32, 32)
     expected = net(x)
-    moved = settle(net, home, "cuda")
-    shuttle = Shuttle("cuda")
+    moved = place_component(net, home, "cuda")
+    shuttle = OnDemandOffloader("cuda")
     with shuttle.open([(moved, 1)] if home == "model" else [], 1):
         found = moved(x.to("cuda"))
     assert float((found.cpu() - expected).abs().max()) <= 1e-3

@@ -19,8 +19,8 @@ from torch.utils._pytree import tree_leaves
 
 from pipelines.denoising.oom_fallbacks import rungs
 from pipelines.devices.hardware import Hardware
-from pipelines.devices.placement import Placement, Weights, default_budget, leaving, place
-from pipelines.devices.precision import T5, VAE, numbers
+from pipelines.devices.placement import Placement, Weights, default_budget, lru_victims, place
+from pipelines.devices.precision import T5, VAE, dtype_name
 from pipelines.devices.vae_memory import VaePlan, decode_bytes, vae_plan
 from pipelines.errors import OutOfMemory
 from pipelines.families import FAMILIES
@@ -28,8 +28,8 @@ from pipelines.families import FAMILIES
 ROOT = Path(__file__).parents[3]
 GB = 10**9
 CPU = Hardware("cpu", 32 * GB)
-NEW = Hardware("cuda", 24 * GB, apart=True, bfloat16=True)
-OLD = Hardware("cuda", 8 * GB, apart=True)
+NEW = Hardware("cuda", 24 * GB, has_own_memory=True, bfloat16=True)
+OLD = Hardware("cuda", 8 * GB, has_own_memory=True)
 FLUX = {
     "tokenizer": Weights(0),
     "text_encoder": Weights(250_000_000, 76_000_000),
@@ -76,7 +76,7 @@ def test_numbers(
     hardware: Hardware, family: str, cls: str, force_upcast: bool, expected: str
 ) -> None:
     spec = FAMILIES[family]
-    found = numbers(
+    found = dtype_name(
         hardware,
         cls,
         trained_in=spec.trained_in,
@@ -185,10 +185,10 @@ def test_a_placement_never_takes_more_than_the_budget(
 
 def test_the_longest_unused_leaves_first_and_no_more_than_must() -> None:
     inside = {"text": 4, "vae": 2, "unet": 10}
-    assert leaving(inside, 4, 20) == []
-    assert leaving(inside, 5, 20) == ["text"]
-    assert leaving(inside, 9, 20) == ["text", "vae"]
-    assert leaving(inside, 99, 20) == ["text", "vae", "unet"]
+    assert lru_victims(inside, 4, 20) == []
+    assert lru_victims(inside, 5, 20) == ["text"]
+    assert lru_victims(inside, 9, 20) == ["text", "vae"]
+    assert lru_victims(inside, 99, 20) == ["text", "vae", "unet"]
 
 
 def test_slices_and_tiles_only_where_nothing_else_fits() -> None:

@@ -10,15 +10,15 @@ import torch
 from pipelines.errors import OutOfMemory
 from pipelines.families import load_family, spec_of
 from pipelines.families import vae as vae_module
-from pipelines.families.base import Model
+from pipelines.families.base import LoadedModel
 from pipelines.families.vae import decode
 from tests.helpers.tiny import vae
 
 SD = load_family(spec_of("StableDiffusionPipeline"))
 
 
-def model_of(network: Any) -> Model:
-    return Model("tiny", {"vae": network}, "", "cpu", torch.float32)
+def model_of(network: Any) -> LoadedModel:
+    return LoadedModel("tiny", {"vae": network}, "", "cpu", torch.float32)
 
 
 def decoder(most: int, **overrides: Any) -> Any:
@@ -106,4 +106,4 @@ def test_a_gpu_says_what_is_free() -> None:
     from pipelines.devices.hardware import free_memory, hardware
 
     found = hardware("cuda")
-    assert found.apart and 0 < free_memory("cuda") <= found.total
+    assert found.has_own_memory and 0 < free_memory("cuda") <= found.total

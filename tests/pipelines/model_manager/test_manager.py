@@ -385,7 +385,7 @@ def test_sizes_come_from_the_configs(models):
 
 def test_budget_and_device():
     assert default_budget(Hardware("cpu", 100)) == 50
-    assert default_budget(Hardware("cuda", 100, apart=True)) == 80
+    assert default_budget(Hardware("cuda", 100, has_own_memory=True)) == 80
     assert resolve_device("cpu") == "cpu"
     with pytest.raises(ModelUnavailable, match="device 'toaster'"):
         resolve_device("toaster")

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from pipelines import InvalidRequest
-from pipelines.rendering.batch_evaluator import Computing, backends_for
+from pipelines.rendering.batch_evaluator import ComputeOptions, backends_for
 
 
-def chosen(how: Computing, device: str = "cpu", **changes: Any) -> list[str]:
+def chosen(how: ComputeOptions, device: str = "cpu", **changes: Any) -> list[str]:
     asked = {
         "steady": True, "loras": False, "packed": False, "worth_trying": lambda name: True,
     } | changes  # fmt: skip
@@ -18,33 +18,33 @@ def chosen(how: Computing, device: str = "cpu", **changes: Any) -> list[str]:
 
 
 def test_the_named_backend_computes_where_it_can() -> None:
-    assert chosen(Computing()) == ["torch"]
-    assert chosen(Computing("compile")) == ["compile"]
+    assert chosen(ComputeOptions()) == ["torch"]
+    assert chosen(ComputeOptions("compile")) == ["compile"]
     with pytest.raises(InvalidRequest, match="'openvino' computes on cpu, not on cuda"):
-        chosen(Computing("openvino"), "cuda")
+        chosen(ComputeOptions("openvino"), "cuda")
 
 
 def test_auto_measures_what_is_worth_it_and_exact_mode_what_is_sure() -> None:
-    everything = chosen(Computing("auto"))
+    everything = chosen(ComputeOptions("auto"))
     assert everything[0] == "torch" and len(everything) > 1
-    assert chosen(Computing("auto"), worth_trying=lambda name: name == "compile") == [
+    assert chosen(ComputeOptions("auto"), worth_trying=lambda name: name == "compile") == [
         "torch", "compile",
     ]  # fmt: skip
-    assert chosen(Computing("auto"), worth_trying=lambda name: False) == ["torch"]
-    assert chosen(Computing("auto", exact=True)) == ["torch"]
-    assert chosen(Computing("compile", exact=True)) == ["compile"]
+    assert chosen(ComputeOptions("auto"), worth_trying=lambda name: False) == ["torch"]
+    assert chosen(ComputeOptions("auto", exact=True)) == ["torch"]
+    assert chosen(ComputeOptions("compile", exact=True)) == ["compile"]
 
 
 def test_controls_and_skipped_layers_need_torch() -> None:
-    assert chosen(Computing("openvino"), steady=False) == ["torch"]
-    assert chosen(Computing("auto"), steady=False) == ["torch"]
+    assert chosen(ComputeOptions("openvino"), steady=False) == ["torch"]
+    assert chosen(ComputeOptions("auto"), steady=False) == ["torch"]
 
 
 def test_loras_in_the_weights_are_no_reason_to_copy_them() -> None:
-    assert chosen(Computing("auto"), loras=True) == ["torch"]
-    assert chosen(Computing("compile"), loras=True) == ["compile"], "it was asked for"
+    assert chosen(ComputeOptions("auto"), loras=True) == ["torch"]
+    assert chosen(ComputeOptions("compile"), loras=True) == ["compile"], "it was asked for"
 
 
 def test_torch_stands_in_where_weights_are_in_blocks() -> None:
-    assert chosen(Computing("openvino"), packed=True) == ["torch"]
-    assert "openvino" not in chosen(Computing("auto"), packed=True)
+    assert chosen(ComputeOptions("openvino"), packed=True) == ["torch"]
+    assert "openvino" not in chosen(ComputeOptions("auto"), packed=True)

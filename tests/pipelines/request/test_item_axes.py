@@ -11,13 +11,13 @@ from pydantic import Field
 from pipelines import Axis, Control, InvalidRequest, LoRA, Request, Sheet, UnknownName
 from pipelines.request import item_axes
 from pipelines.request.axis_grammar import parse_axis, value_type
-from pipelines.request.base import Frozen, Number
+from pipelines.request.base import FrozenModel, Number
 from pipelines.request.item_axes import ITEM_AXES, ItemAxes, item_field
 from pipelines.request.labels import axis_title, column_texts
 from pipelines.request.sheet import axis_fields
 
 
-class Adapter(Frozen):
+class Adapter(FrozenModel):
     """A toy item: a picture that prompts, as IP-adapters have it."""
 
     picture: str = "none"

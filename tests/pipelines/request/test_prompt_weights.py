@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.request.prompt_weights import Piece, read
+from pipelines.request.prompt_weights import WeightedText, parse_weights
 
 UP, DOWN = 1.1, round(1 / 1.1, 6)
 
@@ -32,8 +32,8 @@ READINGS = {
 
 @pytest.mark.parametrize("text", READINGS)
 def test_weights_and_parts(text):
-    assert read(text) == tuple(
-        tuple(Piece(words, weight) for words, weight in part) for part in READINGS[text]
+    assert parse_weights(text) == tuple(
+        tuple(WeightedText(words, weight) for words, weight in part) for part in READINGS[text]
     )
 
 
@@ -52,17 +52,17 @@ PLAIN = {
 
 @pytest.mark.parametrize("text", PLAIN)
 def test_what_has_no_weight_is_plain(text):
-    assert read(text) == PLAIN[text]
+    assert parse_weights(text) == PLAIN[text]
 
 
 @given(st.text().filter(lambda text: not set(text) & set("()[]") and "BREAK" not in text))
 def test_a_text_without_brackets_is_left_alone(text):
-    assert read(text) is text
+    assert parse_weights(text) is text
 
 
 @given(st.text("ab, :\\()[]1.BREAK", max_size=30))
 def test_every_text_has_a_reading_without_empty_pieces(text):
-    found = read(text)
+    found = parse_weights(text)
     if not isinstance(found, str):
         assert found and all(part and all(piece.text for piece in part) for part in found)
 
@@ -70,4 +70,4 @@ def test_every_text_has_a_reading_without_empty_pieces(text):
 @given(st.text("ab (){}[]:1.", max_size=20))
 def test_escaped_brackets_are_text(text):
     escaped = "".join(f"\\{c}" if c in "()[]" else c for c in text)
-    assert read(escaped) == text
+    assert parse_weights(escaped) == text

@@ -14,7 +14,7 @@ from PIL import Image
 from pipelines import Control, InvalidRequest, Studio, UnknownName
 from pipelines.controlnet.control_maps import Maps
 from pipelines.preprocessors import cache_stats
-from pipelines.runs.image_store import Shelf
+from pipelines.runs.image_store import ImageStore
 from pipelines.utils.images import content_hash, open_picture
 
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 16, 3), np.uint8)
@@ -40,7 +40,7 @@ def bomb(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("kept", ["memory", "disk"])
 def test_the_same_pixels_have_one_name_and_come_back(tmp_path: Path, kept: str) -> None:
-    shelf = Shelf(tmp_path / "sources" if kept == "disk" else None)
+    shelf = ImageStore(tmp_path / "sources" if kept == "disk" else None)
     (tmp_path / "a.png").write_bytes(encoded(PICTURE))
     name = shelf.add(PICTURE)
     assert len(name) == 32 and name == content_hash(PICTURE)
@@ -65,7 +65,7 @@ def test_pictures_outlive_the_studio(models: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [b"", b"text", encoded(Image.new("RGB", (16, 24)))])
 def test_a_damaged_file_is_not_handed_out(tmp_path: Path, damage: bytes) -> None:
-    shelf = Shelf(tmp_path)
+    shelf = ImageStore(tmp_path)
     name = shelf.add(PICTURE)
     (file,) = tmp_path.rglob("*.png")
     file.write_bytes(damage)
@@ -103,12 +103,12 @@ def test_upright_and_over_white() -> None:
 @pytest.mark.filterwarnings("ignore:Image size")
 def test_what_is_no_picture_is_refused(source: object, message: str) -> None:
     with pytest.raises(InvalidRequest) as error:
-        Shelf().add(source)  # type: ignore[arg-type]
+        ImageStore().add(source)  # type: ignore[arg-type]
     assert message in str(error.value)
 
 
 def test_maps_are_of_the_size_asked_for_and_made_once(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path)
+    shelf = ImageStore(tmp_path)
     control = Control(image=shelf.add(Image.fromarray(255 - NOISE)))
     maps, before = Maps(shelf), cache_stats().runs
     assert np.array_equal(np.asarray(maps.of(control, (16, 24))), 255 - NOISE), "it is the map"
@@ -123,7 +123,7 @@ def test_maps_are_of_the_size_asked_for_and_made_once(tmp_path: Path) -> None:
 def test_a_picture_of_another_size_is_resized_not_cut_apart() -> None:
     """A gradient keeps its course at half the size."""
     ramp = np.repeat(np.arange(0, 256, 4, np.uint8)[None, :, None], 64, 0).repeat(3, 2)
-    shelf = Shelf()
+    shelf = ImageStore()
     small = Maps(shelf).of(Control(image=shelf.add(Image.fromarray(ramp))), (32, 32))
     wanted = (ramp[::2, ::2].astype(int) + ramp[1::2, 1::2]) / 2
     assert np.abs(np.asarray(small) - wanted)[:, 2:-2].max() <= 2
@@ -132,12 +132,14 @@ def test_a_picture_of_another_size_is_resized_not_cut_apart() -> None:
 @pytest.mark.parametrize("kept", ["memory", "disk"])
 def test_a_text_stays_with_its_picture(tmp_path: Path, kept: str) -> None:
     folder = tmp_path / "sources" if kept == "disk" else None
-    shelf = Shelf(folder)
+    shelf = ImageStore(folder)
     name = shelf.add(PICTURE)
     assert shelf.annotation(name) is None
     shelf.annotate(name, "from a pose")
     shelf.annotate(name, "from edges – drawn")
-    assert (shelf if folder is None else Shelf(folder)).annotation(name) == "from edges – drawn"
+    assert (shelf if folder is None else ImageStore(folder)).annotation(
+        name
+    ) == "from edges – drawn"
     assert np.array_equal(np.asarray(shelf.get(name)), NOISE)
     with pytest.raises(UnknownName, match="is not here"):
         shelf.annotate("0" * 32, "of no picture")

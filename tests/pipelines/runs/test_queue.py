@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from pipelines import Request, Sheet, Studio
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.runs.events import CellDone
-from pipelines.runs.queue import PASSES, Line, Place, Use, choose, take
+from pipelines.runs.queue import MAX_OVERTAKES, LoadSet, QueueEntry, RunQueue, choose, take
 from tests.helpers.gates import loads_wait
 
 
 def places(names):
-    return tuple(Place(number, (Use(name),)) for number, name in enumerate(names))
+    return tuple(QueueEntry(number, (LoadSet(name),)) for number, name in enumerate(names))
 
 
 def is_in(inside, use):
@@ -43,7 +43,7 @@ def test_loads_are_shared():
 def test_nothing_is_gained_by_going_round_a_load():
     assert choose(places("ABC"), lambda use: use.model == "D") == 0
     assert choose(places("ABC"), lambda use: use.model == "C") == 2
-    both = (Place(0, (Use("A"),)), Place(1, (Use("B"), Use("A"))))
+    both = (QueueEntry(0, (LoadSet("A"),)), QueueEntry(1, (LoadSet("B"), LoadSet("A"))))
     assert choose(both, lambda use: use.model == "B") == 0, "it needs A too"
 
 
@@ -54,22 +54,22 @@ def test_nobody_is_overtaken_too_often(names):
     assert sorted(order) == list(range(len(names)))
     for place in served:
         earlier = order[: order.index(place.item)]
-        assert sum(other > place.item for other in earlier) == place.passed <= PASSES
+        assert sum(other > place.item for other in earlier) == place.passed <= MAX_OVERTAKES
     assert loads <= 1 + sum(a != b for a, b in pairwise(names))
 
 
 def test_the_other_model_is_served_while_new_runs_of_the_first_keep_coming():
-    line = (Place(0, (Use("B"),)),)
+    line = (QueueEntry(0, (LoadSet("B"),)),)
     for number in range(1, 50):
-        line = (*line, Place(number, (Use("A"),)))
+        line = (*line, QueueEntry(number, (LoadSet("A"),)))
         place, line = take(line, lambda use: use.model == "A")
         if place.item == 0:
             break
-    assert number == PASSES + 1
+    assert number == MAX_OVERTAKES + 1
 
 
 def test_a_line_between_threads_ends():
-    line: Line[int] = Line()
+    line: RunQueue[int] = RunQueue()
     got = []
 
     def work():

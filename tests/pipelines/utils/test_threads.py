@@ -6,14 +6,14 @@ import sys
 
 import pytest
 
-from pipelines.utils.threads import in_passing
+from pipelines.utils.threads import run_in_short_lived_thread
 from tests.robustness.test_imports import fresh
 
 
 def test_results_and_errors_come_through() -> None:
-    assert in_passing(lambda: 7) == 7
+    assert run_in_short_lived_thread(lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
-        in_passing(lambda: 1 // 0)
+        run_in_short_lived_thread(lambda: 1 // 0)
 
 
 COUNT = """
@@ -38,12 +38,12 @@ def test_its_threads_are_gone_afterwards() -> None:
         COUNT
         + """
 import torch
-from pipelines.utils.threads import in_passing
+from pipelines.utils.threads import run_in_short_lived_thread
 
 torch.set_num_threads(2)
 work = lambda: torch.ones(512, 512).exp() @ torch.ones(512, 512)
 before = count()
-in_passing(work)
+run_in_short_lived_thread(work)
 after = count(before)
 work()
 tell(before=before, after=after, stayed=count())
