@@ -62,7 +62,7 @@ class Studio:
             the fastest.
         batch: rows in a batch; None measures what is fastest, and remembers it in the user's
             cache folder (CONTACT_SHEET_CACHE names another).
-        saving: where models wait, in how many bits, and what computes attention.
+        memory_options: where models wait, in how many bits, and what computes attention.
         hardware: what the device is like; None = probed at the first use.
     Raises: InvalidRequest, UnknownName: for a backend or a package that is not here, or a batch
         out of range.
@@ -78,27 +78,27 @@ class Studio:
         exact: bool = False,
         backend: str = "torch",
         batch: int | None = None,
-        saving: MemoryOptions = DEFAULT_MEMORY,
+        memory_options: MemoryOptions = DEFAULT_MEMORY,
         hardware: Hardware | None = None,
     ) -> None:
         how = ComputeOptions(backend, batch, exact, cache_folder())
         how.check()
-        saving.check()
+        memory_options.check()
         folders = [models] if isinstance(models, str | Path) else list(models)
         self.manager = PipelineManager(
             [Path(folder) for folder in folders],
             device=device,
             budget=budget,
-            saving=saving,
+            memory_options=memory_options,
             hardware=hardware,
         )
         self.store: AnyStore = NullStore() if outputs is None else Store(Path(outputs))
         self._runs = RunRegistry(self.store)
         self._backend = backend
-        self._shelf = ImageStore(
+        self._images = ImageStore(
             None if self.store.folder is None else self.store.folder / "sources"
         )
-        self._maps = Maps(self._shelf)
+        self._maps = Maps(self._images)
         self._executor = RunExecutor(self.manager, self.store, how, self._maps)
         self._worker = Worker(self.manager)
 
@@ -130,22 +130,22 @@ class Studio:
             picture: a PIL image, a file, or a file's bytes.
         Raises: InvalidRequest: if it is no picture or too large; that is read from its header.
         """
-        return self._shelf.add(picture)
+        return self._images.add(picture)
 
     def picture(self, image: str) -> Image:
         """A picture that was added, by its hash. Raises: UnknownName: if it is not here."""
-        return self._shelf.get(image)
+        return self._images.get(image)
 
     def annotate(self, image: str, text: str) -> None:
         """Keep a text with a picture that was added, such as how it came about; the last counts.
 
         Raises: UnknownName: if the picture is not here.
         """
-        self._shelf.annotate(image, text)
+        self._images.annotate(image, text)
 
     def annotation(self, image: str) -> str | None:
         """The text kept with a picture; None if there is none."""
-        return self._shelf.annotation(image)
+        return self._images.annotation(image)
 
     def control_map(self, control: Control, width: int, height: int) -> Image:
         """What a control's ControlNet sees. Raises: ContactSheetError: if it cannot be made."""
@@ -187,7 +187,7 @@ class Studio:
         return self._resolve([request])[0]
 
     def _resolve(self, requests: Sequence[Request]) -> list[Request]:
-        resolver = Resolver(self.manager.library, self._shelf)
+        resolver = Resolver(self.manager.library, self._images)
         return [resolver.resolve(request) for request in requests]
 
     def plan(self, sheet: Sheet) -> RunPlan:

@@ -39,7 +39,7 @@ class ControlConditioner:
         self._free_idle = free_idle
         self._sources: dict[Control, ControlInput] = {}
 
-    def steers(self, request: Request) -> list[ScheduledControl]:
+    def controls(self, request: Request) -> list[ScheduledControl]:
         """Make a Request's controls ready to act. Raises: ContactSheetError: if a map cannot be."""
         return [
             ScheduledControl.of(control, self._source(control, request))

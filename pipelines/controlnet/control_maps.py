@@ -34,8 +34,8 @@ def check_preprocessor(control: Control) -> Control:
 class Maps:
     """Control maps of stored pictures, cached by the preprocessors. Any thread may ask."""
 
-    def __init__(self, shelf: ImageStore) -> None:
-        self._shelf = shelf
+    def __init__(self, images: ImageStore) -> None:
+        self._images = images
 
     def of(self, control: Control, size: tuple[int, int]) -> Image:
         """Make or look up the map of a control at a picture's (width, height), RGB.
@@ -44,7 +44,7 @@ class Maps:
         """
         return preprocessors.run_named(
             control.image,
-            lambda: self._shelf.get(control.image),
+            lambda: self._images.get(control.image),
             control.preprocessor,
             dict(control.parameters),
             size,

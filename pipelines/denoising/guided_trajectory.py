@@ -20,7 +20,7 @@ class GuidedTrajectory:
     Args:
         guider: made for this trajectory alone; it may hold state.
         conditions: by what the guider's predictions see (`Guider.texts`).
-        steers: its controls, ready to act.
+        controls: its controls, ready to act.
         denoised: for guiders that look at clean latents.
     Attributes:
         last: the newest evaluation and its guided output, for previews; None before the first.
@@ -32,13 +32,13 @@ class GuidedTrajectory:
         walk: Generator[Eval, Tensor, Tensor],
         guider: Guider,
         conditions: Mapping[Text, Condition],
-        steers: Sequence[ScheduledControl] = (),
+        controls: Sequence[ScheduledControl] = (),
         denoised: Denoised | None = None,
     ) -> None:
         self._walk = walk
         self._guider = guider
         self._conditions = conditions
-        self._steers = tuple(steers)
+        self._controls = tuple(controls)
         self._denoised = denoised
         self._eval: Eval | None = None
         self._names: tuple[str, ...] = ()
@@ -74,7 +74,7 @@ class GuidedTrajectory:
 
     def _row(self, asked: Eval, prediction: Prediction) -> Row:
         cond = prediction.text == "prompt"
-        found = [steer.at(asked.index, asked.total, cond) for steer in self._steers]
+        found = [control.at(asked.index, asked.total, cond) for control in self._controls]
         terms = tuple(term for term in found if term is not None)
         prompted = not cond and any(term.source.prompted for term in terms)
         return Row(

@@ -96,7 +96,7 @@ class PipelineManager:
         folders: where models lie.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`; probed at the first use.
         budget: bytes that components may take together; None = from the device.
-        saving: what the user chose to save memory.
+        memory_options: what the user chose to save memory.
         hardware: what the device is like; None = probed at the first use.
     """
 
@@ -106,11 +106,11 @@ class PipelineManager:
         *,
         device: str = "auto",
         budget: int | None = None,
-        saving: MemoryOptions = DEFAULT_MEMORY,
+        memory_options: MemoryOptions = DEFAULT_MEMORY,
         hardware: Hardware | None = None,
     ) -> None:
-        self.library = ModelLibrary(folders, saving)
-        self.saving = saving
+        self.library = ModelLibrary(folders, memory_options)
+        self.memory_options = memory_options
         self.history: list[Loading] = []
         self._asked_device = device
         self._asked_budget = budget
@@ -129,7 +129,7 @@ class PipelineManager:
     @cached_property
     def hardware(self) -> Hardware:
         """The device as far as memory goes, as it was when it was first asked for."""
-        self.saving.check_device(self.device)
+        self.memory_options.check_device(self.device)
         return self._given_hardware or probe(self.device)
 
     @cached_property
@@ -216,7 +216,7 @@ class PipelineManager:
         }
         for part in (*nets.values(), *added.values()):
             weights[part.name] = Weights(part.bytes, movable=False)
-        placement = place(weights, self.budget, self.hardware, self.saving.offload)
+        placement = place(weights, self.budget, self.hardware, self.memory_options.offload)
         at_home = [
             replace(part, key=replace(part.key, home=placement.homes[part.name])) for part in own
         ]

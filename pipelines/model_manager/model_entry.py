@@ -33,13 +33,13 @@ class ModelEntry:
     Attributes:
         name: that it was opened by.
         folders: where ControlNets and LoRAs for it lie.
-        saving: in which numbers its weights are stored, and what computes its attention.
+        memory_options: in which numbers its weights are stored, and what computes its attention.
     """
 
     name: str
     info: ModelInfo
     folders: Sequence[Path]
-    saving: MemoryOptions
+    memory_options: MemoryOptions
 
     @cached_property
     def spec(self) -> FamilySpec:
@@ -123,8 +123,8 @@ class ModelEntry:
             addons: ControlNets that steer it, then LoRAs that change it.
         """
         digests = [part.key.source for part in parts]
-        if self.saving.quantize is not None:
-            digests.append(self.saving.quantize)
+        if self.memory_options.quantize is not None:
+            digests.append(self.memory_options.quantize)
         if self.spec.index_options:
             digests.append(repr([self.index.get(name) for name in self.spec.index_options]))
         if self.info.single is None:
@@ -140,10 +140,10 @@ class ModelEntry:
 
     def _lora(self, name: str) -> ModelInfo:
         info = loras.locate(name, self.folders)
-        if self.saving.quantize is not None:
+        if self.memory_options.quantize is not None:
             raise InvalidRequest(
                 f"LoRA {name!r} is added to weights, and those of {self.name!r} are stored as "
-                f"{self.saving.quantize}; leave the LoRA or --quantize out"
+                f"{self.memory_options.quantize}; leave the LoRA or --quantize out"
             )
         why = self._misfit(info)
         if why is not None:
@@ -159,15 +159,15 @@ class ModelEntry:
     def _part(self, name: str, library: str, cls: str, hardware: Hardware) -> Part:
         single, is_denoiser = self.info.single, name == self.spec.denoiser
         dtype = self._dtype(name, cls, hardware)
-        chosen = self.saving.quantize
+        chosen = self.memory_options.quantize
         quantized = chosen if chosen and quantizes(cls, is_denoiser) else ""
         if single is not None and name not in single.donated:
             part = part_of_file(single, name, library, cls, dtype, quantized)
         else:
             folder = self.info.path / name if single is None else single.donated[name]
             part = part_of_folder(folder, name, library, cls, dtype, quantized)
-        if is_denoiser and self.saving.attention != "torch":
-            part = replace(part, attention=ATTENTIONS[self.saving.attention].call)
+        if is_denoiser and self.memory_options.attention != "torch":
+            part = replace(part, attention=ATTENTIONS[self.memory_options.attention].call)
         return part
 
     def _dtype(self, name: str, cls: str, hardware: Hardware) -> DtypeName:

@@ -16,12 +16,14 @@ class ModelLibrary:
 
     Args:
         folders: where they lie.
-        saving: in which numbers weights are stored, and what computes attention.
+        memory_options: in which numbers weights are stored, and what computes attention.
     """
 
-    def __init__(self, folders: Sequence[Path], saving: MemoryOptions = DEFAULT_MEMORY) -> None:
+    def __init__(
+        self, folders: Sequence[Path], memory_options: MemoryOptions = DEFAULT_MEMORY
+    ) -> None:
         self.folders = list(folders)
-        self.saving = saving
+        self.memory_options = memory_options
 
     def models(self) -> list[ModelInfo]:
         """List all models found, also those that cannot be used."""
@@ -37,7 +39,9 @@ class ModelLibrary:
 
     def open(self, name: str) -> ModelEntry:
         """Open the model of this id or path. Raises: UnknownName, ModelUnavailable."""
-        return ModelEntry(name, catalog.locate(name, self.folders), self.folders, self.saving)
+        return ModelEntry(
+            name, catalog.locate(name, self.folders), self.folders, self.memory_options
+        )
 
     def controlnet(self, name: str) -> ModelInfo:
         """Locate the ControlNet of this id or path. Raises: UnknownName, ModelUnavailable."""

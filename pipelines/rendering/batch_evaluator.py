@@ -141,7 +141,7 @@ class BatchEvaluator:
     def __init__(
         self,
         how: ComputeOptions,
-        paces: BatchTimings,
+        timings: BatchTimings,
         family: Family,
         model: LoadedModel,
         latent: tuple[int, int, int],
@@ -156,7 +156,7 @@ class BatchEvaluator:
 
         self.tally = tally or Tally()
         self._how = how
-        self._paces = paces
+        self._timings = timings
         self._family = family
         self._model = model
         self._memory = memory
@@ -218,7 +218,7 @@ class BatchEvaluator:
         """Keep what was measured."""
         for name, batches in self._batches.items():
             if isinstance(batches, AutotunedBatches):
-                self._paces.put(self._key_of(name), batches.samples)
+                self._timings.put(self._key_of(name), batches.samples)
 
     def _choose(self, rows: int) -> str:
         """A backend with a size that is new and that these rows fill; else the fastest."""
@@ -240,13 +240,13 @@ class BatchEvaluator:
         parameters = self._family.network(self._model).parameters()
         weights = sum(one.numel() * one.element_size() for one in parameters)
         cheap = backends.BACKENDS[name].tried and 8 * weights <= self._memory
-        return cheap or best(self._paces.get(self._key_of(name))) is not None
+        return cheap or best(self._timings.get(self._key_of(name))) is not None
 
     def _batches_of(self, name: str) -> FixedBatches | AutotunedBatches:
         if self._how.fixed_batch is not None:
             return FixedBatches(self._how.fixed_batch)
         return AutotunedBatches(
-            self._paces.get(self._key_of(name)),
+            self._timings.get(self._key_of(name)),
             self._sizes[name],
             static=backends.denoiser_class(name).static,
         )

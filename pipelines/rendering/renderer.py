@@ -60,7 +60,7 @@ class Job:
         skip: cells whose pictures are there already.
         previews: whether cells show what they would look like, as often as that is cheap.
         how: by which backend, in which batches.
-        paces: what is known of batch sizes; grows.
+        timings: what is known of batch sizes; grows.
         maps: a control's map at a picture's (width, height).
     """
 
@@ -70,7 +70,7 @@ class Job:
     skip: frozenset[int]
     previews: bool
     how: ComputeOptions
-    paces: BatchTimings
+    timings: BatchTimings
     maps: Callable[[Control, tuple[int, int]], Image]
 
 
@@ -140,11 +140,11 @@ class Renderer:
         requests = [self._cells[cell] for cell in cells]
         evaluator = self._evaluator(requests, family, model)
         conditions = encode_prompts(family, model, requests, self._job.how.exact)
-        steering = ControlConditioner(family, model, self._job.maps, self._manager.free_idle)
+        conditioner = ControlConditioner(family, model, self._job.maps, self._manager.free_idle)
 
         def maker(request: Request) -> Callable[[], GuidedTrajectory]:
             return lambda: guided_trajectory(
-                family, model, request, conditions, steering.steers(request)
+                family, model, request, conditions, conditioner.controls(request)
             )
 
         events = engine.denoise(
@@ -185,7 +185,7 @@ class Renderer:
         memory = device_memory(model.device)
         skips = any(request.skip_layers for request in requests)
         return BatchEvaluator(
-            job.how, job.paces, family, model, latent, memory, residuals, skips, self._tally
+            job.how, job.timings, family, model, latent, memory, residuals, skips, self._tally
         )
 
     def _finish(self, finished: engine.Finished, family: Family, model: LoadedModel) -> None:

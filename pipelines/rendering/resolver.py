@@ -20,11 +20,11 @@ class Resolver:
     so one that changes on disk is seen by the next resolver.
 
     Args:
-        shelf: holds the pictures of controls.
+        images: holds the pictures of controls.
     """
 
-    def __init__(self, library: ModelLibrary, shelf: ImageStore) -> None:
-        self._shelf = shelf
+    def __init__(self, library: ModelLibrary, images: ImageStore) -> None:
+        self._images = images
         self._open = cache(library.open)
 
     def resolve(self, request: Request) -> Request:
@@ -52,8 +52,8 @@ class Resolver:
 
     def _control(self, control: Control, model: ModelEntry) -> Control:
         control = check_preprocessor(control)
-        if not self._shelf.has(control.image):
-            self._shelf.get(control.image)  # says why not
+        if not self._images.has(control.image):
+            self._images.get(control.image)  # says why not
         fit = model.controlnets if control.model is None else []
         name = control.model or controlnets.choose(control.preprocessor, model.name, fit)
         info = model.controlnet(name)

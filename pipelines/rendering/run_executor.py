@@ -49,8 +49,10 @@ class RunExecutor:
         self._maps = maps
         self._store = store
         self._how = how
-        self._paces = BatchTimings(None if how.cache is None else how.cache / "batches.json")
-        self._timings = RowTimings()
+        self._batch_timings = BatchTimings(
+            None if how.cache is None else how.cache / "batches.json"
+        )
+        self._row_timings = RowTimings()
 
     def estimate(self, cells: Sequence[Request]) -> CostEstimate:
         """What these complete Requests would cost.
@@ -71,7 +73,7 @@ class RunExecutor:
             evaluations = SAMPLERS[cell.sampler].evaluations(cell.steps)
             cost = row_count(guidance_for(cell, opened(cell.model).capabilities), evaluations)
             kind = RowKind.of(cell)
-            row = self._timings.row(kind, together[kind])
+            row = self._row_timings.row(kind, together[kind])
             rows += cost
             seconds = None if row is None or seconds is None else seconds + row * cost
         return CostEstimate(len(cells), len(cells) - len(new), rows, seconds)
@@ -109,12 +111,12 @@ class RunExecutor:
             skip=cached,
             previews=previews,
             how=self._how,
-            paces=self._paces,
+            timings=self._batch_timings,
             maps=self._maps.asked,
         )
         Renderer(job, self._manager, tally).render()
         if not sink.errors and not run.stop_asked:
-            self._timings.add(run.requests, sink.spent, tally.rows_naive)
+            self._row_timings.add(run.requests, sink.spent, tally.rows_naive)
         stats = Stats(
             cells=len(run.requests),
             cells_cached=len(cached),
@@ -166,7 +168,7 @@ class RunExecutor:
         @cache
         def context(model: str, controls: tuple[str, ...], loras: tuple[str, ...]) -> str:
             fingerprint = manager.fingerprint(opened(model), controls, loras)
-            return f"{fingerprint} {VERSION} {device}{self._how.mark}{manager.saving.mark}"
+            return f"{fingerprint} {VERSION} {device}{self._how.mark}{manager.memory_options.mark}"
 
         return lambda request: request.address(context(*_models(request)))
 

@@ -36,7 +36,7 @@ def guided_trajectory(
     model: LoadedModel,
     request: Request,
     conditions: Mapping[str | None, Condition],
-    steers: Sequence[ScheduledControl] = (),
+    controls: Sequence[ScheduledControl] = (),
 ) -> GuidedTrajectory:
     """Start the guided trajectory of one cell, with its own scheduler and generator.
 
@@ -61,7 +61,7 @@ def guided_trajectory(
         return family.denoised(model, asked.x, asked.t, output)
 
     seen = {text: conditions[texts[text]] for text in guider.texts}
-    return GuidedTrajectory(walk, guider, seen, steers, denoised)
+    return GuidedTrajectory(walk, guider, seen, controls, denoised)
 
 
 def encode_prompts(

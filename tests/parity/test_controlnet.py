@@ -83,13 +83,13 @@ class Made:
                 residuals,
                 tally=self.tally,
             )
-            steering = ControlConditioner(family, model, Maps(SHELF).of)
+            conditioner = ControlConditioner(family, model, Maps(SHELF).of)
             events = engine.denoise(
                 [
                     (
                         i,
                         lambda r=r: trajectories.guided_trajectory(
-                            family, model, r, conditions, steering.steers(r)
+                            family, model, r, conditions, conditioner.controls(r)
                         ),
                     )
                     for i, r in enumerate(requests)

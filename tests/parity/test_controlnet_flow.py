@@ -154,7 +154,7 @@ CASES: dict[str, Request] = {
     "no t5, heun": asked("sd3-no-t5", by("sd3-depth", start=0.4), sampler="flow_heun", steps=3),
     "dev": asked("flux-dev", by("flux-edges"), guidance_scale=1.0),
     "dev, negative prompt": asked("flux-dev", by("flux-edges")),
-    # Its row without the prompt has all in common with the one above but what steers it.
+    # Its row without the prompt has all in common with the one above but what controls it.
     "dev, another prompt": asked("flux-dev", by("flux-edges"), prompt="two pears"),
     "dev, two": asked("flux-dev", *TWO_OF["flux"], steps=4),
     "dev, two windows": asked(
@@ -231,13 +231,13 @@ def test_controlnets_of_unlike_depth_add_up(
         family = manager.library.open(model).family
         controls = controls_of(family.spec)
         assert controls is not None
-        steers = ControlConditioner(family, loaded, Maps(SHELF).of).steers(both)
+        controls = ControlConditioner(family, loaded, Maps(SHELF).of).controls(both)
         conditions = trajectories.encode_prompts(family, loaded, [both])
         x, _ = initial_noise((4, 8, 8), 3)
-        pulls = tuple(ControlTerm(steer.source, steer.strength) for steer in steers)
+        terms = tuple(ControlTerm(control.source, control.strength) for control in controls)
         rows = [
             Row(x, torch.tensor(500.0), conditions["an apple"], some)
-            for some in ((pulls[0],), pulls, (), (pulls[1],))
+            for some in ((terms[0],), terms, (), (terms[1],))
         ]
         residuals = Residuals(controls, loaded, Tally())
         residuals.begin(rows)
@@ -252,7 +252,7 @@ def test_controlnets_of_unlike_depth_add_up(
 def test_a_map_goes_down_the_ladder_when_memory_runs_out(manager: PipelineManager) -> None:
     with manager.use("sd3", ["sd3-edges"]) as loaded:
         family = manager.library.open("sd3").family
-        (steer,) = ControlConditioner(family, loaded, Maps(SHELF).of).steers(
+        (control,) = ControlConditioner(family, loaded, Maps(SHELF).of).controls(
             asked("sd3", by("sd3-edges"))
         )
         encoder = loaded.components["vae"].encoder
@@ -265,13 +265,13 @@ def test_a_map_goes_down_the_ladder_when_memory_runs_out(manager: PipelineManage
 
         encoder.forward = tight
         try:
-            steering = ControlConditioner(
+            conditioner = ControlConditioner(
                 family, loaded, Maps(SHELF).of, lambda: not freed.append(1)
             )
-            (again,) = steering.steers(asked("sd3", by("sd3-edges")))
+            (again,) = conditioner.controls(asked("sd3", by("sd3-edges")))
         finally:
             del encoder.forward
-    assert freed and torch.equal(steer.source.hint, again.source.hint)
+    assert freed and torch.equal(control.source.embedding, again.source.embedding)
 
 
 def test_a_map_comes_in_the_controlnets_numbers(folder: Path) -> None:
@@ -280,10 +280,10 @@ def test_a_map_comes_in_the_controlnets_numbers(folder: Path) -> None:
     with manager.use("sd3", ["sd3-edges"]) as loaded:
         loaded = replace(loaded, dtype=torch.bfloat16)
         loaded.controlnets["sd3-edges"].to(torch.bfloat16)
-        steering = ControlConditioner(manager.library.open("sd3").family, loaded, Maps(SHELF).of)
-        (steer,) = steering.steers(asked("sd3", by("sd3-edges")))
+        conditioner = ControlConditioner(manager.library.open("sd3").family, loaded, Maps(SHELF).of)
+        (control,) = conditioner.controls(asked("sd3", by("sd3-edges")))
     assert loaded.components["vae"].dtype == torch.float32
-    assert steer.source.hint.dtype == torch.bfloat16
+    assert control.source.embedding.dtype == torch.bfloat16
 
 
 def test_strength_0_is_no_control(manager: PipelineManager) -> None:

@@ -113,7 +113,9 @@ class Machine:
             backend=self.backend,
             batch=self.batch,
             # `MemoryOptions.check` says what is wrong with it.
-            saving=MemoryOptions(cast(Offload, self.offload), self.quantize, self.attention),
+            memory_options=MemoryOptions(
+                cast(Offload, self.offload), self.quantize, self.attention
+            ),
         )
 
 

@@ -159,8 +159,8 @@ def test_auto_measures_all_that_is_cheap_and_takes_the_fastest(
     assert sum(isinstance(event, CellDone) for event in studio.run(sheet)) == 8
     studio.close()
     entries = json.loads((tmp_path / "batches.json").read_text())
-    paces = BatchTimings(tmp_path / "batches.json")
-    measured = {key.split()[-3]: best(paces.get(key)) for key in entries}
+    timings = BatchTimings(tmp_path / "batches.json")
+    measured = {key.split()[-3]: best(timings.get(key)) for key in entries}
     assert set(measured) == {"torch", "openvino"} and all(measured.values())
 
 

@@ -213,8 +213,8 @@ def test_quantize_leaves_it_and_takes_t5(tmp_path: Path) -> None:
         lambda name, one: "F32" if name.endswith("attn.to_q.weight") else packing(name, one),
     )
     loaded = []
-    for saving in (MemoryOptions(), MemoryOptions(quantize="int8")):
-        manager = PipelineManager([tmp_path], device="cpu", saving=saving)
+    for memory_options in (MemoryOptions(), MemoryOptions(quantize="int8")):
+        manager = PipelineManager([tmp_path], device="cpu", memory_options=memory_options)
         with manager.use(NAME):
             loaded.append(manager.history[-1].loaded)
     assert loaded[0]["transformer"] == loaded[1]["transformer"]

@@ -152,17 +152,17 @@ def test_what_is_known_outlives_the_process(tmp_path: Path) -> None:
 def test_a_damaged_file_is_made_anew(tmp_path: Path, text: str) -> None:
     file = tmp_path / "batches.json"
     file.write_text(text)
-    paces = BatchTimings(file)
-    assert paces.get("a") == {}
-    paces.put("a", known(s2=1.0))
+    timings = BatchTimings(file)
+    assert timings.get("a") == {}
+    timings.put("a", known(s2=1.0))
     assert BatchTimings(file).get("a") == known(s2=1.0)
 
 
 def test_a_place_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    paces = BatchTimings(tmp_path / "file" / "batches.json")
-    paces.put("a", known(s2=1.0))
-    assert paces.get("a") == known(s2=1.0)
+    timings = BatchTimings(tmp_path / "file" / "batches.json")
+    timings.put("a", known(s2=1.0))
+    assert timings.get("a") == known(s2=1.0)
 
 
 @pytest.mark.usefixtures("one_thread")

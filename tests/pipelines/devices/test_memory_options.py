@@ -76,9 +76,9 @@ def quick(one_thread: None) -> None:
 
 def test_names_are_checked_beforehand(zoo: Path) -> None:
     with pytest.raises(UnknownName, match=r"quantize 'nf5'; did you mean 'nf4'"):
-        Studio(zoo, saving=MemoryOptions(quantize="nf5"))
+        Studio(zoo, memory_options=MemoryOptions(quantize="nf5"))
     with pytest.raises(UnknownName, match="did you mean 'group'"):
-        Studio(zoo, saving=MemoryOptions(offload="groups"))  # type: ignore[arg-type]
+        Studio(zoo, memory_options=MemoryOptions(offload="groups"))  # type: ignore[arg-type]
     with pytest.raises(InvalidRequest, match="cudnn runs on cuda, not on cpu; take torch or math"):
         MemoryOptions(attention="cudnn").check_device("cpu")
     MemoryOptions(attention="cudnn").check_device("cuda:1")
@@ -162,7 +162,7 @@ def test_a_quantised_model_runs(zoo: Path, name: str, tolerance: float) -> None:
     request = Request(**FLUX)
     plain, small = (
         Studio(zoo, device="cpu"),
-        Studio(zoo, device="cpu", saving=MemoryOptions(quantize=name)),
+        Studio(zoo, device="cpu", memory_options=MemoryOptions(quantize=name)),
     )
     one, two = (torch.tensor(list(s.image(request).getdata())).float() for s in (plain, small))
     assert 0 < float((one - two).abs().mean()) <= 255 * tolerance
@@ -176,7 +176,7 @@ def test_a_quantised_model_runs(zoo: Path, name: str, tolerance: float) -> None:
 
 def test_loras_and_fewer_bits_exclude_each_other(tmp_path: Path) -> None:
     folder = save_with_loras(tmp_path)
-    manager = PipelineManager([folder], device="cpu", saving=MemoryOptions(quantize="int8"))
+    manager = PipelineManager([folder], device="cpu", memory_options=MemoryOptions(quantize="int8"))
     with pytest.raises(InvalidRequest, match="stored as int8; leave the LoRA or --quantize out"):
         manager.library.open("tiny").lora("tiny-one")
 
@@ -193,7 +193,7 @@ def usual_attention() -> Iterator[None]:
 @pytest.mark.usefixtures("usual_attention")
 def test_another_attention_gives_the_same_numbers(zoo: Path) -> None:
     managers = [
-        PipelineManager([zoo], device="cpu", saving=MemoryOptions(attention=one))
+        PipelineManager([zoo], device="cpu", memory_options=MemoryOptions(attention=one))
         for one in ("torch", "math")
     ]
     outputs = []

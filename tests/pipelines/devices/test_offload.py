@@ -53,8 +53,10 @@ def request(name: str, **more: Any) -> Request:
 
 def studio_of(zoo: Path, offload: Offload, budget: int | None = None) -> Studio:
     like = None if budget is None else APART
-    saving = MemoryOptions(offload=offload)
-    return Studio(zoo, device="cpu", budget=budget, saving=saving, batch=2, hardware=like)
+    memory_options = MemoryOptions(offload=offload)
+    return Studio(
+        zoo, device="cpu", budget=budget, memory_options=memory_options, batch=2, hardware=like
+    )
 
 
 def noted(shuttle: OnDemandOffloader, among: list[OnDemandOffloader]) -> OnDemandOffloader:
@@ -133,7 +135,7 @@ def test_what_is_too_large_alone_comes_layer_by_layer_beside_a_controlnet(zoo: P
 
 def test_none_says_what_would_help(zoo: Path) -> None:
     manager = PipelineManager(
-        [zoo], device="cpu", budget=1000, saving=MemoryOptions(offload="none")
+        [zoo], device="cpu", budget=1000, memory_options=MemoryOptions(offload="none")
     )
     with pytest.raises(OutOfMemory, match=r"--memory.*--offload"), manager.use("sdxl"):
         pass
