@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -113,8 +113,9 @@ def denoise(
             done = len(outputs)
             outputs += batches.next(unique[done:])
             _charge(live, done, len(outputs), time.perf_counter() - started)
+        askers = Counter(place for one in live for place in one.places)
         for one in live:
-            yield from _advance(one, outputs)
+            yield from _advance(one, [_own(outputs[place], askers[place]) for place in one.places])
         live = [one for one in live if not one.ended]
 
 
@@ -225,11 +226,15 @@ def _charge(live: Sequence[_Live], first: int, end: int, seconds: float) -> None
         one.seconds += seconds * count / total
 
 
+def _own(output: Tensor | Exception, askers: int) -> Tensor | Exception:
+    """An output that its asker alone has, so that it may write into it."""
+    return output.clone() if isinstance(output, torch.Tensor) and askers > 1 else output
+
+
 def _advance(one: _Live, outputs: Sequence[Tensor | Exception]) -> Iterator[EngineEvent]:
     """Hand a cell its outputs: it has stepped, and perhaps it has finished or failed."""
-    mine = [outputs[place] for place in one.places]
     try:
-        tensors = [_tensor(output) for output in mine]
+        tensors = [_tensor(output) for output in outputs]
         with torch.inference_mode():
             one.rows = one.trajectory.advance(tensors)
     except Exception as error:  # one bad cell must not lose the others
