@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipelines.denoising.guiders.checked import NetworkInputs
 from pipelines.denoising.guiders.registry import Choice, guiders_for
 from pipelines.errors import InvalidRequest
 from pipelines.request.prompt_weights import parse_weights
@@ -93,6 +94,12 @@ class Capabilities:
                 f"it takes {', '.join(self.guiders)}"
             )
         return choice
+
+    @property
+    def network_inputs(self) -> NetworkInputs:
+        """What its network takes, as guiders may use it."""
+        told = self.guidance == "embedded" or self.distilled_guidance is not None
+        return NetworkInputs(self.skip_layers, told)
 
     def guider_text(self, request: Request) -> str:
         """`Request.guider` in its one form: empty where it is the model's own, as it comes.

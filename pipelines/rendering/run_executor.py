@@ -13,6 +13,7 @@ from functools import cache
 from pipelines.controlnet.control_maps import Maps
 from pipelines.denoising.evaluator import Tally
 from pipelines.denoising.guiders.base import row_count
+from pipelines.denoising.guiders.registry import version_mark
 from pipelines.errors import ContactSheetError
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.model_manager.model_entry import ModelEntry
@@ -172,7 +173,9 @@ class RunExecutor:
                 f"{fingerprint} {VERSION} {device}{self._options.mark}{manager.memory_options.mark}"
             )
 
-        return lambda request: request.address(context(*_models(request)))
+        return lambda request: request.address(
+            context(*_models(request)) + version_mark(request.guider)
+        )
 
 
 def verdict(cells: int, done: int, errors: Sequence[str]) -> tuple[RunStatus, str | None]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from pipelines.denoising.guided_trajectory import GuidedTrajectory
 from pipelines.denoising.guiders.base import Guider, Text
 from pipelines.denoising.row import Condition, ScheduledControl
 from pipelines.denoising.trajectory import Eval, initial_noise, trajectory
+from pipelines.errors import ContactSheetError
 from pipelines.families import weighted_prompts
 from pipelines.families.base import Family, LoadedModel, build_scheduler
 from pipelines.families.capabilities import Capabilities
@@ -16,6 +18,12 @@ from pipelines.request.request import Request
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+Encoded: TypeAlias = "Condition | Exception"
+"""What a text was encoded to, or what kept it from that."""
+
+log = logging.getLogger(__name__)
 
 
 def guidance_for(request: Request, supports: Capabilities) -> Guider:
@@ -28,14 +36,15 @@ def guidance_for(request: Request, supports: Capabilities) -> Guider:
         acting["guidance_scale"] = 1.0
     if supports.distilled_guidance is not None and request.distilled_guidance is None:
         acting["distilled_guidance"] = supports.distilled_guidance
-    return supports.guider(request).guider(request.model_copy(update=acting))
+    choice = supports.guider(request)
+    return choice.guider(request.model_copy(update=acting), supports.network_inputs)
 
 
 def guided_trajectory(
     family: Family,
     model: LoadedModel,
     request: Request,
-    conditions: Mapping[str | None, Condition],
+    conditions: Mapping[str | None, Encoded],
     controls: Sequence[ScheduledControl] = (),
 ) -> GuidedTrajectory:
     """Start the guided trajectory of one cell, with its own scheduler and generator.
@@ -43,7 +52,8 @@ def guided_trajectory(
     Args:
         conditions: by text; that of no negative prompt by None, where it differs from an empty
             text's.
-    Raises: InvalidRequest: if the scheduler cannot do what is asked.
+    Raises: InvalidRequest: if the scheduler or the guider cannot do what is asked. What kept a
+        text from being encoded, if its guider sees that.
     """
     assert request.width and request.height, "a cell's size is resolved before it is made"
     scheduler = build_scheduler(family, model.configs, request)
@@ -60,22 +70,53 @@ def guided_trajectory(
     def denoised(asked: Eval, output: Tensor) -> Tensor:
         return family.denoised(model, asked.x, asked.t, output)
 
-    seen = {text: conditions[texts[text]] for text in guider.texts}
+    # ControlNets see the prompt also beside a row that does not.
+    seen = {text: _condition(conditions[texts[text]]) for text in {"prompt", *guider.texts}}
     return GuidedTrajectory(walk, guider, seen, controls, denoised)
 
 
 def encode_prompts(
     family: Family, model: LoadedModel, requests: Sequence[Request], alone: bool = False
-) -> dict[str | None, Condition]:
-    """Encode every text in use once; one by one if `alone`. Returns conditions by text."""
+) -> dict[str | None, Encoded]:
+    """Encode every text in use once; one by one if `alone`.
+
+    If they cannot be encoded together, each is encoded by itself, so that one bad text fails its
+    own cells.
+
+    Returns: conditions by text; what went wrong, for a text that has none.
+    """
     supports = family.spec.capabilities(model.configs)
     prompts: set[str] = set()
     negatives: set[str] = set()
     for request in requests:
-        texts = guidance_for(request, supports).texts
+        try:
+            texts = guidance_for(request, supports).texts
+        except ContactSheetError:
+            continue  # its own cell says so, when it starts
         prompts |= {request.prompt} | ({""} if "empty" in texts else set())
         negatives |= {request.negative_prompt} if "negative" in texts else set()
-    conditions = weighted_prompts.conditions(family, model, sorted(prompts | negatives), alone)
-    if "" in negatives:
-        conditions[None] = family.without_negative(model, conditions[""])
+    return _encoded(family, model, sorted(prompts | negatives), alone, "" in negatives)
+
+
+def _encoded(
+    family: Family, model: LoadedModel, texts: Sequence[str], alone: bool, no_negative: bool
+) -> dict[str | None, Encoded]:
+    """Conditions by text, or errors; that of no negative prompt too, if `no_negative`."""
+    conditions: dict[str | None, Encoded] = {}
+    try:
+        conditions |= weighted_prompts.conditions(family, model, texts, alone)
+        if no_negative:
+            conditions[None] = family.without_negative(model, _condition(conditions[""]))
+    except Exception as error:  # one bad text must not lose the others
+        if len(texts) == 1:
+            log.exception("the text %r could not be encoded", texts[0])
+            return dict.fromkeys((texts[0], None) if no_negative else texts, error)
+        for text in texts:
+            conditions |= _encoded(family, model, [text], alone, no_negative and not text)
     return conditions
+
+
+def _condition(encoded: Encoded) -> Condition:
+    if isinstance(encoded, Exception):
+        raise encoded
+    return encoded

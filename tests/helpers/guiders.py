@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from pipelines.denoising.guiders import skip_layer
 from pipelines.denoising.guiders.base import COND, UNCOND, Guider, Prediction, Step, Text
 from pipelines.denoising.guiders.classifier_free import ClassifierFree, Rescaled
 from pipelines.denoising.guiders.registry import GuiderSpec, register
@@ -35,7 +37,7 @@ def combine(
     outputs = {"cond": cond, "uncond": uncond}
     guider: Guider = ClassifierFree(scale)
     if skipped is not None:
-        outputs["skip"] = skipped
+        outputs[skip_layer.NAME] = skipped
         guider = SkipLayer(guider, (0,), skip_scale, 0.0, 3.0)
     if rescale:
         guider = Rescaled(guider, rescale)
@@ -66,6 +68,31 @@ class Pushed:
         mean = torch.stack([clean for _, _, clean in self.seen]).mean(0)
         pull = self.scale * (outputs["cond"] - outputs["uncond"])
         return outputs["empty"] + pull + self.push * mean
+
+
+def plain_cfg(outputs: Mapping[str, Tensor], step: Step) -> Tensor:
+    """Classifier-free guidance of scale 3, of the first two predictions."""
+    cond, uncond = list(outputs.values())[:2]
+    return uncond + 3.0 * (cond - uncond)
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A guider of given parts, any of which may break the contract."""
+
+    asked: Callable[[int, int], tuple[Prediction, ...]] = lambda index, total: (COND, UNCOND)
+    mix: Callable[[Mapping[str, Tensor], Step], Tensor] = plain_cfg
+    texts: frozenset[Text] = frozenset(("prompt", "negative"))
+
+    def predictions(self, index: int, total: int) -> tuple[Prediction, ...]:
+        return self.asked(index, total)
+
+    def combine(self, outputs: Mapping[str, Tensor], step: Step) -> Tensor:
+        return self.mix(outputs, step)
+
+    def row(self, id: str = "toy") -> GuiderSpec:
+        """Its row in the registry: it is the one object in all trajectories."""
+        return GuiderSpec(id, "Toy", "none", 2, build=lambda request, values: self)
 
 
 PUSHED = GuiderSpec(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from pipelines.denoising.row import inside
+from pipelines.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,8 +23,9 @@ class Prediction:
     """One output of the network that a guider asks for: one row of the denoiser.
 
     Attributes:
-        name: its output reaches `Guider.combine` under it. `cond` and `uncond` are the plain ones
-            with the prompt and with the negative prompt.
+        name: its output reaches `Guider.combine` under it; letters, digits and underscores.
+            `cond` and `uncond` are the plain ones with the prompt and with the negative prompt;
+            skip-layer guidance and rescale need `cond`.
         skip: layers of the network that are left out.
         guidance: the guidance that the network takes as an input; None where it takes none.
     """
@@ -72,14 +74,28 @@ class Guider(Protocol):
         """Combine the predictions' outputs; called once an evaluation, in their order.
 
         Args:
-            outputs: (1, C, h, w) each, by the names of this evaluation's `predictions`.
-        Returns: the guided output, same shape and dtype.
+            outputs: (1, C, h, w) each, by the names of this evaluation's `predictions`. They
+                are its own: no other cell sees what is written into them.
+        Returns: the guided output, same shape, dtype and device.
         """
 
 
 def scale_at(scale: float, start: float, stop: float, index: int, total: int) -> float:
     """The guidance scale of one evaluation: `scale` inside its window, 1 (off) outside."""
     return scale if inside(start, stop, index, total) else 1.0
+
+
+def require_cond(asked: Sequence[Prediction], field: str) -> None:
+    """Check that a guider asks for `cond`, beside which a modifier puts something.
+
+    Raises: InvalidRequest: if it does not, naming the Request field that wants it.
+    """
+    names = [one.name for one in asked]
+    if COND.name not in names:
+        raise InvalidRequest(
+            f"{field} needs the prediction {COND.name!r}, but the guider asks for "
+            f"{', '.join(names)}; leave {field} out or choose another guider"
+        )
 
 
 def row_count(guider: Guider, total: int) -> int:

@@ -13,6 +13,7 @@ from pipelines.denoising.guiders.base import (
     Prediction,
     Step,
     Text,
+    require_cond,
     scale_at,
 )
 
@@ -86,7 +87,10 @@ class Rescaled:
         return self.inner.texts
 
     def predictions(self, index: int, total: int) -> tuple[Prediction, ...]:
-        return self.inner.predictions(index, total)
+        asked = self.inner.predictions(index, total)
+        if len(asked) > 1:
+            require_cond(asked, "guidance_rescale")
+        return asked
 
     def combine(self, outputs: Mapping[str, Tensor], step: Step) -> Tensor:
         guided = self.inner.combine(outputs, step)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pipelines.denoising.guiders.base import Guider
+from pipelines.denoising.guiders.checked import Checked, NetworkInputs
 from pipelines.denoising.guiders.classifier_free import ClassifierFree, Rescaled
 from pipelines.denoising.guiders.embedded import Distilled, Embedded
 from pipelines.denoising.guiders.skip_layer import SkipLayer
@@ -37,6 +38,8 @@ class GuiderSpec:
         parameters: its own, beside those.
         embedded: it is for networks that take the guidance scale as an input, and no other is;
             the rest are for all other networks.
+        version: raise it when the same values give other pixels; pictures of Requests that name
+            the guider are then made anew.
     """
 
     id: str
@@ -47,6 +50,13 @@ class GuiderSpec:
     fields: tuple[str, ...] = ("guidance_scale", *_WINDOW)
     parameters: tuple[Parameter, ...] = ()
     embedded: bool = False
+    version: int = 1
+
+    def check(self) -> None:
+        """Raises: InvalidRequest: if no guider can have such a row."""
+        fault = _fault(self)
+        if fault is not None:
+            raise InvalidRequest(f"guider {self.id!r}: {fault}")
 
     def values(self, given: Mapping[str, object]) -> dict[str, Value]:
         """Every parameter with its value, those that were left out with their default.
@@ -135,18 +145,57 @@ def register(row: GuiderSpec) -> Callable[[], None]:
     """Add a guider that stands outside this package.
 
     Returns: what takes it away again.
-    Raises: InvalidRequest: if its id is taken, or cannot be written in a Request.
+    Raises: InvalidRequest: if its id is taken, or the row cannot be right.
     """
     if row.id in GUIDERS:
         raise InvalidRequest(f"there is a guider {row.id!r} already; give it another id")
-    if not row.id.isidentifier():
-        raise InvalidRequest(f"guider {row.id!r} has no id of letters, digits and underscores")
+    row.check()
     GUIDERS[row.id] = row
 
     def undo() -> None:
-        del GUIDERS[row.id]
+        if GUIDERS.get(row.id) is row:
+            del GUIDERS[row.id]
 
     return undo
+
+
+def version_mark(guider: str) -> str:
+    """Mark of a guider's version, as a part of a cell's address; "" for the first.
+
+    Args:
+        guider: `Request.guider`; the model's own, "", changes with `engine.VERSION`.
+    """
+    row = GUIDERS.get(guider.partition(":")[0].strip())
+    return "" if row is None or row.version == 1 else f" {row.id} version {row.version}"
+
+
+def _fault(row: GuiderSpec) -> str | None:
+    """What is wrong with a row."""
+    if not row.id.isidentifier():
+        return "it has no id of letters, digits and underscores"
+    for name, number in (("rows", row.rows), ("version", row.version)):
+        if number < 1:
+            return f"{name} is {number}; it must be 1 or more"
+    unknown = [name for name in row.fields if name not in Request.model_fields]
+    if unknown:
+        return f"it reads {unknown[0]!r}, which is no field of a Request"
+    names = [one.name for one in row.parameters]
+    for parameter in row.parameters:
+        if not parameter.name.isidentifier():
+            return f"parameter {parameter.name!r} has no name of letters, digits and underscores"
+        if names.count(parameter.name) > 1:
+            return f"it has the parameter {parameter.name!r} twice"
+        for choice in parameter.choices:
+            if choice != choice.strip() or not choice or set(choice) & set(":="):
+                return (
+                    f"choice {choice!r} of {parameter.name} cannot be written as :name=value; "
+                    "it must have no ':', no '=' and no space at its ends"
+                )
+        try:
+            parameter.canonical(parameter.default)
+        except InvalidRequest as error:
+            return f"its default is not allowed: {error}"
+    return None
 
 
 def guiders_for(embedded: bool) -> tuple[str, ...]:
@@ -188,9 +237,17 @@ class Choice:
         changed = (f":{k}={v}" for k, v in self.values.items() if v != default[k])
         return f"{self.row.id}{''.join(changed)}"
 
-    def guider(self, request: Request) -> Guider:
-        """The guider for one trajectory, with the modifiers that its Request asks for."""
-        guider = self.row.build(request, self.values)
+    def guider(self, request: Request, takes: NetworkInputs) -> Guider:
+        """The guider for one trajectory, with the modifiers that its Request asks for.
+
+        Args:
+            takes: what the network takes, which the guider may not exceed.
+        Raises: InvalidRequest: if it cannot be built.
+        """
+        row = self.row
+        guider: Guider = Checked.build(
+            row.id, row.rows, takes, lambda: row.build(request, self.values)
+        )
         for modifier in MODIFIERS.values():
             guider = modifier.wrap(guider, request)
         return guider

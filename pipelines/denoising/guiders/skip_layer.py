@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipelines.denoising.guiders.base import Guider, Prediction, Step, Text
+from pipelines.denoising.guiders.base import COND, Guider, Prediction, Step, Text, require_cond
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from pipelines.request.request import Request
 
-NAME = "skip"
-"""The prediction with the prompt and without the layers."""
+NAME = "skip_layer:skipped"
+"""The prediction with the prompt and without the layers; no guider's own can have such a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,11 @@ class SkipLayer:
 
     def predictions(self, index: int, total: int) -> tuple[Prediction, ...]:
         asked = self.inner.predictions(index, total)
-        conds = [one for one in asked if one.name == "cond"]
-        if len(asked) == 1 or not conds or not self.first < index < self.last:
+        if len(asked) == 1 or not self.first < index < self.last:
             return asked
-        return (*asked, replace(conds[0], name=NAME, skip=self.layers))
+        require_cond(asked, "skip_layers")
+        cond = next(one for one in asked if one.name == COND.name)
+        return (*asked, replace(cond, name=NAME, skip=self.layers))
 
     def combine(self, outputs: Mapping[str, Tensor], step: Step) -> Tensor:
         inner = {name: output for name, output in outputs.items() if name != NAME}

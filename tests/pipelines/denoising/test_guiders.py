@@ -14,6 +14,7 @@ import app
 from pipelines import InvalidRequest, Request, Sheet, Studio, UnknownName
 from pipelines.denoising.guided_trajectory import GuidedTrajectory
 from pipelines.denoising.guiders.base import row_count
+from pipelines.denoising.guiders.checked import NetworkInputs
 from pipelines.denoising.guiders.registry import GUIDERS, MODIFIERS, Choice, register
 from pipelines.denoising.trajectory import initial_noise, trajectory
 from pipelines.request.axis_grammar import parse_axis
@@ -127,7 +128,7 @@ def test_rows_name_fields_that_are_there() -> None:
     for row in [*GUIDERS.values(), *MODIFIERS.values()]:
         assert row.fields and set(row.fields) <= set(Request.model_fields)
     for row in GUIDERS.values():
-        built = Choice.read(row.id).guider(BASE)
+        built = Choice.read(row.id).guider(BASE, NetworkInputs(guidance=row.embedded))
         assert 0 < row_count(built, 5) <= 5 * row.rows
 
 
