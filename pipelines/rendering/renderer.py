@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -46,6 +46,9 @@ from pipelines.runs.run import Run
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,9 +164,8 @@ class Renderer:
                     self._sink.progress(cell, step, steps)
                     filmed = cell in self._job.run.filmed
                     if filmed or (self._job.previews and step < steps and clock.due(cell)):
-                        # A preview that does not fit is left out; the picture may fit in tiles.
-                        with clock, suppress(OutOfMemory):
-                            self._sink.preview(cell, step, self._preview(walk, family, model))
+                        with clock:
+                            self._show(cell, step, walk, family, model)
                 case engine.Finished(cell):
                     clock.forget(cell)
                     self._finish(event, family, model)
@@ -202,11 +204,25 @@ class Renderer:
         try:
             image = to_image(decode(family, model, finished.latents, self._manager.free_idle))
             file = self._sink.save(finished.cell, image)
-        except ContactSheetError as error:
-            self._sink.failed(finished.cell, str(error))
+        except Exception as error:  # one bad picture, or a full disk, must not lose the others
+            if not isinstance(error, ContactSheetError):
+                log.exception("cell %d has no picture", finished.cell)
+            self._sink.failed(finished.cell, explain(error))
             return
         seconds = finished.seconds + time.perf_counter() - started
         self._sink.done(finished.cell, image, file, seconds)
+
+    def _show(
+        self, cell: int, step: int, walk: GuidedTrajectory, family: Family, model: LoadedModel
+    ) -> None:
+        """Show a cell's preview, or none: the picture may fit in tiles where that does not."""
+        try:
+            image = self._preview(walk, family, model)
+        except Exception as error:
+            if not isinstance(error, OutOfMemory):
+                log.exception("cell %d has no preview at evaluation %d", cell, step)
+            return
+        self._sink.preview(cell, step, image)
 
     def _preview(self, walk: GuidedTrajectory, family: Family, model: LoadedModel) -> Image:
         """What a cell would look like if denoising ended here."""
