@@ -20,7 +20,7 @@ from pipelines.denoising.row import Row
 from pipelines.errors import InvalidRequest
 from pipelines.families.base import Family, LoadedModel
 from pipelines.families.capabilities import Configs
-from pipelines.families.flux import named_inputs, pack, told_guidance
+from pipelines.families.flux import distilled_scales, named_inputs, pack
 from pipelines.families.traits import vae_factor
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ class FluxControls(_FlowControls):
             net, controlnet_x_embedder=nn.Identity(), input_hint_block=None
         )(
             **named_inputs(x, t, states, pooled),
-            guidance=told_guidance(model, rows) if self.takes_guidance(net) else None,
+            guidance=distilled_scales(model, rows) if self.takes_guidance(net) else None,
             controlnet_cond=embeddings,
             return_dict=False,
         )

@@ -118,6 +118,28 @@ def build_scheduler(family: Family, configs: Configs, request: Request) -> Sched
     )
 
 
+def decode_latents(model: LoadedModel, latents: Tensor) -> Tensor:
+    """Decode latents, (B, C, h, w), with the model's VAE, as its config says they are scaled.
+
+    Math: z = latents / scaling_factor, then z · latents_std + latents_mean where there are
+        such (SDXL), then z + shift_factor where there is one (flow matching).
+    Returns: pictures, (B, 3, H, W) uint8 on the CPU.
+    """
+    import torch
+
+    vae = model.components["vae"]
+    config = vae.config
+    with torch.inference_mode():
+        latents = latents.to(vae.dtype) / config.scaling_factor
+        mean, std = (getattr(config, name, None) for name in ("latents_mean", "latents_std"))
+        if mean is not None and std is not None:
+            mean, std = (latents.new_tensor(one).view(1, -1, 1, 1) for one in (mean, std))
+            latents = latents * std + mean
+        if getattr(config, "shift_factor", None):
+            latents = latents + config.shift_factor
+        return to_pixels(vae.decode(latents, return_dict=False)[0])
+
+
 def to_pixels(image: Tensor) -> Tensor:
     """Turn a VAE's output, −1..1, into uint8 on the CPU."""
     import torch

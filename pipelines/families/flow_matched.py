@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from pipelines.denoising.row import Condition
-from pipelines.families.base import LoadedModel, to_pixels
+from pipelines.families.base import LoadedModel, decode_latents
 from pipelines.families.spec import FamilySpec
 
 
@@ -47,8 +46,4 @@ class FlowMatched:
         return clean
 
     def decode(self, model: LoadedModel, latents: Tensor) -> Tensor:
-        vae = model.components["vae"]
-        with torch.inference_mode():
-            latents = latents.to(vae.dtype) / vae.config.scaling_factor
-            latents = latents + (vae.config.shift_factor or 0.0)
-            return to_pixels(vae.decode(latents, return_dict=False)[0])
+        return decode_latents(model, latents)

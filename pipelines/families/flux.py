@@ -83,7 +83,7 @@ def named_inputs(x: Tensor, t: Tensor, states: Tensor, pooled: Tensor) -> dict[s
     }
 
 
-def told_guidance(model: LoadedModel, rows: Sequence[Row]) -> Tensor:
+def distilled_scales(model: LoadedModel, rows: Sequence[Row]) -> Tensor:
     """Stack the distilled guidance of every row, (rows,) float32."""
     told = [DISTILLED if row.guidance is None else row.guidance for row in rows]
     return torch.tensor(told, dtype=torch.float32, device=model.device)
@@ -126,4 +126,4 @@ class Flux(FlowMatched):
         inputs = (*stacked_inputs(model, rows), *condition)
         if not model.components["transformer"].config.guidance_embeds:
             return inputs
-        return (*inputs, told_guidance(model, rows))
+        return (*inputs, distilled_scales(model, rows))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.denoising.row import Condition, Row, states_of
-from pipelines.families.base import LoadedModel, to_pixels
+from pipelines.families.base import LoadedModel, decode_latents
 from pipelines.families.capabilities import Configs
 from pipelines.families.spec import FamilySpec
 from pipelines.families.traits import vae_factor
@@ -98,7 +98,7 @@ class StableDiffusion:
         Where the UNet is told the guidance: its embedding, (rows, D), as well.
         """
         condition = torch.cat([states_of(row.condition) for row in rows])
-        return (*stacked_inputs(model, rows), condition, *told_guidance(model, rows))
+        return (*stacked_inputs(model, rows), condition, *scale_embeddings(model, rows))
 
     def denoised(self, model: LoadedModel, x: Tensor, t: Tensor, model_output: Tensor) -> Tensor:
         """Predict the clean latents that the network sees behind its input.
@@ -128,11 +128,7 @@ class StableDiffusion:
         return (x - sigma * model_output) / alpha
 
     def decode(self, model: LoadedModel, latents: Tensor) -> Tensor:
-        vae = model.components["vae"]
-        with torch.inference_mode():
-            latents = latents.to(vae.dtype) / vae.config.scaling_factor
-            image = vae.decode(latents, return_dict=False)[0]
-            return to_pixels(image)
+        return decode_latents(model, latents)
 
 
 def stacked_inputs(model: LoadedModel, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
@@ -141,7 +137,7 @@ def stacked_inputs(model: LoadedModel, rows: Sequence[Row]) -> tuple[Tensor, Ten
     return x, torch.stack([row.t.to(torch.float32) for row in rows]).to(model.device)
 
 
-def told_guidance(model: LoadedModel, rows: Sequence[Row]) -> tuple[Tensor, ...]:
+def scale_embeddings(model: LoadedModel, rows: Sequence[Row]) -> tuple[Tensor, ...]:
     """Embed the guidance of every row, (rows, D), where the U-Net takes it; else nothing."""
     size = model.components["unet"].config.time_cond_proj_dim
     if size is None:

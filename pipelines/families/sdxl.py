@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from pipelines.denoising.row import Condition, Row
 from pipelines.families import text_encoders
-from pipelines.families.base import LoadedModel, to_pixels
-from pipelines.families.sd import StableDiffusion, added_inputs, stacked_inputs, told_guidance
+from pipelines.families.base import LoadedModel
+from pipelines.families.sd import StableDiffusion, added_inputs, scale_embeddings, stacked_inputs
 from pipelines.families.traits import EMPTY_IS_ZEROS, vae_factor
 
 
@@ -78,17 +78,4 @@ class StableDiffusionXL(StableDiffusion):
         size = [x.shape[2] * factor, x.shape[3] * factor]
         numbers = torch.tensor([*size, 0, 0, *size], dtype=model.dtype, device=model.device)
         time_ids = numbers.expand(len(rows), -1)
-        return x, t, states, pooled, time_ids, *told_guidance(model, rows)
-
-    def decode(self, model: LoadedModel, latents: Tensor) -> Tensor:
-        vae = model.components["vae"]
-        config = vae.config
-        with torch.inference_mode():
-            latents = latents.to(vae.dtype) / config.scaling_factor
-            if config.latents_mean is not None and config.latents_std is not None:
-                mean, std = (
-                    latents.new_tensor(values).view(1, -1, 1, 1)
-                    for values in (config.latents_mean, config.latents_std)
-                )
-                latents = latents * std + mean
-            return to_pixels(vae.decode(latents, return_dict=False)[0])
+        return x, t, states, pooled, time_ids, *scale_embeddings(model, rows)

@@ -149,22 +149,22 @@ def _encode(model: LoadedModel, suffix: str, parts: Parts, *, last: bool) -> tup
         last: take the last layer's states, not those before it.
     """
     tokenizer = model.components[f"tokenizer{suffix}"]
-    parse_weights = [tokenize(tokenizer, part) for part in parts]
+    tokenized = [tokenize(tokenizer, part) for part in parts]
     empty = tokenize(tokenizer, ())
     ids: list[tuple[int, ...]] = []
     masks: list[list[int]] = []
-    for part in parse_weights:
+    for part in tokenized:
         whole = [[1] * len(chunk) for chunk in part.ids]
         for mask in (whole, *(part.mask_without(first, end) for first, end, _ in part.runs)):
             ids += part.ids
             masks += mask
-    if any(part.weighs for part in parse_weights):
+    if any(part.weighs for part in tokenized):
         ids += empty.ids
         masks += [[1] * len(empty.ids[0])]
     states, output = _states(model, suffix, ids, masks, last=last)
     joined = []
     done = 0
-    for part in parse_weights:
+    for part in tokenized:
         rows = len(part.ids) * (1 + len(part.runs))
         z = states[done : done + rows].reshape(1 + len(part.runs), -1, states.shape[-1])
         joined.append(weigh(z, states[-1], part) if part.weighs else z[0])
