@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines.families import FamilySpec, load_family
+from pipelines.families.registry import built
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -63,8 +63,13 @@ class ControlNetAdapter(Protocol):
 
 @cache
 def controls_of(spec: FamilySpec) -> ControlNetAdapter | None:
-    """The adapter of a family's ControlNets, imported at the first call; None if it has none."""
+    """The adapter of a family's ControlNets, imported at the first call; None if it has none.
+
+    Raises: ModelUnavailable: if the family's row names no adapter.
+    """
     if spec.control_adapter is None:
         return None
-    controls: ControlNetAdapter = resolve_name(spec.control_adapter)(load_family(spec))
+    controls: ControlNetAdapter = built(
+        spec, "control_adapter", spec.control_adapter, load_family(spec)
+    )
     return controls

@@ -6,18 +6,21 @@ is imported by `load_family`, for those who render.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import cache
 from pkgutil import resolve_name
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import ModelUnavailable
+from pipelines.errors import InvalidRequest, ModelUnavailable
 from pipelines.families import traits
 from pipelines.families.spec import FamilySpec, TextEncoder
 
 if TYPE_CHECKING:
     from pipelines.families.base import Family
+
+log = logging.getLogger(__name__)
 
 _FIRST = TextEncoder()
 _SECOND = TextEncoder("tokenizer_2", "text_encoder_2")
@@ -112,20 +115,43 @@ def spec_of(pipeline: str) -> FamilySpec:
 
 @cache
 def load_family(spec: FamilySpec) -> Family:
-    """Import a family's torch half, at the first call. Each is one object."""
-    family: Family = resolve_name(spec.implementation)(spec)
+    """Import a family's torch half, at the first call. Each is one object.
+
+    Raises: ModelUnavailable: if its row names none.
+    """
+    family: Family = built(spec, "implementation", spec.implementation, spec)
     return family
+
+
+def built(spec: FamilySpec, entry: str, name: str, argument: object) -> Any:
+    """Import a class that an entry of a family's row names, and call it.
+
+    Raises: ModelUnavailable: naming the row and the entry, if that fails.
+    """
+    try:
+        return resolve_name(name)(argument)
+    except Exception as error:
+        log.exception("family %r: %s=%r", spec.id, entry, name)
+        raise ModelUnavailable(
+            f"family {spec.id!r} has {entry} {name!r}, which cannot be used "
+            f"({type(error).__name__}: {error}); it must name a class, as module:Class"
+        ) from error
 
 
 def register(spec: FamilySpec) -> Callable[[], None]:
     """Add a family to the registry, as a row in this file does.
 
     Returns: what takes it out again.
-    Raises: ValueError: if another has its id or one of its pipelines.
+    Raises: InvalidRequest: if it has no id or pipelines, or another has one of them.
     """
+    if not spec.id.strip() or not spec.pipelines or not all(map(str.strip, spec.pipelines)):
+        raise InvalidRequest(
+            f"family {spec.id!r} serves {spec.pipelines!r}; it needs an id, and the name of one "
+            "diffusers pipeline class at least"
+        )
     for other in list(FAMILIES.values()):
         if spec.id == other.id or set(spec.pipelines) & set(other.pipelines):
-            raise ValueError(f"family {spec.id!r} takes the id or a pipeline of {other.id!r}")
+            raise InvalidRequest(f"family {spec.id!r} takes the id or a pipeline of {other.id!r}")
     _BY_ID[spec.id] = spec
 
     def undo() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.devices.precision import DtypeName
+from pipelines.errors import ModelUnavailable
 from pipelines.families.capabilities import (
     Capabilities,
     Configs,
@@ -105,13 +106,24 @@ class FamilySpec:
         return frozenset(name for one in left_out for name in (one.tokenizer, one.encoder))
 
     def capabilities(self, configs: Configs) -> Capabilities:
-        """Say what a model can do, from its configs alone. Raises: KeyError: if an entry lacks."""
-        of_the_row = Capabilities(
-            self.kind,
-            compatible_samplers(self.kind, configs["scheduler"]),
-            self.sizes(configs),
-            guidance=self.guidance,
-            prompt_weights=self.prompt_weights,
-            suggested=self.suggested,
-        )
-        return self.refine(of_the_row, configs)
+        """Say what a model can do, from its configs alone.
+
+        Raises: ModelUnavailable: naming the family, if its row cannot read them.
+        """
+        try:
+            of_the_row = Capabilities(
+                self.kind,
+                compatible_samplers(self.kind, configs["scheduler"]),
+                self.sizes(configs),
+                guidance=self.guidance,
+                prompt_weights=self.prompt_weights,
+                suggested=self.suggested,
+            )
+            return self.refine(of_the_row, configs)
+        except KeyError as error:
+            raise ModelUnavailable(f"a config lacks {error} (family {self.id!r})") from error
+        except Exception as error:
+            raise ModelUnavailable(
+                f"family {self.id!r} cannot say what the model can do, from its configs "
+                f"({type(error).__name__}: {error})"
+            ) from error

@@ -67,8 +67,8 @@ class ModelEntry:
         """What it can do, from its configs alone. Raises: ModelUnavailable: if one is broken."""
         try:
             return self.spec.capabilities(self.configs)
-        except KeyError as error:
-            raise ModelUnavailable(f"{self.info.path}: a config lacks {error}") from None
+        except ModelUnavailable as error:
+            raise ModelUnavailable(f"{self.info.path}: {error}") from error
 
     @cached_property
     def controlnets(self) -> list[ModelInfo]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -208,7 +209,7 @@ def test_a_row_cannot_take_what_another_has(taken: dict[str, Any]) -> None:
         }
     )  # fmt: skip
     before = dict(FAMILIES)
-    with pytest.raises(ValueError, match=r"takes the id or a pipeline of '(sd|flux)'"):
+    with pytest.raises(InvalidRequest, match=r"takes the id or a pipeline of '(sd|flux)'"):
         register(spec)
     assert dict(FAMILIES) == before
 
@@ -228,3 +229,42 @@ def test_undoing_a_registration_twice_takes_out_no_other(toy: None) -> None:
     undo()
     assert spec_of("X") is other
     undo_other()
+
+
+@pytest.mark.parametrize("lacking", [{"id": ""}, {"pipelines": ()}, {"pipelines": ("",)}])
+def test_a_row_needs_an_id_and_a_pipeline(lacking: dict[str, Any]) -> None:
+    row = FamilySpec(
+        **{
+            "id": "mine", "label": "Mine", "pipelines": ("X",), "implementation": "x:Y",
+            "text_encoders": (), "kind": "flow", "latent_channels": 4, "sizes": TOY.sizes,
+            **lacking,
+        }
+    )  # fmt: skip
+    with pytest.raises(InvalidRequest, match="it needs an id"):
+        register(row)
+
+
+def unreadable(configs: Any) -> Any:
+    return configs["transformer"] + 1
+
+
+BROKEN: dict[str, dict[str, Any]] = {
+    "implementation 'nope.nope:Toy'": {"implementation": "nope.nope:Toy"},
+    "implementation 'pipelines:Nope'": {"implementation": "pipelines:Nope"},
+    "implementation 'pipelines'": {"implementation": "pipelines"},
+    "control_adapter 'a:b'": {"control_adapter": "a:b"},
+    "cannot say what the model can do": {"sizes": unreadable},
+}
+
+
+@pytest.mark.parametrize("said", BROKEN)
+def test_an_entry_that_cannot_be_used_is_said_with_its_row(folder: Path, said: str) -> None:
+    undo = register(replace(TOY, **BROKEN[said]))
+    studio = Studio(folder, device="cpu")
+    try:
+        with pytest.raises(ModelUnavailable, match=f"family 'toy' .*{said}"):
+            studio.control_modes("toy")
+            studio.image(REQUEST)
+    finally:
+        undo()
+        studio.close()
