@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from tests.helpers.analytic import BETAS, log_sigma
 from tests.helpers.guiders import PUSHED, Pushed, registered
 from tests.helpers.tiny import save_sd
 from tests.helpers.tiny_families import MAKERS
+
+EXTENDING = Path(app.__file__).parent / "docs" / "extending.md"
 
 BASE = Request(
     model="tiny", prompt="an apple", negative_prompt="leaf", sampler="ddim", steps=3, seed=2
@@ -159,3 +162,33 @@ def test_a_guider_sees_where_the_trajectory_stands(sampler: str) -> None:
     assert [sigma for _, sigma, _ in guider.seen] == pytest.approx(
         [sigma for _, sigma in asked], rel=1e-4
     )
+
+
+def example_of_the_docs() -> str:
+    """The script in the section on guiders."""
+    section = EXTENDING.read_text().partition("## A guider\n")[2].partition("\n## ")[0]
+    return section.partition("```python\n")[2].partition("```")[0]
+
+
+def test_the_example_of_the_docs_makes_pictures(
+    studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its scale is full at the first evaluation: one step is classifier-free guidance."""
+    script = tmp_path / "fading.py"
+    script.write_text(example_of_the_docs())
+    before = dict(GUIDERS)
+    try:
+        runpy.run_path(str(script))
+        base = BASE.replace(guidance_scale=3.0)
+        one_step = [base.replace(steps=1, guider=guider) for guider in ("cfg", "fading")]
+        assert len({studio.image(one).tobytes() for one in one_step}) == 1
+        more = [base.replace(guider=guider) for guider in ("cfg", "fading")]
+        assert len({studio.image(one).tobytes() for one in more}) == 2
+        monkeypatch.setattr("sys.argv", ["fading.py", "guiders"])
+        with pytest.raises(SystemExit) as ended:
+            GUIDERS.pop("fading")
+            runpy.run_path(str(script), run_name="__main__")
+        assert ended.value.code == 0 and "fading" in GUIDERS
+    finally:
+        for id in set(GUIDERS) - set(before):
+            del GUIDERS[id]
