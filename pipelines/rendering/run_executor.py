@@ -21,7 +21,7 @@ from pipelines.rendering.batch_evaluator import ComputeOptions
 from pipelines.rendering.batch_timings import BatchTimings
 from pipelines.rendering.row_timings import RowKind, RowTimings
 from pipelines.rendering.run_plan import CostEstimate
-from pipelines.rendering.run_sink import RunSink
+from pipelines.rendering.run_sink import RunSink, recording
 from pipelines.request.request import Request
 from pipelines.runs.events import RunFinished, RunStarted, RunStatus, Stats
 from pipelines.runs.null_store import AnyStore
@@ -129,7 +129,8 @@ class RunExecutor:
         self._end(run, status, stats, error)
 
     def _end(self, run: Run, status: RunStatus, stats: Stats, error: str | None) -> None:
-        self._store.end(run.id, status, stats, error)
+        with recording(run.id):
+            self._store.end(run.id, status, stats, error)
         run.publish(RunFinished(run.id, status, stats, error))
 
     def _opener(self) -> Open:

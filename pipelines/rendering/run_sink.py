@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pipelines.runs.events import CellDone, CellFailed, CellPreview, CellProgress
@@ -13,6 +16,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from PIL.Image import Image
+
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def recording(run: str) -> Iterator[None]:
+    """Log what the store cannot record, such as on a full disk.
+
+    Watchers are told all the same, and the worker must outlive it.
+    """
+    try:
+        yield
+    except (OSError, sqlite3.Error):
+        log.exception("what became of run %s could not be recorded", run)
 
 
 class RunSink:
@@ -60,12 +78,14 @@ class RunSink:
     def failed(self, cell: int, error: str) -> None:
         """A cell cannot be made."""
         self.errors.append(error)
-        self._store.cell_done(self._run.id, cell, None, 0.0, False, error)
+        with recording(self._run.id):
+            self._store.cell_done(self._run.id, cell, None, 0.0, False, error)
         self._run.publish(CellFailed(self._run.id, cell, self._requests[cell], error))
 
     def _done(
         self, cell: int, image: Image, file: Path | None, seconds: float, *, cached: bool
     ) -> None:
         run = self._run
-        self._store.cell_done(run.id, cell, self._addresses.get(cell), seconds, cached)
+        with recording(run.id):
+            self._store.cell_done(run.id, cell, self._addresses.get(cell), seconds, cached)
         run.publish(CellDone(run.id, cell, self._requests[cell], image, file, seconds, cached))

@@ -77,7 +77,7 @@ class Checked:
 
     def predictions(self, index: int, total: int) -> tuple[Prediction, ...]:
         """Predictions of the guider. Raises: InvalidRequest: if they break its contract."""
-        with _named(self.name, f"asked for nothing at evaluation {index} of {total}"):
+        with _named(self.name, f"could not name its predictions of evaluation {index}"):
             asked = tuple(self.inner.predictions(index, total))
             fault = self._fault(asked)
         if fault is not None:
@@ -104,6 +104,8 @@ class Checked:
             return "asks for no prediction; it must ask for one at least"
         if len(asked) > self.rows:
             return f"asks for {len(asked)} predictions at once; its row says {self.rows} at most"
+        for other in (one for one in asked if not isinstance(one, Prediction)):
+            return f"asks for {other!r}, which is no Prediction"
         names = [one.name for one in asked]
         for one in asked:
             if not one.name.isidentifier():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +115,30 @@ def test_an_empty_negative_prompt_that_cannot_be_encoded(
         patch.setattr(StableDiffusion, "encode", broken)
         done, failed = ends(studio, sheet)
     assert done == [0] and failed == {1: "RuntimeError: nothing"}
+
+
+def test_what_cannot_be_recorded_is_told_all_the_same(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk stops the database as well; the worker outlives it."""
+
+    def full(*args: Any, **options: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
+        patch.setattr(Store, "cell_done", full)
+        patch.setattr(Store, "end", full)
+        patch.setattr(Store, "save_picture", once(Store.save_picture, OSError(28, "No space")))
+        run = studio.submit(SEEDS)
+        assert wait_for(lambda: run.snapshot().status == "done")
+    cells = run.snapshot().cells
+    assert sorted(cell.status for cell in cells) == ["done", "failed"]
+    assert "could not be recorded" in caplog.text
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
+    """Whether it comes true in that time: a dead worker must not hang the test."""
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)
+    return condition()
