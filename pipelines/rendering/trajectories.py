@@ -102,18 +102,20 @@ def _encoded(
     family: Family, model: LoadedModel, texts: Sequence[str], alone: bool, no_negative: bool
 ) -> dict[str | None, Encoded]:
     """Conditions by text, or errors; that of no negative prompt too, if `no_negative`."""
-    conditions: dict[str | None, Encoded] = {}
     try:
-        conditions |= weighted_prompts.conditions(family, model, texts, alone)
+        encoded = weighted_prompts.conditions(family, model, texts, alone)
         if no_negative:
-            conditions[None] = family.without_negative(model, _condition(conditions[""]))
+            encoded[None] = family.without_negative(model, encoded[""])
+        return {**encoded}
     except Exception as error:  # one bad text must not lose the others
+        log.exception("%d texts could not be encoded", len(texts))
         if len(texts) == 1:
-            log.exception("the text %r could not be encoded", texts[0])
             return dict.fromkeys((texts[0], None) if no_negative else texts, error)
-        for text in texts:
-            conditions |= _encoded(family, model, [text], alone, no_negative and not text)
-    return conditions
+    # Outside the handler, whose error keeps what did not fit in memory.
+    one_by_one: dict[str | None, Encoded] = {}
+    for text in texts:
+        one_by_one |= _encoded(family, model, [text], alone, no_negative and not text)
+    return one_by_one
 
 
 def _condition(encoded: Encoded) -> Condition:

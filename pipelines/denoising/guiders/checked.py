@@ -76,7 +76,7 @@ class Checked:
             return frozenset(self.inner.texts)
 
     def predictions(self, index: int, total: int) -> tuple[Prediction, ...]:
-        """Predictions of the guider. Raises: InvalidRequest: if they break its contract."""
+        """Ask the guider for predictions. Raises: InvalidRequest: if they break its contract."""
         with _named(self.name, f"could not name its predictions of evaluation {index}"):
             asked = tuple(self.inner.predictions(index, total))
             fault = self._fault(asked)
@@ -85,7 +85,7 @@ class Checked:
         return asked
 
     def combine(self, outputs: Mapping[str, Tensor], step: Step) -> Tensor:
-        """Guided output. Raises: ContactSheetError: if it is not like the network's outputs."""
+        """Combine by the guider. Raises: ContactSheetError: if the result is not as outputs are."""
         with _named(self.name, f"could not combine outputs at evaluation {step.asked.index}"):
             guided = self.inner.combine(outputs, step)
         like = next(iter(outputs.values()))
@@ -109,7 +109,7 @@ class Checked:
         names = [one.name for one in asked]
         for one in asked:
             if not one.name.isidentifier():
-                return f"has no prediction's name {one.name!r}: take letters, digits, underscores"
+                return f"names a prediction {one.name!r}; take letters, digits and underscores"
             if names.count(one.name) > 1:
                 return f"asks for {one.name!r} twice; each prediction has a name of its own"
             if one.text not in self.inner.texts:

@@ -160,7 +160,7 @@ def register(row: GuiderSpec) -> Callable[[], None]:
 
 
 def version_mark(guider: str) -> str:
-    """Mark of a guider's version, as a part of a cell's address; "" for the first.
+    """Mark a guider's version in a cell's address; "" for the first.
 
     Args:
         guider: `Request.guider`; the model's own, "", changes with `engine.VERSION`.
@@ -170,7 +170,7 @@ def version_mark(guider: str) -> str:
 
 
 def _fault(row: GuiderSpec) -> str | None:
-    """What is wrong with a row."""
+    """What is wrong with a row; None where nothing is."""
     if not row.id.isidentifier():
         return "it has no id of letters, digits and underscores"
     for name, number in (("rows", row.rows), ("version", row.version)):

@@ -140,7 +140,7 @@ ASKED: dict[str, tuple[Request, tuple[Any, ...]]] = {
     "skips none": (BASE, (COND, Prediction("weak", skip=(1,)))),
     "skip layers 99.*0 to 1": (FLOW, (COND, Prediction("weak", skip=(99,)))),
     "guidance of 3": (BASE, (COND, Prediction("told", guidance=3.0))),
-    "name 'a b'": (BASE, (Prediction("a b"),)),
+    "prediction 'a b'": (BASE, (Prediction("a b"),)),
     "'cond', which is no Prediction": (BASE, ("cond",)),
 }
 
