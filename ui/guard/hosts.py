@@ -19,6 +19,9 @@ from ui.guard.refusal import quoted, refuse
 
 _HOST = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<name>[\w.-]+))(?::(?P<port>\d{1,5}))?")
 _USUAL_PORTS = ("80", "443")
+# Gradio makes the page's addresses from these, whoever sends them.
+_FORWARDED = "x-forwarded-host"
+_SPACES = b"x-gradio-server"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -75,12 +78,15 @@ class HostCheck:
         self.names = names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        given = Headers(scope=scope).getlist("host")
+        headers = Headers(scope=scope)
         local = (scope.get("server") or ("",))[0]
-        if len(given) == 1 and self.names.include(given[0], local):
-            await self.app(scope, receive, send)
+        hosts = headers.getlist("host")
+        named = [*hosts, *(host.strip() for host in headers.get(_FORWARDED, "").split(",") if host)]
+        if len(hosts) == 1 and all(self.names.include(name, local) for name in named):
+            kept = [one for one in scope["headers"] if one[0] != _SPACES]
+            await self.app({**scope, "headers": kept}, receive, send)
             return
-        name = quoted(", ".join(given))
+        name = quoted(", ".join(named))
         reason = f"this server is not {name}; start it with --allow-host NAME if it should be"
         await refuse(scope, receive, send, 400, reason)
 
