@@ -97,6 +97,7 @@ def make_server(
             f"USER:PASSWORD (or {VARIABLE}), or leave --host out"
         )
     upload_folder()
+    studio.refuse_paths()
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     add_routes(app, studio)
     pictures = studio.store.folder / "pictures" if studio.store.folder else None

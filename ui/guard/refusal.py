@@ -5,8 +5,7 @@ from __future__ import annotations
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-CUT = 200
-"""Characters of a client's own text that an answer repeats at most."""
+from pipelines.errors import shortened
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send, status: int, reason: str) -> None:
@@ -16,4 +15,4 @@ async def refuse(scope: Scope, receive: Receive, send: Send, status: int, reason
 
 def quoted(text: str) -> str:
     """Quote what a client sent, cut where it is long."""
-    return repr(text if len(text) <= CUT else f"{text[: CUT - 1]}…")
+    return repr(shortened(text))

@@ -220,3 +220,23 @@ def test_the_upload_folder_is_nobody_elses(site: Site) -> None:
     folder = Path(get_upload_folder())
     assert folder.stat().st_mode & 0o077 == 0
     assert folder.name != "gradio"
+
+
+@pytest.mark.parametrize("kind", ["model", "loras", "controlnet"])
+def test_models_are_named_never_pointed_at(
+    site: Site, models: Path, secret: Path, kind: str
+) -> None:
+    inside = models / ("net-canny" if kind == "controlnet" else "basic")
+    asked: dict[str, Any] = {"model": "basic", "steps": 1}
+    name = "generate"
+    if kind == "controlnet":
+        name, upload = "controlnet", secret.read_bytes()
+        address = f"{site.url}/gradio_api/upload"
+        sent = httpx.post(address, files={"files": ("x.png", upload)}).json()[0]
+        asked["image"] = {"path": sent, "meta": META}
+    for path in (str(inside), f"{models}/../{models.name}/{inside.name}", "/etc/passwd", "."):
+        fields = asked | {kind: [path] if kind == "loras" else path}
+        address = f"{site.url}/gradio_api/call"
+        event = httpx.post(f"{address}/v2/{name}", json=fields).json()["event_id"]
+        told = httpx.get(f"{address}/{name}/{event}", timeout=PATIENCE).text
+        assert "event: error" in told and "unknown" in told, (path, told[:300])
