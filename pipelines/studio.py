@@ -81,8 +81,8 @@ class Studio:
         memory_options: MemoryOptions = DEFAULT_MEMORY,
         hardware: Hardware | None = None,
     ) -> None:
-        how = ComputeOptions(backend, batch, exact, cache_folder())
-        how.check()
+        options = ComputeOptions(backend, batch, exact, cache_folder())
+        options.check()
         memory_options.check()
         folders = [models] if isinstance(models, str | Path) else list(models)
         self.manager = PipelineManager(
@@ -99,7 +99,7 @@ class Studio:
             None if self.store.folder is None else self.store.folder / "sources"
         )
         self._maps = Maps(self._images)
-        self._executor = RunExecutor(self.manager, self.store, how, self._maps)
+        self._executor = RunExecutor(self.manager, self.store, options, self._maps)
         self._worker = Worker(self.manager)
 
     def models(self) -> list[ModelInfo]:

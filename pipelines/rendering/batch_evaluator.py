@@ -82,7 +82,7 @@ class ComputeOptions:
 
 
 def backends_for(
-    how: ComputeOptions,
+    options: ComputeOptions,
     device: str,
     *,
     steady: bool,
@@ -101,7 +101,7 @@ def backends_for(
         worth_trying: whether `auto` should measure a backend.
     Raises: InvalidRequest: if the chosen backend cannot compute on the device.
     """
-    chosen = how.exact_backend if how.exact else how.backend
+    chosen = options.exact_backend if options.exact else options.backend
     names = backends.fitting(chosen if steady else "torch", device)
     if chosen == backends.AUTO:
         names = [name for name in names if name == "torch" or (not loras and worth_trying(name))]
@@ -140,10 +140,11 @@ class BatchEvaluator:
 
     def __init__(
         self,
-        how: ComputeOptions,
+        options: ComputeOptions,
         timings: BatchTimings,
         family: Family,
         model: LoadedModel,
+        *,
         latent: tuple[int, int, int],
         memory: int,
         residuals: Residuals | None = None,
@@ -155,7 +156,7 @@ class BatchEvaluator:
         from pipelines.devices.hardware import device_label
 
         self.tally = tally or Tally()
-        self._how = how
+        self._options = options
         self._timings = timings
         self._family = family
         self._model = model
@@ -166,7 +167,7 @@ class BatchEvaluator:
         weights = (model.base or model.fingerprint)[:16]  # LoRAs in them do not change the speed
         self._key = f"{weights} {shape} {steered}{device_label(model.device)} {model.dtype}"
         names = backends_for(
-            how,
+            options,
             model.device,
             steady=residuals is None and not skips,
             loras=bool(model.base),
@@ -243,8 +244,8 @@ class BatchEvaluator:
         return cheap or best(self._timings.get(self._key_of(name))) is not None
 
     def _batches_of(self, name: str) -> FixedBatches | AutotunedBatches:
-        if self._how.fixed_batch is not None:
-            return FixedBatches(self._how.fixed_batch)
+        if self._options.fixed_batch is not None:
+            return FixedBatches(self._options.fixed_batch)
         return AutotunedBatches(
             self._timings.get(self._key_of(name)),
             self._sizes[name],
@@ -258,8 +259,8 @@ class BatchEvaluator:
         return f"{self._key} {name} {library} {version(library)}"
 
     def _sizes_of(self, name: str) -> tuple[int, ...]:
-        if self._how.fixed_batch is not None:
-            return (self._how.fixed_batch,)
+        if self._options.fixed_batch is not None:
+            return (self._options.fixed_batch,)
         network = self._family.network(self._model)
         return backends.denoiser_class(name).sizes(network, self._memory)
 
@@ -272,7 +273,9 @@ class BatchEvaluator:
             place = NetworkCache(
                 self._model.fingerprint,
                 # A sheet of LoRA scales must not leave as many copies of the network on disk.
-                None if self._how.cache is None or self._model.base else self._how.cache / name,
+                None
+                if self._options.cache is None or self._model.base
+                else self._options.cache / name,
             )
             network = self._family.network(self._model, skip)
             prepared[name, sizes, skip] = backends.denoiser_class(name)(network, place, sizes)

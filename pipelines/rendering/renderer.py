@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One run to render, and how.
+    """One run to render, and the options of computing it.
 
     Attributes:
         run: its cells are complete Requests; those that are filmed show a preview after every
@@ -59,7 +59,7 @@ class Job:
         models: opens a model by its name, once for the whole run.
         skip: cells whose pictures are there already.
         previews: whether cells show what they would look like, as often as that is cheap.
-        how: by which backend, in which batches.
+        options: by which backend, in which batches.
         timings: what is known of batch sizes; grows.
         maps: a control's map at a picture's (width, height).
     """
@@ -69,7 +69,7 @@ class Job:
     models: Callable[[str], ModelEntry]
     skip: frozenset[int]
     previews: bool
-    how: ComputeOptions
+    options: ComputeOptions
     timings: BatchTimings
     maps: Callable[[Control, tuple[int, int]], Image]
 
@@ -139,7 +139,7 @@ class Renderer:
         """Make cells of one size with one set of weights, denoised together."""
         requests = [self._cells[cell] for cell in cells]
         evaluator = self._evaluator(requests, family, model)
-        conditions = encode_prompts(family, model, requests, self._job.how.exact)
+        conditions = encode_prompts(family, model, requests, self._job.options.exact)
         conditioner = ControlConditioner(family, model, self._job.maps, self._manager.free_idle)
 
         def maker(request: Request) -> Callable[[], GuidedTrajectory]:
@@ -152,7 +152,7 @@ class Renderer:
             evaluator,
             stop=self._stopped,
             free_memory=self._manager.free_idle,
-            exact=self._job.how.exact,
+            exact=self._job.options.exact,
         )
         clock = PreviewClock()
         for event in events:
@@ -180,12 +180,20 @@ class Renderer:
         assert first.width and first.height, "a cell's size is resolved before it is made"
         latent = family.latent_shape(model, first.width, first.height)
         controls = controls_of(family.spec) if any(one.controls for one in requests) else None
-        fill = job.how.fixed_batch if job.how.exact else None
+        fill = job.options.fixed_batch if job.options.exact else None
         residuals = None if controls is None else Residuals(controls, model, self._tally, fill)
         memory = device_memory(model.device)
         skips = any(request.skip_layers for request in requests)
         return BatchEvaluator(
-            job.how, job.timings, family, model, latent, memory, residuals, skips, self._tally
+            job.options,
+            job.timings,
+            family,
+            model,
+            latent=latent,
+            memory=memory,
+            residuals=residuals,
+            skips=skips,
+            tally=self._tally,
         )
 
     def _finish(self, finished: engine.Finished, family: Family, model: LoadedModel) -> None:

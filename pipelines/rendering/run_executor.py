@@ -38,19 +38,19 @@ class RunExecutor:
     """Executor of runs. Only the studio's worker thread calls `make`.
 
     Args:
-        how: by which backend and in which batches rows are computed.
+        options: by which backend and in which batches rows are computed.
         maps: of controls.
     """
 
     def __init__(
-        self, manager: PipelineManager, store: AnyStore, how: ComputeOptions, maps: Maps
+        self, manager: PipelineManager, store: AnyStore, options: ComputeOptions, maps: Maps
     ) -> None:
         self._manager = manager
         self._maps = maps
         self._store = store
-        self._how = how
+        self._options = options
         self._batch_timings = BatchTimings(
-            None if how.cache is None else how.cache / "batches.json"
+            None if options.cache is None else options.cache / "batches.json"
         )
         self._row_timings = RowTimings()
 
@@ -110,7 +110,7 @@ class RunExecutor:
             models=opened,
             skip=cached,
             previews=previews,
-            how=self._how,
+            options=self._options,
             timings=self._batch_timings,
             maps=self._maps.asked,
         )
@@ -168,7 +168,9 @@ class RunExecutor:
         @cache
         def context(model: str, controls: tuple[str, ...], loras: tuple[str, ...]) -> str:
             fingerprint = manager.fingerprint(opened(model), controls, loras)
-            return f"{fingerprint} {VERSION} {device}{self._how.mark}{manager.memory_options.mark}"
+            return (
+                f"{fingerprint} {VERSION} {device}{self._options.mark}{manager.memory_options.mark}"
+            )
 
         return lambda request: request.address(context(*_models(request)))
 

@@ -23,7 +23,7 @@ class FrozenModel(BaseModel):
     """Frozen, validated value whose errors read like sentences, not like a validator's report."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-    spoken: ClassVar[str] = ""
+    error_prefix: ClassVar[str] = ""
     """What stands before a field's name in an error, such as "control "."""
 
     @model_validator(mode="wrap")
@@ -38,10 +38,12 @@ class FrozenModel(BaseModel):
 def _explain(cls: type[FrozenModel], detail: ErrorDetails) -> InvalidRequest | UnknownName:
     """One clear sentence for the first thing that is wrong."""
     name = str(detail["loc"][0]) if detail["loc"] else cls.__name__
-    said = f"{cls.spoken}{name}"
+    said = f"{cls.error_prefix}{name}"
     if detail["type"] == "extra_forbidden":
         known = list(cls.model_fields)
-        return UnknownName.of(f"{cls.spoken}setting", name, known, f"known: {', '.join(known)}")
+        return UnknownName.of(
+            f"{cls.error_prefix}setting", name, known, f"known: {', '.join(known)}"
+        )
     if detail["type"] == "string_unicode":
         return InvalidRequest(f"{said} holds half a character (a lone surrogate); type it again")
     if detail["type"] == "string_too_long":

@@ -79,7 +79,7 @@ class Control(FrozenModel):
         AUTOMATIC1111's sd-webui-controlnet, whose 0.825^(12−l) is w_l within 1 % at n = 12.
     """
 
-    spoken: ClassVar[str] = "control "
+    error_prefix: ClassVar[str] = "control "
 
     image: str = Field(
         pattern=r"^[0-9a-f]{32}$", description="it must be a picture's hash (studio.add_picture)"

@@ -30,7 +30,7 @@ class LoRA(FrozenModel):
     Source: Hu et al. 2021, arXiv:2106.09685.
     """
 
-    spoken: ClassVar[str] = "LoRA "
+    error_prefix: ClassVar[str] = "LoRA "
 
     name: str = Field(min_length=1, description="it must name a LoRA")
     scale: Number = Field(1.0, ge=-4.0, le=4.0, description="it must be a number from -4 to 4")

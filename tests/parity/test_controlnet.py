@@ -78,9 +78,9 @@ class Made:
                 BatchTimings(None),
                 family,
                 model,
-                (4, 8, 8),
-                10**10,
-                residuals,
+                latent=(4, 8, 8),
+                memory=10**10,
+                residuals=residuals,
                 tally=self.tally,
             )
             conditioner = ControlConditioner(family, model, Maps(SHELF).of)

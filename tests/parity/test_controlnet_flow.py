@@ -225,16 +225,16 @@ def test_controlnets_of_unlike_depth_add_up(
     manager: PipelineManager, model: str, nets: tuple[str, str], depths: int
 ) -> None:
     """Each acts at every block as it does alone; diffusers drops what the deeper has more. Rows
-    that only one of them pulls at stand in the same batch."""
+    that only one of them acts on stand in the same batch."""
     both = asked(model, by(nets[0], strength=0.5), by(nets[1], TWO, strength=1.5))
     with manager.use(model, nets) as loaded:
         family = manager.library.open(model).family
         controls = controls_of(family.spec)
         assert controls is not None
-        controls = ControlConditioner(family, loaded, Maps(SHELF).of).controls(both)
+        scheduled = ControlConditioner(family, loaded, Maps(SHELF).of).controls(both)
         conditions = trajectories.encode_prompts(family, loaded, [both])
         x, _ = initial_noise((4, 8, 8), 3)
-        terms = tuple(ControlTerm(control.source, control.strength) for control in controls)
+        terms = tuple(ControlTerm(control.source, control.strength) for control in scheduled)
         rows = [
             Row(x, torch.tensor(500.0), conditions["an apple"], some)
             for some in ((terms[0],), terms, (), (terms[1],))

@@ -278,7 +278,9 @@ def test_openvino_computes_the_same(zoo: Path, model: str) -> None:
         family = manager.library.open(model).family
         how = ComputeOptions("openvino", 4)
         shape = family.latent_shape(loaded, 32, 32)
-        computer = BatchEvaluator(how, BatchTimings(None), family, loaded, shape, 2**33)
+        computer = BatchEvaluator(
+            how, BatchTimings(None), family, loaded, latent=shape, memory=2**33
+        )
         conditions = trajectories.encode_prompts(family, loaded, requests)
         cells = [
             (i, lambda r=r: trajectories.guided_trajectory(family, loaded, r, conditions))

@@ -70,7 +70,9 @@ def _denoise(
     family: Any, model: Any, cells: Sequence[tuple[int, Request]], how: ComputeOptions
 ) -> dict[int, torch.Tensor]:
     conditions = trajectories.encode_prompts(family, model, [one for _, one in cells])
-    computer = BatchEvaluator(how, BatchTimings(None), family, model, (4, 8, 8), 10**10)
+    computer = BatchEvaluator(
+        how, BatchTimings(None), family, model, latent=(4, 8, 8), memory=10**10
+    )
     events = engine.denoise(
         [
             (i, lambda r=r: trajectories.guided_trajectory(family, model, r, conditions))

@@ -132,8 +132,8 @@ def test_whatever_the_backend_torch_computes_it(manager: PipelineManager) -> Non
             BatchTimings(None),
             family,
             model,
-            (4, 8, 8),
-            2**33,
+            latent=(4, 8, 8),
+            memory=2**33,
             skips=True,
         )
         assert computer.backend == "torch"

@@ -32,7 +32,9 @@ UNET = "unet/diffusion_pytorch_model.safetensors"
 
 
 @pytest.fixture
-def studio(models, tmp_path):
+def studio(models, tmp_path, monkeypatch):
+    # Batch sizes that other tests measured, maybe on a busy machine, are not these tests' own.
+    monkeypatch.setenv("CONTACT_SHEET_CACHE", str(tmp_path / "cache"))
     studio = Studio(models, tmp_path / "outputs", device="cpu")
     yield studio
     studio.close()

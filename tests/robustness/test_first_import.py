@@ -7,7 +7,7 @@ import sys
 
 TWO_THREADS = """
 import sys, threading
-from pipelines.samplers.fast_schedulers import prepared
+from pipelines.samplers.fast_schedulers import build_fast
 
 def first():
     import diffusers
@@ -16,7 +16,7 @@ thread = threading.Thread(target=first)
 thread.start()
 while "diffusers" not in sys.modules:
     pass
-made = prepared("DDIMScheduler", {"num_train_timesteps": 1000}, {}, 4, {})
+made = build_fast("DDIMScheduler", {"num_train_timesteps": 1000}, {}, 4, {})
 thread.join()
 print(type(made).__name__, len(made.timesteps))
 """

@@ -56,7 +56,9 @@ def latents(how: ComputeOptions, folder: Path, requests: list[Request]) -> list[
         texts = sorted({t for r in requests for t in (r.prompt, r.negative_prompt)})
         conditions = dict(zip(texts, family.encode(model, texts), strict=True))
         shape = family.latent_shape(model, requests[0].width, requests[0].height)
-        computer = BatchEvaluator(how, BatchTimings(None), family, model, shape, 10**10)
+        computer = BatchEvaluator(
+            how, BatchTimings(None), family, model, latent=shape, memory=10**10
+        )
         events = engine.denoise(
             [
                 (i, lambda r=r: guided_trajectory(family, model, r, conditions))

@@ -292,6 +292,8 @@ def test_every_backend_computes_it(flux: Path, tmp_path: Path, backend: str) -> 
         rows = [Row(torch.randn(1, *shape), torch.tensor(500.0), conditions[0], guidance=3.5)]
         expected = evaluate(family, model, rows)
         how = ComputeOptions(backend, cache=tmp_path, batch=2)
-        computer = BatchEvaluator(how, BatchTimings(None), family, model, shape, 10**12)
+        computer = BatchEvaluator(
+            how, BatchTimings(None), family, model, latent=shape, memory=10**12
+        )
         computer.take(1)
         assert float((computer.evaluate(rows) - expected).abs().max()) <= 1e-4

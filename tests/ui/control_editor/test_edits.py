@@ -85,7 +85,7 @@ def test_edits_survive_a_reload_before_any_run(
     assert (drawn == mine).all()
 
 
-def test_model_switch_a_control_off_and_on_keeps_its_edits(
+def test_switching_a_control_off_and_on_keeps_its_edits(
     page: Page, tab: Locator, picture: Path
 ) -> None:
     upload(tab, picture)

@@ -254,7 +254,7 @@ def test_a_large_run_asks_once(page: Page, site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("plan", "asks"),
+    ("cost", "asks"),
     [
         (CostEstimate(100, 0, 1, None), False),
         (CostEstimate(101, 0, 1, None), True),
