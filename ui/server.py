@@ -13,6 +13,8 @@ from typing import Any
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from gradio.routes import App
 from starlette.requests import Request as HttpRequest
 from starlette.routing import Mount
@@ -119,7 +121,11 @@ def make_server(
     gr.mount_gradio_app(app, page, "/", **mount)
     # Without, Gradio does not check paths at all: a page that is mounted is never "launched".
     page.has_launched = True
-    guard = Guard(app, names, pictures, None if login is None else _logged_in(app))
+    gradio_app = next(
+        route.app for route in app.routes if isinstance(route, Mount) and isinstance(route.app, App)
+    )
+    gradio_app.add_exception_handler(RequestValidationError, _misfit)
+    guard = Guard(app, names, pictures, None if login is None else _logged_in(gradio_app))
     return PageServer(guard, bound, ready)
 
 
@@ -147,11 +153,15 @@ def serve(
         studio.close()
 
 
-def _logged_in(app: FastAPI) -> LoggedIn:
+async def _misfit(_: HttpRequest, error: Exception) -> JSONResponse:
+    """Say what a body lacks, without giving it back: FastAPI would repeat all of it."""
+    assert isinstance(error, RequestValidationError)
+    told = [{key: one[key] for key in ("type", "loc", "msg")} for one in error.errors()[:10]]
+    return JSONResponse({"detail": told}, 422)
+
+
+def _logged_in(gradio_app: App) -> LoggedIn:
     """Ask Gradio, which keeps the logins, whether a request comes with one."""
-    gradio_app = next(
-        route.app for route in app.routes if isinstance(route, Mount) and isinstance(route.app, App)
-    )
 
     def logged_in(request: HttpRequest) -> bool:
         names = (f"access-token-{kind}{gradio_app.cookie_id}" for kind in ("", "unsecure-"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -60,7 +60,10 @@ class BodyCheck:
         except InvalidRequest as error:
             await refuse(scope, receive, send, 400, str(error))
             return
-        await self.app(_with_length(scope, len(body)), _replayed(body, receive), send)
+        told = {b"content-length": str(len(body)).encode()}
+        if body and route not in _LIMITS:
+            told[b"content-type"] = b"application/json"  # whatever it was called, that it is
+        await self.app(_with_headers(scope, told), _replayed(body, receive), send)
 
     async def _checked(self, body: bytes) -> bytes:
         if len(body) <= _SMALL:
@@ -107,9 +110,7 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-def _with_length(scope: Scope, length: int) -> Scope:
-    """Name the length of the body as it is handed on."""
-    headers = [
-        one for one in scope["headers"] if one[0] not in (b"content-length", b"transfer-encoding")
-    ]
-    return {**scope, "headers": [*headers, (b"content-length", str(length).encode())]}
+def _with_headers(scope: Scope, told: Mapping[bytes, bytes]) -> Scope:
+    """Describe the body as it is handed on."""
+    kept = [one for one in scope["headers"] if one[0] not in (b"transfer-encoding", *told)]
+    return {**scope, "headers": [*kept, *told.items()]}
