@@ -12,12 +12,10 @@ from PIL import Image
 
 from pipelines import InvalidRequest
 from tests.ui.page_server import Site
+from ui.api.parameters import SHARED
 from ui.errors import BUG, with_short_quotes
 
-WRONG: tuple[Any, ...] = (
-    None, 5, 1.5, float("inf"), True, "\0", "\ud800", "x" * 3000, "9" * 5000, [], [None], [[[]]],
-    {}, {"a": 1}, 10**400, ["x"] * 3000,
-)  # fmt: skip
+WRONG: tuple[Any, ...] = (None, 5, float("inf"), "\0", "x" * 3000, [None], {"a": 1}, 10**400)
 BASE: dict[str, dict[str, Any]] = {
     "generate": {"model": "basic", "steps": 1},
     "guidance_sweep": {"model": "basic", "steps": 1, "guidance_scales": "1"},
@@ -47,7 +45,9 @@ def call(site: Site, name: str, fields: dict[str, Any]) -> str:
 @pytest.mark.parametrize("name", BASE)
 def test_no_argument_ends_in_a_bug(site: Site, name: str, upload: dict[str, Any]) -> None:
     told = httpx.get(f"{site.url}/gradio_api/info").json()["named_endpoints"][f"/{name}"]
-    for parameter in (one["parameter_name"] for one in told["parameters"]):
+    shared = {one.name for one in SHARED} if name != "generate" else set()
+    names = [one["parameter_name"] for one in told["parameters"]]
+    for parameter in [one for one in names if one not in shared]:
         for wrong in WRONG:
             fields = BASE[name] | ({"image": upload} if "image" in str(told) else {})
             answer = call(site, name, fields | {parameter: wrong})
