@@ -72,6 +72,19 @@ def serve(
         int | None, typer.Option(help="Port; default: the first free one from 7860.")
     ] = None,
     outputs: Annotated[Path, typer.Option(help="Folder for finished pictures.")] = Path("outputs"),
+    auth: Annotated[
+        str | None,
+        typer.Option(
+            metavar="USER:PASSWORD",
+            envvar="CONTACT_SHEET_AUTH",
+            show_envvar=True,
+            help="Login that the page asks for; needed where other machines reach it.",
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Name by which a proxy or a network calls this server; repeatable."),
+    ] = None,
 ) -> None:
     """Serve the page."""
     quiet_libraries()
@@ -81,7 +94,11 @@ def serve(
     with bad_input_ends_here():
         from ui.server import serve as serve_page
 
-        serve_page(machine.studio(outputs), host=host, port=port)
+        serve_page(
+            machine.studio(outputs), host=host, port=port,
+            auth=auth or os.environ.get("CONTACT_SHEET_AUTH") or None,
+            allow_hosts=allow_host or (),
+        )  # fmt: skip
 
 
 @app.command()

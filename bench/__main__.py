@@ -56,16 +56,16 @@ def main(
 ) -> None:
     """Measure, print a table, write JSON."""
     with tempfile.TemporaryDirectory() as folder:
-        shelf = HERE / "models"
+        models = HERE / "models"
         if sd15:
             from bench import random_sd15
 
-            shelf, model, side = Path(folder), random_sd15.ID, 256
-            random_sd15.build(HERE / "models" / "emoji", shelf)
+            models, model, side = Path(folder), random_sd15.ID, 256
+            random_sd15.build(HERE / "models" / "emoji", models)
         else:
             side = None
         cold = None if sd15 else cold_start(model, prompt)
-        figures = measure(shelf, model, prompt, steps, side, pairs, only, backend)
+        figures = measure(models, model, prompt, steps, side, pairs, only, backend)
     if cold is not None:
         Console().print(f"cold start, fresh process to file on disk: {cold:.1f} s")
         figures["cold_start_seconds"] = round(cold, 2)
@@ -75,7 +75,7 @@ def main(
 
 
 def measure(
-    shelf: Path,
+    models: Path,
     model: str,
     prompt: str,
     steps: int,
@@ -90,7 +90,7 @@ def measure(
     from pipelines import InvalidRequest, Request, Studio
     from pipelines.utils.threads import run_in_short_lived_thread
 
-    studio = Studio(shelf, device="cpu", backend=backend)
+    studio = Studio(models, device="cpu", backend=backend)
     request = studio.resolve(
         Request(
             model=model, prompt=prompt, sampler="ddim", steps=steps, guidance_scale=5.0,

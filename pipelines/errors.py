@@ -34,6 +34,7 @@ class UnknownName(ContactSheetError):
 
         The first that begins with what was written is closest: `guidance` is `guidance_scale`.
         """
+        name = shortened(name)
         options = list(known)
         folded = {option.lower(): option for option in options}
         begun = [one for one in folded if len(name) > 2 and one.startswith(name.lower())]
@@ -57,6 +58,11 @@ class OutOfMemory(ContactSheetError):
 
 class Cancelled(ContactSheetError):
     """The user stopped the run."""
+
+
+def shortened(text: str, length: int = 200) -> str:
+    """Cut a text that a message repeats: what came may be as long as a book."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def first_line(error: BaseException, title_lines: int = 0) -> str:

@@ -106,6 +106,13 @@ class Studio:
         """All models found, also those that cannot be used (they say why)."""
         return self.manager.library.models()
 
+    def refuse_paths(self) -> None:
+        """Take models, ControlNets and LoRAs by the names of what was found, no longer by paths.
+
+        For those who hand on what strangers send: a path would tell what lies where, and load it.
+        """
+        self.manager.library.by_path = False
+
     def controlnets(self, model: str | None = None) -> list[ModelInfo]:
         """All ControlNets found, also those that cannot be used; or those that fit a model."""
         library = self.manager.library

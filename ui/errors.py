@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,10 @@ from pipelines.errors import ContactSheetError
 
 log = logging.getLogger(__name__)
 
+_LONG_QUOTE = re.compile(
+    r"""(?P<sign>['"])(?P<head>(?:(?!(?P=sign)).){190})(?:(?!(?P=sign)).)+(?P=sign)""", re.S
+)
+_LONGEST = 2000
 BUG = "Something went wrong inside Contact Sheet; the server's log has the details."
 
 
@@ -33,8 +38,16 @@ def shown() -> Iterator[None]:
         raise toast(BUG) from error
 
 
+def with_short_quotes(message: str) -> str:
+    """Cut what a message quotes: what a client sent may be a megabyte."""
+    cut = _LONG_QUOTE.sub(r"\g<sign>\g<head>…\g<sign>", message)
+    return cut if len(cut) <= _LONGEST else f"{cut[:_LONGEST]}…"
+
+
 def toast(message: str) -> gr.Error:
     """Build the error box in the corner of the page, to be raised. The text is shown as it is."""
     # Gradio renders the message as HTML, and it may quote what a user typed.
-    escaped = message.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    escaped = (
+        with_short_quotes(message).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    )
     return gr.Error(escaped, duration=10, print_exception=False)

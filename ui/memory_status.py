@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from pipelines import Studio
-from pipelines.model_manager.component_cache import Resident
+from pipelines.model_manager.component_cache import CachedComponent
 from ui.scripts import script
 
 EMPTY = "Nothing is in memory."
@@ -40,16 +40,16 @@ def add_memory_line(studio: Studio) -> gr.HTML:
 def memory_line(studio: Studio) -> str:
     """Write the line as of now. Waits for no load, and asks for no device before the first one."""
     manager = studio.manager
-    residents = manager.residents
-    if not any(one.bytes for one in residents):
+    cached = manager.cached
+    if not any(one.bytes for one in cached):
         # Nothing is known of the device yet: asking would import torch, which takes seconds.
         return EMPTY
-    return memory_text(manager.device, manager.budget, residents)
+    return memory_text(manager.device, manager.budget, cached)
 
 
-def memory_text(device: str, budget: int, residents: Sequence[Resident]) -> str:
+def memory_text(device: str, budget: int, cached: Sequence[CachedComponent]) -> str:
     """Write device, memory used of the budget, and what takes it, the largest first."""
-    large = sorted((one for one in residents if one.bytes), key=lambda one: -one.bytes)
+    large = sorted((one for one in cached if one.bytes), key=lambda one: -one.bytes)
     here = [one for one in large if not one.waiting]
     waiting = [one for one in large if one.waiting]
     used = sum(one.bytes for one in here)
@@ -65,5 +65,5 @@ def size(count: int) -> str:
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
 
 
-def _names(residents: Sequence[Resident]) -> str:
-    return ", ".join(f"{one.name}{' (in use)' if one.in_use else ''}" for one in residents)
+def _names(cached: Sequence[CachedComponent]) -> str:
+    return ", ".join(f"{one.name}{' (in use)' if one.in_use else ''}" for one in cached)

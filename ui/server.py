@@ -7,22 +7,29 @@ import ipaddress
 import logging
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI
-from fastapi.responses import PlainTextResponse
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from gradio.routes import App
+from starlette.requests import Request as HttpRequest
+from starlette.routing import Mount
+from starlette.types import ASGIApp
 
 from pipelines import ContactSheetError, InvalidRequest, Studio
 from ui.form.choices import model_choices
+from ui.guard.hosts import HostNames
+from ui.guard.login import VARIABLE, LoggedIn, read_login
+from ui.guard.stack import Guard
 from ui.page import build
 from ui.routes import add_routes
 from ui.scripts import ASSETS
 from ui.theme import looks
+from ui.uploads import upload_folder
 
 PORT = 7860
 _PORTS_TRIED = 100
@@ -30,47 +37,12 @@ _PORTS_TRIED = 100
 # that watch a run never hang up, so this is also how long it takes to end.
 _GRACE = 3
 log = logging.getLogger(__name__)
-_HEADERS = {
-    # The page needs nothing from elsewhere; with this, no browser would fetch it either.
-    # Gradio builds its templates with `new Function` and styles with inline CSS.
-    "content-security-policy": (
-        "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
-        "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
-        "connect-src 'self' blob: data:; worker-src 'self' blob:; object-src 'none'; "
-        "base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
-    ),
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "same-origin",
-}
-
-
-class Guard:
-    """Security headers: adds them to every answer, without touching streams.
-
-    Gradio can also fetch a web address for whoever asks (`file=https://…`, `proxy=…`); this
-    server asks nobody for anything, so those are refused.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                extra = [(k.encode(), v.encode()) for k, v in _HEADERS.items()]
-                message = {**message, "headers": [*message.get("headers", []), *extra]}
-            await send(message)
-
-        if any(part in scope.get("path", "") for part in ("file=http", "proxy=")):
-            await PlainTextResponse("not served here", 403)(scope, receive, send_with_headers)
-        else:
-            await self.app(scope, receive, send_with_headers)
 
 
 class PageServer(uvicorn.Server):
     """Server of the page: uvicorn on a socket that is bound already; says when it is ready."""
 
-    def __init__(self, app: FastAPI, bound: socket.socket, ready: Callable[[str], None]) -> None:
+    def __init__(self, app: ASGIApp, bound: socket.socket, ready: Callable[[str], None]) -> None:
         super().__init__(
             uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_GRACE, ws="none")
         )
@@ -102,20 +74,35 @@ def make_server(
     host: str = "127.0.0.1",
     port: int | None = None,
     *,
+    auth: str | None = None,
+    allow_hosts: Sequence[str] = (),
     ready: Callable[[str], None] = lambda url: None,
 ) -> PageServer:
     """Make a server for the page, its port taken but nothing served yet.
 
     Args:
         port: None takes 7860 or the next free one; 0 any free one.
+        auth: `USER:PASSWORD`, asked for before anything is served; other machines are served
+            with one only.
+        allow_hosts: names besides its own by which the server is called, as by a proxy.
         ready: called with the address once the page can be opened.
-    Raises: InvalidRequest: if the host is not of this machine or the port is taken.
+    Raises: InvalidRequest: if the host is not of this machine, the port is taken, or other
+        machines could reach the page without a login.
     """
+    login = None if auth is None else read_login(auth)
+    names = HostNames.of(host, allow_hosts)
     bound = _bind(host, port)
+    if login is None and not _is_loopback(bound):
+        bound.close()
+        raise InvalidRequest(
+            f"at {host} other machines can reach the page; give it a login with --auth "
+            f"USER:PASSWORD (or {VARIABLE}), or leave --host out"
+        )
+    upload_folder()
+    studio.refuse_paths()
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(Guard)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=_trusted(host))
     add_routes(app, studio)
+    pictures = studio.store.folder / "pictures" if studio.store.folder else None
     mount: dict[str, Any] = {
         "footer_links": ["api"],
         "run_history": False,
@@ -125,15 +112,31 @@ def make_server(
         "pwa": False,
         "favicon_path": str(ASSETS / "favicon.svg"),
         "max_file_size": "10mb",
-        "allowed_paths": [str(studio.store.folder / "pictures")] if studio.store.folder else [],
+        "allowed_paths": [str(pictures)] if pictures else [],
+        "auth": login,
         **looks(),
     }
     page = build(studio)
     page.queue(default_concurrency_limit=None)
-    return PageServer(gr.mount_gradio_app(app, page, "/", **mount), bound, ready)
+    gr.mount_gradio_app(app, page, "/", **mount)
+    # Without, Gradio does not check paths at all: a page that is mounted is never "launched".
+    page.has_launched = True
+    gradio_app = next(
+        route.app for route in app.routes if isinstance(route, Mount) and isinstance(route.app, App)
+    )
+    gradio_app.add_exception_handler(RequestValidationError, _misfit)
+    guard = Guard(app, names, pictures, None if login is None else _logged_in(gradio_app))
+    return PageServer(guard, bound, ready)
 
 
-def serve(studio: Studio, host: str = "127.0.0.1", port: int | None = None) -> None:
+def serve(
+    studio: Studio,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    *,
+    auth: str | None = None,
+    allow_hosts: Sequence[str] = (),
+) -> None:
     """Serve the page until interrupted, and load the first model while the user reads it.
 
     Raises: InvalidRequest: as `make_server`.
@@ -143,11 +146,28 @@ def serve(studio: Studio, host: str = "127.0.0.1", port: int | None = None) -> N
         print(f"Contact Sheet is at {url}", flush=True)
         threading.Thread(target=_warm_up, args=(studio,), name="warm-up", daemon=True).start()
 
-    server = make_server(studio, host, port, ready=ready)
+    server = make_server(studio, host, port, auth=auth, allow_hosts=allow_hosts, ready=ready)
     try:
         server.serve_forever()
     finally:
         studio.close()
+
+
+async def _misfit(_: HttpRequest, error: Exception) -> JSONResponse:
+    """Say what a body lacks, without giving it back: FastAPI would repeat all of it."""
+    assert isinstance(error, RequestValidationError)
+    told = [{key: one[key] for key in ("type", "loc", "msg")} for one in error.errors()[:10]]
+    return JSONResponse({"detail": told}, 422)
+
+
+def _logged_in(gradio_app: App) -> LoggedIn:
+    """Ask Gradio, which keeps the logins, whether a request comes with one."""
+
+    def logged_in(request: HttpRequest) -> bool:
+        names = (f"access-token-{kind}{gradio_app.cookie_id}" for kind in ("", "unsecure-"))
+        return any(request.cookies.get(name) in gradio_app.tokens for name in names)
+
+    return logged_in
 
 
 def _warm_up(studio: Studio) -> None:
@@ -161,14 +181,8 @@ def _warm_up(studio: Studio) -> None:
         log.warning("%s", error)
 
 
-def _trusted(host: str) -> list[str]:
-    """Host names a browser may ask for; any other hints at a rebound DNS name."""
-    try:
-        if ipaddress.ip_address(host).is_unspecified:
-            return ["*"]  # asked for by --host 0.0.0.0: the machine's names are not known
-    except ValueError:
-        pass
-    return [host, "localhost", "127.0.0.1"]
+def _is_loopback(bound: socket.socket) -> bool:
+    return ipaddress.ip_address(bound.getsockname()[0]).is_loopback
 
 
 def _bind(host: str, port: int | None) -> socket.socket:

@@ -24,7 +24,7 @@ def find(folders: Sequence[Path]) -> list[ModelInfo]:
     return _MODELS.find(folders)
 
 
-def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
+def locate(name: str, folders: Sequence[Path], by_path: bool = True) -> ModelInfo:
     """Locate the model of this id, or at this path.
 
     Raises:
@@ -37,7 +37,7 @@ def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
         for folder in folders:
             if is_file(folder / name / _INDEX):
                 return usable(_describe(folder / name))
-    return _MODELS.locate(name, folders)
+    return _MODELS.locate(name, folders, by_path)
 
 
 def _inside(folders: Sequence[Path]) -> Iterator[ModelInfo]:

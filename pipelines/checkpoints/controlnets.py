@@ -26,14 +26,14 @@ def find(folders: Sequence[Path]) -> list[ModelInfo]:
     return _CONTROLNETS.find(folders)
 
 
-def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
+def locate(name: str, folders: Sequence[Path], by_path: bool = True) -> ModelInfo:
     """Locate the ControlNet of this id, or at this path.
 
     Raises:
         UnknownName: if there is none, with the closest id.
         ModelUnavailable: if it is a pickle, a single file or broken.
     """
-    return _CONTROLNETS.locate(name, folders)
+    return _CONTROLNETS.locate(name, folders, by_path)
 
 
 def _inside(folders: Sequence[Path]) -> Iterator[ModelInfo | None]:

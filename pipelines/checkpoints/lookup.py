@@ -36,9 +36,11 @@ class Lookup:
                 found.setdefault(info.id, info)
         return [found[id] for id in sorted(found)]
 
-    def locate(self, name: str, folders: Sequence[Path]) -> ModelInfo:
+    def locate(self, name: str, folders: Sequence[Path], by_path: bool = True) -> ModelInfo:
         """Locate the one of this id, or at this path.
 
+        Args:
+            by_path: whether a name may be a path, also to what does not lie in the folders.
         Raises:
             UnknownName: if there is none, with the closest id.
             ModelUnavailable: if it is a pickle, or has a problem.
@@ -46,7 +48,7 @@ class Lookup:
         path = Path(name)
         refuse_pickle(path)
         infos = {info.id: info for info in self.find(folders)}
-        info = infos.get(name) or self.at(path, folders)
+        info = infos.get(name) or (self.at(path, folders) if by_path else None)
         if info is None:
             raise UnknownName.of(self.what, name, infos, _WHERE)
         return usable(info)

@@ -27,14 +27,14 @@ def find(folders: Sequence[Path]) -> list[ModelInfo]:
     return _LORAS.find(folders)
 
 
-def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
+def locate(name: str, folders: Sequence[Path], by_path: bool = True) -> ModelInfo:
     """Locate the LoRA of this id, or at this path; `path` is the safetensors file itself.
 
     Raises:
         UnknownName: if there is none, with the closest id.
         ModelUnavailable: if it is a pickle or broken.
     """
-    return _LORAS.locate(name, folders)
+    return _LORAS.locate(name, folders, by_path)
 
 
 def _inside(folders: Sequence[Path]) -> Iterator[ModelInfo | None]:

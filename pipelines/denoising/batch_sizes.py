@@ -108,7 +108,7 @@ class FixedBatches:
     most: int
 
     def take(self, rows: int) -> int:
-        """How many of so many rows go into the next batch."""
+        """Choose how many of so many rows go into the next batch."""
         return even(rows, self.most)
 
     def took(self, rows: int, seconds: float) -> None:
@@ -146,7 +146,7 @@ class AutotunedBatches:
         return max(DEFAULT_ROWS, *(size or 0 for size in in_use))
 
     def take(self, rows: int) -> int:
-        """How many of so many rows go into the next batch."""
+        """Choose how many of so many rows go into the next batch."""
         trial = self.trial(rows)
         if trial is not None:
             return min(trial, rows)

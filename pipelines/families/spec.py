@@ -65,8 +65,8 @@ class FamilySpec:
         trained_in: the numbers whose range its networks need.
         vae_fits_float16: whether its VAE does without a wider range than float16's.
         lora_loader: the mixin of diffusers that reads its LoRAs' files; None = there are none.
-        control_adapter: `module:class` of a `Controls`, whose residuals its network takes after
-            what `Family.inputs` gives; None = no ControlNet steers it.
+        control_adapter: `module:class` of a `ControlNetAdapter`, whose residuals its network takes
+            after what `Family.inputs` gives; None = no ControlNet steers it.
         gguf: whether its denoiser is read from GGUF files.
         converter: the function of diffusers that renames a transformer's published tensors; None
             = a file has diffusers' names, or holds a U-Net.

@@ -83,15 +83,15 @@ def refine_sd3(supports: Capabilities, configs: Configs) -> Capabilities:
 
 def refine_flux(supports: Capabilities, configs: Configs) -> Capabilities:
     """Tell dev, which is told a guidance, from schnell, which was distilled to few steps."""
-    told = configs["transformer"].get("guidance_embeds", False)
+    takes_guidance = configs["transformer"].get("guidance_embeds", False)
     return replace(
         supports,
         # Flow Heun takes neither the family's noise levels nor a shift by size.
         samplers=("flow_euler",),
-        distilled_guidance=DISTILLED if told else None,
+        distilled_guidance=DISTILLED if takes_guidance else None,
         suggested={
             "sampler": "flow_euler",
-            "steps": 28 if told else 4,
+            "steps": 28 if takes_guidance else 4,
             "guidance_scale": 1.0,
         },
     )

@@ -88,7 +88,16 @@ def part_of_file(
         # The largest stays as it was: that much is there while it computes.
         size = gguf_header.bytes_in_memory(rows, BYTES[dtype])
     key = ComponentKey(source, None, dtype, quantized)
-    return Part(name, library, cls, single.path, key, size, single, largest)
+    return Part(
+        name=name,
+        library=library,
+        cls=cls,
+        folder=single.path,
+        key=key,
+        bytes=size,
+        single=single,
+        largest=largest,
+    )
 
 
 def part_of_folder(
@@ -101,7 +110,9 @@ def part_of_folder(
     variant = diffusers_folder.variant_of(files[0]) if files else None
     size, largest = sizes(tensor_files.shapes_of(files), dtype, quantized)
     key = ComponentKey(source, variant, dtype, quantized)
-    return Part(name, library, cls, folder, key, size, largest=largest)
+    return Part(
+        name=name, library=library, cls=cls, folder=folder, key=key, bytes=size, largest=largest
+    )
 
 
 def part_of_controlnet(info: ModelInfo, dtype: DtypeName) -> Part:
@@ -113,4 +124,4 @@ def part_of_lora(info: ModelInfo) -> Part:
     """Describe a LoRA, in its file's numbers. Raises: ModelUnavailable."""
     key = ComponentKey(digest_of_file(info.path), None, LORA)
     size = tensor_files.stored_bytes(info.path)
-    return Part(f"LoRA {info.id}", "", LORA, info.path, key, size)
+    return Part(name=f"LoRA {info.id}", library="", cls=LORA, folder=info.path, key=key, bytes=size)

@@ -32,8 +32,8 @@ class CacheEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Resident:
-    """Resident component, as a page shows it.
+class CachedComponent:
+    """Cached component, as a page shows it.
 
     Attributes:
         waiting: whether it is beside the device, and comes when it is called.
@@ -94,7 +94,7 @@ class ComponentCache:
         self._emptied = emptied
         self._advice = advice
         self._entries: dict[ComponentKey, CacheEntry] = {}
-        self._seen: tuple[Resident, ...] = ()
+        self._seen: tuple[CachedComponent, ...] = ()
         self._numbers = itertools.count()
         # from_pretrained is not thread-safe, and two loads at once would break the budget.
         self.lock = threading.RLock()
@@ -103,7 +103,7 @@ class ComponentCache:
         return key in self._entries
 
     @property
-    def all(self) -> tuple[Resident, ...]:
+    def all(self) -> tuple[CachedComponent, ...]:
         """What is in memory. Waits for no load: it is what the last change left."""
         return self._seen
 
@@ -241,5 +241,6 @@ class ComponentCache:
 
     def _look(self) -> None:
         self._seen = tuple(
-            Resident(entry.name, entry.bytes, entry.users > 0) for entry in self._entries.values()
+            CachedComponent(entry.name, entry.bytes, entry.users > 0)
+            for entry in self._entries.values()
         )

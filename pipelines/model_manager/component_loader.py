@@ -90,7 +90,10 @@ def load_tensors(file: Path, device: str) -> Mapping[str, Any]:
 
 
 def _check_complete(part: Part, missing: Collection[str]) -> None:
-    """The libraries fill tensors that are missing with random numbers and only warn."""
+    """Refuse a part that lacks tensors, which the libraries fill with random numbers.
+
+    Raises: ModelUnavailable.
+    """
     if missing:
         raise ModelUnavailable(
             f"{part.folder} lacks {len(missing)} of its tensors, such as {min(missing)!r}; "

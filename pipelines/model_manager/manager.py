@@ -27,35 +27,14 @@ from pipelines.model_manager.component import (
     part_of_controlnet,
     part_of_lora,
 )
-from pipelines.model_manager.component_cache import Lease, Resident
+from pipelines.model_manager.component_cache import CachedComponent, Lease
+from pipelines.model_manager.load_report import LoadReport
 from pipelines.model_manager.model_entry import ModelEntry
 from pipelines.model_manager.model_library import ModelLibrary
 from pipelines.model_manager.tiered_cache import TieredCache
 from pipelines.runs.queue import LoadSet
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Loading:
-    """Report of one `use`; its text is the manager's log line."""
-
-    model: str
-    loaded: Mapping[str, int]
-    reused: tuple[str, ...]
-    evicted: tuple[str, ...]
-    seconds: float
-    waiting: tuple[str, ...] = ()
-    """What comes to the device only when it is called."""
-
-    def __str__(self) -> str:
-        loaded = ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in self.loaded.items())
-        waiting = f"; beside the device {', '.join(self.waiting)}" if self.waiting else ""
-        return (
-            f"{self.model}: loaded {loaded or 'nothing'}; "
-            f"reused {', '.join(self.reused) or 'nothing'}; "
-            f"evicted {', '.join(self.evicted) or 'nothing'}{waiting}; {self.seconds:.2f} s"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +90,14 @@ class PipelineManager:
     ) -> None:
         self.library = ModelLibrary(folders, memory_options)
         self.memory_options = memory_options
-        self.history: list[Loading] = []
+        self.history: list[LoadReport] = []
         self._asked_device = device
         self._asked_budget = budget
         self._given_hardware = hardware
-        self._stores = TieredCache(
+        self._cache = TieredCache(
             lambda: self.device, lambda: self.hardware.has_own_memory, lambda: self.budget
         )
-        self._lock = self._stores.lock
+        self._lock = self._cache.lock
         self._keys: dict[LoadSet, frozenset[ComponentKey]] = {}
 
     @property
@@ -139,14 +118,14 @@ class PipelineManager:
         return default_budget(self.hardware) if given is None else given
 
     @property
-    def resident_bytes(self) -> int:
+    def cached_bytes(self) -> int:
         """Bytes of the device: its components, measured from tensors, and what was put aside."""
-        return self._stores.bytes
+        return self._cache.bytes
 
     @property
-    def residents(self) -> tuple[Resident, ...]:
+    def cached(self) -> tuple[CachedComponent, ...]:
         """What is in memory; never waits for a load."""
-        return self._stores.residents
+        return self._cache.cached
 
     @contextmanager
     def use(
@@ -171,7 +150,7 @@ class PipelineManager:
         with ExitStack() as until, self._lock:
             wanted = self._wanted(entry, controls, loras)
             self._keys |= wanted.keys(entry.name)
-            held = self._stores.hold(until, wanted.all, wanted.room, stop)
+            held = self._cache.hold(until, wanted.all, wanted.room, stop)
             self._report(entry.info.id, held, wanted.own, time.perf_counter() - started)
             in_use = until.pop_all()
         with in_use:
@@ -247,14 +226,21 @@ class PipelineManager:
 
     def _report(self, model: str, held: Lease, own: Sequence[Part], seconds: float) -> None:
         waiting = tuple(part.name for part in own if part.key.home != "device" and part.bytes)
-        loading = Loading(model, held.loaded, held.reused, held.evicted, seconds, waiting)
-        self.history.append(loading)
+        report = LoadReport(
+            model=model,
+            loaded=held.loaded,
+            reused=held.reused,
+            evicted=held.evicted,
+            seconds=seconds,
+            waiting=waiting,
+        )
+        self.history.append(report)
         changed = held.loaded or held.evicted
-        log.log(logging.INFO if changed else logging.DEBUG, "%s", loading)
+        log.log(logging.INFO if changed else logging.DEBUG, "%s", report)
 
     def expect(self, coming: Sequence[LoadSet]) -> None:
         """Take note of what will be used next, so that it is not evicted just before."""
-        self._stores.expect(
+        self._cache.expect(
             [
                 frozenset().union(*(self._keys.get(one, ()) for one in _singly(use)))
                 for use in coming
@@ -264,7 +250,7 @@ class PipelineManager:
     def is_loaded(self, use: LoadSet) -> bool:
         """Tell whether all of a use is in memory already. Looks at no file."""
         return all(
-            one in self._keys and all(key in self._stores for key in self._keys[one])
+            one in self._keys and all(key in self._cache for key in self._keys[one])
             for one in _singly(use)
         )
 
@@ -274,7 +260,7 @@ class PipelineManager:
         On a device with memory of its own they cost nothing of what the budget counts.
         Raises: OutOfMemory: if there is none.
         """
-        return self._stores.reserve(name, size)
+        return self._cache.reserve(name, size)
 
     def free_idle(self, waiting: bool = False) -> bool:
         """Evict from the device what is not in use. Returns: whether anything was freed.
@@ -282,7 +268,7 @@ class PipelineManager:
         Args:
             waiting: also what waits in main memory, which a device gains nothing by.
         """
-        evicted = self._stores.free_idle(waiting)
+        evicted = self._cache.free_idle(waiting)
         if evicted:
             log.info("freed %s", ", ".join(evicted))
         return bool(evicted)

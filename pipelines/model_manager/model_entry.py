@@ -34,12 +34,14 @@ class ModelEntry:
         name: that it was opened by.
         folders: where ControlNets and LoRAs for it lie.
         memory_options: in which numbers its weights are stored, and what computes its attention.
+        by_path: whether ControlNets and LoRAs may be named by a path.
     """
 
     name: str
     info: ModelInfo
     folders: Sequence[Path]
     memory_options: MemoryOptions
+    by_path: bool = True
 
     @cached_property
     def spec(self) -> FamilySpec:
@@ -134,12 +136,12 @@ class ModelEntry:
         return digest_of_lines([*digests, *(part.key.source for part in addons)])
 
     def _controlnet(self, name: str) -> ModelInfo:
-        info = controlnets.locate(name, self.folders)
+        info = controlnets.locate(name, self.folders, self.by_path)
         controlnets.check_fits(info, self.name, self.spec, self.configs, self.folders)
         return info
 
     def _lora(self, name: str) -> ModelInfo:
-        info = loras.locate(name, self.folders)
+        info = loras.locate(name, self.folders, self.by_path)
         if self.memory_options.quantize is not None:
             raise InvalidRequest(
                 f"LoRA {name!r} is added to weights, and those of {self.name!r} are stored as "

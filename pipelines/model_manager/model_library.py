@@ -24,6 +24,8 @@ class ModelLibrary:
     ) -> None:
         self.folders = list(folders)
         self.memory_options = memory_options
+        self.by_path = True
+        """Whether a name may be a path; not where strangers send names, as over a network."""
 
     def models(self) -> list[ModelInfo]:
         """List all models found, also those that cannot be used."""
@@ -39,14 +41,13 @@ class ModelLibrary:
 
     def open(self, name: str) -> ModelEntry:
         """Open the model of this id or path. Raises: UnknownName, ModelUnavailable."""
-        return ModelEntry(
-            name, catalog.locate(name, self.folders), self.folders, self.memory_options
-        )
+        info = catalog.locate(name, self.folders, self.by_path)
+        return ModelEntry(name, info, self.folders, self.memory_options, self.by_path)
 
     def controlnet(self, name: str) -> ModelInfo:
         """Locate the ControlNet of this id or path. Raises: UnknownName, ModelUnavailable."""
-        return controlnets.locate(name, self.folders)
+        return controlnets.locate(name, self.folders, self.by_path)
 
     def lora(self, name: str) -> ModelInfo:
         """Locate the LoRA of this id or path. Raises: UnknownName, ModelUnavailable."""
-        return loras.locate(name, self.folders)
+        return loras.locate(name, self.folders, self.by_path)

@@ -1,6 +1,6 @@
 """Tiered cache: keeps components on the device, and offloaded ones in main memory.
 
-On a device that computes in main memory both are one store under one budget.
+On a device that computes in main memory both are one cache under one budget.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pipelines.devices.hardware import hardware
 from pipelines.devices.offload import WAITING, OnDemandOffloader
 from pipelines.devices.placement import default_budget
 from pipelines.model_manager.component import ComponentKey, Part
-from pipelines.model_manager.component_cache import ComponentCache, Lease, Resident
+from pipelines.model_manager.component_cache import CachedComponent, ComponentCache, Lease
 
 _WHERE_IT_WAITS = "that is half of main memory, where it waits for its turn; try --quantize"
 
@@ -34,11 +34,11 @@ class TieredCache:
         self._has_own_memory = apart
         self._here = ComponentCache(budget, self._emptied)
         self._waiting: ComponentCache | None = None
-        self._shuttle: OnDemandOffloader | None = None
+        self._offloader: OnDemandOffloader | None = None
         self.lock = self._here.lock
 
     def __contains__(self, key: ComponentKey) -> bool:
-        return any(key in store for store in self._all())
+        return any(key in cache for cache in self._all())
 
     @property
     def bytes(self) -> int:
@@ -46,7 +46,7 @@ class TieredCache:
         return self._here.bytes
 
     @property
-    def residents(self) -> tuple[Resident, ...]:
+    def cached(self) -> tuple[CachedComponent, ...]:
         """What is in memory; never waits for a load."""
         beside = () if self._waiting is None else self._waiting.all
         return (*self._here.all, *(replace(one, waiting=True) for one in beside))
@@ -70,17 +70,17 @@ class TieredCache:
             until.callback(self._here.release, held)
             if not move:
                 return held
-            store = self._beside()
-            moved = store.hold(move, device, stop)
-            until.callback(store.release, moved)
-            visitors = [
+            cache = self._beside()
+            moved = cache.hold(move, device, stop)
+            until.callback(cache.release, moved)
+            on_demand = [
                 (entry.component, entry.bytes)
                 for part, entry in zip(move, moved.entries, strict=True)
                 if part.key.home == "model"
             ]
-            if visitors:
-                self._shuttle = self._shuttle or OnDemandOffloader(device)
-                until.enter_context(self._shuttle.open(visitors, room))
+            if on_demand:
+                self._offloader = self._offloader or OnDemandOffloader(device)
+                until.enter_context(self._offloader.open(on_demand, room))
         entries = {part.key: entry for part, entry in zip(stay, held.entries, strict=True)}
         entries |= {part.key: entry for part, entry in zip(move, moved.entries, strict=True)}
         return Lease(
@@ -99,19 +99,19 @@ class TieredCache:
 
     def expect(self, coming: Sequence[Collection[ComponentKey]]) -> None:
         """Take note of what the next uses need."""
-        for store in self._all():
-            store.coming = coming
+        for cache in self._all():
+            cache.coming = coming
 
     def free_idle(self, waiting: bool) -> list[str]:
         """Evict what is not in use, on the device or also beside it, and return its names."""
-        stores = self._all() if waiting else [self._here]
-        return [name for store in stores for name in store.free_idle()]
+        caches = self._all() if waiting else [self._here]
+        return [name for cache in caches for name in cache.free_idle()]
 
     def _all(self) -> list[ComponentCache]:
         return [self._here] if self._waiting is None else [self._here, self._waiting]
 
     def _beside(self) -> ComponentCache:
-        """The store in main memory."""
+        """Take the cache in main memory."""
         if not self._has_own_memory():
             return self._here
         if self._waiting is None:

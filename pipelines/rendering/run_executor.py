@@ -56,7 +56,7 @@ class RunExecutor:
         self._row_timings = RowTimings()
 
     def estimate(self, cells: Sequence[Request]) -> CostEstimate:
-        """What these complete Requests would cost.
+        """Estimate what these complete Requests would cost.
 
         Raises: UnknownName, ModelUnavailable: if a model has gone since they were completed.
         """
@@ -80,7 +80,7 @@ class RunExecutor:
         return CostEstimate(len(cells), len(cells) - len(new), rows, seconds)
 
     def uses(self, run: Run) -> list[LoadSet]:
-        """What a run loads, in order."""
+        """List what a run loads, in order."""
         return list(dict.fromkeys(LoadSet(*_models(request)) for request in run.requests))
 
     def make(self, run: Run, previews: bool) -> None:
@@ -92,7 +92,7 @@ class RunExecutor:
             self._end(run, "failed", Stats(), f"internal error: {error}")
 
     def address(self, request: Request) -> str:
-        """Where the picture of a complete Request lies in the store."""
+        """Compute where the picture of a complete Request lies in the store."""
         return self._addresser(self._opener())(request)
 
     def _make(self, run: Run, previews: bool) -> None:
@@ -134,11 +134,11 @@ class RunExecutor:
         run.publish(RunFinished(run.id, status, stats, error))
 
     def _opener(self) -> Open:
-        """A function that opens each model once, so that what it reads is read once a run."""
+        """Make a function that opens each model once, so that its files are read once a run."""
         return cache(self._manager.library.open)
 
     def _addresses(self, run: Run, address: Callable[[Request], str]) -> dict[int, str]:
-        """Where each cell's picture belongs in the store; none where it keeps nothing."""
+        """Compute where each cell's picture belongs in the store; none where it keeps nothing."""
         addresses: dict[int, str] = {}
         for cell, request in enumerate(run.requests if self._store.keeps else ()):
             # A model may have gone since `submit`; the renderer tells its cells why they fail.
@@ -161,7 +161,7 @@ class RunExecutor:
         return frozenset(found)
 
     def _addresser(self, opened: Open) -> Callable[[Request], str]:
-        """A function from complete Requests to addresses. Looks at every file of a model once."""
+        """Make a function from complete Requests to addresses; each model's files are read once."""
         from pipelines.denoising.engine import VERSION
 
         manager = self._manager

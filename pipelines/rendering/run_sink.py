@@ -52,40 +52,53 @@ class RunSink:
         self.errors: list[str] = []
 
     def progress(self, cell: int, step: int, steps: int) -> None:
-        """A cell has finished so many of its evaluations."""
+        """Publish how many of its evaluations a cell has finished."""
         self._run.publish(CellProgress(self._run.id, cell, step, steps))
 
     def preview(self, cell: int, step: int, image: Image) -> None:
-        """A cell would look like this if denoising ended here."""
+        """Publish what a cell would look like if denoising ended here."""
         self._run.publish(CellPreview(self._run.id, cell, step, image))
 
     def save(self, cell: int, image: Image) -> Path | None:
-        """Keep a finished picture; its file, or None if nothing is kept."""
+        """Store a finished picture. Returns its file, or None if nothing is kept."""
         address = self._addresses.get(cell)
         if address is None:
             return None
         return self._store.save_picture(address, image, self._requests[cell])
 
     def done(self, cell: int, image: Image, file: Path | None, seconds: float) -> None:
-        """A cell has its picture."""
+        """Record and publish the picture of a cell that was made."""
         self.spent.append(seconds)
         self._done(cell, image, file, seconds, cached=False)
 
     def found(self, cell: int, image: Image) -> None:
-        """A cell's picture was in the store already."""
+        """Record and publish the picture of a cell that was in the store already."""
         self._done(cell, image, self._store.path(self._addresses[cell]), 0.0, cached=True)
 
     def failed(self, cell: int, error: str) -> None:
-        """A cell cannot be made."""
+        """Record and publish why a cell could not be made."""
         self.errors.append(error)
         with recording(self._run.id):
-            self._store.cell_done(self._run.id, cell, None, 0.0, False, error)
+            self._store.cell_done(
+                self._run.id, cell, address=None, seconds=0.0, cached=False, error=error
+            )
         self._run.publish(CellFailed(self._run.id, cell, self._requests[cell], error))
 
     def _done(
         self, cell: int, image: Image, file: Path | None, seconds: float, *, cached: bool
     ) -> None:
         run = self._run
+        address = self._addresses.get(cell)
         with recording(run.id):
-            self._store.cell_done(run.id, cell, self._addresses.get(cell), seconds, cached)
-        run.publish(CellDone(run.id, cell, self._requests[cell], image, file, seconds, cached))
+            self._store.cell_done(run.id, cell, address=address, seconds=seconds, cached=cached)
+        run.publish(
+            CellDone(
+                run=run.id,
+                cell=cell,
+                request=self._requests[cell],
+                image=image,
+                file=file,
+                seconds=seconds,
+                cached=cached,
+            )
+        )

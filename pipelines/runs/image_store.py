@@ -56,7 +56,8 @@ class ImageStore:
             with self._lock:
                 image = self._memory.get(name)
         else:
-            image = self._read(self._path(name))
+            # A name that is no hash could lead out of the folder.
+            image = self._read(self._path(name)) if _NAME.fullmatch(name) else None
         if image is None or content_hash(image) != name:
             raise UnknownName(
                 f"picture {name[:12]}… is not here; add it first "
@@ -69,7 +70,7 @@ class ImageStore:
         if self._folder is None:
             with self._lock:
                 return name in self._memory
-        return self._path(name).is_file()
+        return bool(_NAME.fullmatch(name)) and self._path(name).is_file()
 
     def annotate(self, name: str, text: str) -> None:
         """Keep a text with a picture; the last one counts.

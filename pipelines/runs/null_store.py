@@ -41,9 +41,15 @@ class NullStore:
         """No record is kept."""
 
     def cell_done(
-        self, run: str, cell: int, address: str | None, seconds: float, cached: bool,
+        self,
+        run: str,
+        cell: int,
+        *,
+        address: str | None,
+        seconds: float,
+        cached: bool,
         error: str | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """No record is kept."""
 
     def end(self, run: str, status: RunStatus, stats: Stats, error: str | None) -> None:

@@ -162,9 +162,15 @@ class Store:
             )
 
     def cell_done(
-        self, run: str, cell: int, address: str | None, seconds: float, cached: bool,
+        self,
+        run: str,
+        cell: int,
+        *,
+        address: str | None,
+        seconds: float,
+        cached: bool,
         error: str | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Record how a cell ended."""
         with self._write() as db:
             db.execute(
@@ -229,7 +235,15 @@ class Store:
             if cell.address and image is not None:
                 file = self.path(cell.address)
                 run.publish(
-                    CellDone(run.id, number, cell.request, image, file, cell.seconds, cell.cached)
+                    CellDone(
+                        run=run.id,
+                        cell=number,
+                        request=cell.request,
+                        image=image,
+                        file=file,
+                        seconds=cell.seconds,
+                        cached=cell.cached,
+                    )
                 )
             elif cell.error:
                 run.publish(CellFailed(run.id, number, cell.request, cell.error))

@@ -37,9 +37,9 @@ def build(
     check(sampler, schedule)
     options = tuple({**row.options, **SCHEDULES[schedule]}.items())
     key = json.dumps(dict(config), sort_keys=True)
-    told = json.dumps(dict(spacing or {}), default=lambda array: array.tolist())
+    spacing_json = json.dumps(dict(spacing or {}), default=lambda array: array.tolist())
     try:
-        scheduler = copy.deepcopy(prototype(row.scheduler, key, options, steps, told))
+        scheduler = copy.deepcopy(prototype(row.scheduler, key, options, steps, spacing_json))
     except (ValueError, IndexError, ZeroDivisionError) as error:
         raise InvalidRequest(f"sampler {sampler!r} cannot do {steps} steps: {error}") from error
     if row.seed_option:

@@ -326,7 +326,7 @@ def test_controlnets_that_do_not_fit_together_take_turns(
     """With room for the model and one ControlNet, a sheet of two still comes out whole."""
     roomy = PipelineManager([models, controlnets], device="cpu")
     with roomy.use("tiny", ["canny"]):
-        budget = roomy.resident_bytes
+        budget = roomy.cached_bytes
     studio = Studio([models, controlnets], device="cpu", budget=budget)
     studio.add_picture(SHELF.get(ONE))
     assert stats(studio, "control_model=canny,depth", steps=1, controls=(CANNY,)).cells == 2

@@ -225,12 +225,12 @@ def test_a_sheet_over_scales_and_names(folder: Path, tmp_path: Path) -> None:
 def test_its_tensors_are_a_component_with_counted_bytes(folder: Path) -> None:
     manager = PipelineManager([folder], device="cpu")
     with manager.use("tiny"):
-        alone = manager.resident_bytes
+        alone = manager.cached_bytes
     tensors = load_file(folder / "tiny-one" / WEIGHTS)
     size = sum(value.numel() * value.element_size() for value in tensors.values())
     for _ in range(2):
         with manager.use("tiny", (), ["tiny-one"]):
-            assert manager.resident_bytes == alone + size
+            assert manager.cached_bytes == alone + size
     first, second = manager.history[-2:]
     assert dict(first.loaded) == {"LoRA tiny-one": size} and not second.loaded
 

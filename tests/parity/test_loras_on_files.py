@@ -87,5 +87,5 @@ def test_the_file_has_the_loras_of_the_folder_and_refuses_others(
     ):
         with pytest.raises(InvalidRequest, match=message):
             studio.resolve(BASE.replace(model="tiny.safetensors", loras=[name]))
-    assert studio.manager.resident_bytes == 0, "no weights were read to say so"
+    assert studio.manager.cached_bytes == 0, "no weights were read to say so"
     studio.close()

@@ -42,7 +42,7 @@ def five(tmp_path_factory):
 def size_of(folder, name="a"):
     manager = PipelineManager([folder], device="cpu", budget=10**9)
     with manager.use(name):
-        return manager.resident_bytes
+        return manager.cached_bytes
 
 
 def order_of(seed):
@@ -76,7 +76,7 @@ def switch(manager, names, ahead):
     for i, name in enumerate(names):
         manager.expect([LoadSet(one) for one in names[i : i + 1 + ahead]])
         with manager.use(name):
-            assert manager.resident_bytes <= manager.budget
+            assert manager.cached_bytes <= manager.budget
     return sum(any(one.loaded.values()) for one in manager.history[before:])
 
 
@@ -141,7 +141,7 @@ def test_a_load_is_cancelled_between_components(five):
         manager.use("b", stop=lambda: next(asked)),
     ):
         pass
-    assert not any(one.in_use for one in manager.residents)
+    assert not any(one.in_use for one in manager.cached)
     assert manager.is_loaded(LoadSet("a")) and not manager.is_loaded(LoadSet("b"))
     with manager.use("a"):
         assert manager.history[-1].loaded == {}
@@ -175,7 +175,7 @@ def test_what_can_never_fit_evicts_nothing(five):
     with manager.use("a"):
         with pytest.raises(OutOfMemory), manager.use("b"):
             pass
-        assert {one.name.partition("/")[0] for one in manager.residents} == {"a"}
+        assert {one.name.partition("/")[0] for one in manager.cached} == {"a"}
 
 
 def test_originals_under_a_lora_count(tmp_path):
@@ -183,7 +183,7 @@ def test_originals_under_a_lora_count(tmp_path):
     manager = PipelineManager([folder], device="cpu", budget=10**9)
     state = (LoRA(name="tiny-one"),)
     with manager.use("tiny", (), ["tiny-one"]) as model:
-        whole = manager.resident_bytes
+        whole = manager.cached_bytes
         family = manager.library.open("tiny").family
         plain = {
             name: value.clone()
@@ -199,8 +199,8 @@ def test_originals_under_a_lora_count(tmp_path):
             expected = sum(
                 one.nbytes for name, one in now.items() if not torch.equal(one, plain[name])
             )
-            assert manager.resident_bytes - whole == expected > 0
-        assert manager.resident_bytes == whole
+            assert manager.cached_bytes - whole == expected > 0
+        assert manager.cached_bytes == whole
     tight = PipelineManager([folder], device="cpu", budget=whole + expected - 1)
     with tight.use("tiny", (), ["tiny-one"]) as model:
         with (
@@ -215,4 +215,4 @@ def test_originals_under_a_lora_count(tmp_path):
         exact.use("tiny", (), ["tiny-one"]) as model,
         applied(model, family, state, exact.reserve),
     ):
-        assert exact.resident_bytes == exact.budget
+        assert exact.cached_bytes == exact.budget

@@ -33,10 +33,14 @@ class Site:
         return self.studio.find(self.studio.recent(1)[0].id)
 
 
-def start(studio: Studio, port: int | None = 0) -> tuple[Site, Callable[[], None]]:
-    """Serve a studio's page in a thread; what stops it comes along."""
+def start(studio: Studio, port: int | None = 0, **options: Any) -> tuple[Site, Callable[[], None]]:
+    """Serve a studio's page in a thread; what stops it comes along.
+
+    Args:
+        options: of `make_server`.
+    """
     ready = threading.Event()
-    server = make_server(studio, port=port, ready=lambda url: ready.set())
+    server = make_server(studio, port=port, ready=lambda url: ready.set(), **options)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     assert ready.wait(30), "the page did not come up"

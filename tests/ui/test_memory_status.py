@@ -6,21 +6,21 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from pipelines.model_manager.component_cache import Resident
+from pipelines.model_manager.component_cache import CachedComponent
 from tests.ui import pages
 from tests.ui.page_server import Site
 from ui.memory_status import EMPTY, memory_line, memory_text
 
 
 def test_the_text_names_the_largest_first() -> None:
-    residents = (
-        Resident("a/vae", 2_000_000, False),
-        Resident("a/tokenizer", 0, False),
-        Resident("a/unet", 5_500_000, True),
+    cached = (
+        CachedComponent("a/vae", 2_000_000, False),
+        CachedComponent("a/tokenizer", 0, False),
+        CachedComponent("a/unet", 5_500_000, True),
     )
-    said = memory_text("cpu", 10**9, residents)
+    said = memory_text("cpu", 10**9, cached)
     assert said == "cpu: 7.5 MB of 1.0 GB in memory: a/unet (in use), a/vae"
-    beside = (*residents, Resident("a/text_encoder", 9_100_000_000, True, waiting=True))
+    beside = (*cached, CachedComponent("a/text_encoder", 9_100_000_000, True, waiting=True))
     assert memory_text("cuda", 10**10, beside) == (
         "cuda: 7.5 MB of 10.0 GB in memory: a/unet (in use), a/vae; "
         "9.1 GB beside it: a/text_encoder (in use)"
@@ -32,16 +32,16 @@ def test_memory_is_shown_and_freed_when_idle(page: Page, site: Site) -> None:
     line = page.locator("#memory .cs-note")
     button = page.get_by_role("button", name="Free memory")
     button.click()
-    pages.until(lambda: manager.resident_bytes == 0, "memory is freed")
+    pages.until(lambda: manager.cached_bytes == 0, "memory is freed")
     expect(line).to_have_text(EMPTY)
     pages.fill(page, Prompt="an apple", Steps=800)
     pages.generate(page)
     pages.wait_status(page, "running")
     expect(line).to_contain_text("basic/unet (in use)")
-    held = manager.resident_bytes
+    held = manager.cached_bytes
     button.click()
     expect(button).to_be_enabled()
-    assert manager.resident_bytes == held > 0, "a run keeps its model"
+    assert manager.cached_bytes == held > 0, "a run keeps its model"
     expect(line).to_contain_text("basic/unet (in use)")
     page.get_by_role("button", name="Stop", exact=True).click()
     pages.wait_status(page, "stopped")
@@ -54,4 +54,4 @@ def test_memory_is_shown_and_freed_when_idle(page: Page, site: Site) -> None:
     expect(line).to_have_text(memory_line(site.studio))
     button.click()
     expect(line).to_have_text(EMPTY)
-    assert manager.resident_bytes == 0
+    assert manager.cached_bytes == 0

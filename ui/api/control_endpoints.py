@@ -13,7 +13,7 @@ from PIL import Image
 
 from pipelines import Axis, Control, InvalidRequest, Request, Sheet, Studio, preprocessors
 from pipelines.request.axis_grammar import parse_values
-from ui.api.parameters import Fields, File, Made, with_settings
+from ui.api.parameters import Fields, File, Made, typed, with_settings
 from ui.errors import shown
 from ui.uploads import opened
 
@@ -30,6 +30,7 @@ def control_endpoints(
         make: makes a sheet's pictures, within the page's limits.
     """
 
+    @typed
     async def preprocess(
         image: File,
         preprocessor: str = "canny",

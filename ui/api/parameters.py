@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import wraps
 from inspect import Parameter, Signature, signature
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, TypeVar, cast, get_args
 
-from pipelines import Request
+from pydantic import TypeAdapter, ValidationError
+
+from pipelines import InvalidRequest, Request
+from pipelines.errors import shortened
 from pipelines.request.axis_grammar import value_type
 from pipelines.request.field_labels import FIELD_LABELS
 from presets.loader import RECOMMENDED
+from ui.errors import shown
 from ui.form.choices import SKIPPING
 
 File = dict[str, Any]
@@ -41,7 +46,53 @@ SHARED = tuple(_parameter(field) for field in FIELD_LABELS if field not in _OWN)
 """The parameters; `loras` is a list such as `["NAME", "NAME:0.8"]`, `skip_layers` a text such as
 `7+8+9`."""
 
+_PICTURE = "image"
+"""`uploads.opened` says what to send."""
+_KINDS: Mapping[Any, tuple[TypeAdapter[Any], str]] = {
+    str: (TypeAdapter(str), "a text"),
+    list[str]: (TypeAdapter(list[str]), "a list of texts"),
+    dict[str, Any]: (TypeAdapter(dict[str, Any]), "an object"),
+    list[dict[str, Any]]: (TypeAdapter(list[dict[str, Any]]), "a list of objects"),
+}
+"""What an argument may be, for messages. Numbers are not here: a Request reads and checks them."""
+
+
+def check_types(values: Mapping[str, Any], signature: Signature) -> None:
+    """Check what a program sent in place of texts, lists and objects.
+
+    Raises: InvalidRequest: for the first that is something else.
+    """
+    for name, value in values.items():
+        kind = signature.parameters[name].annotation
+        if isinstance(kind, UnionType):
+            if value is None:
+                continue
+            kind = next(one for one in get_args(kind) if one is not NoneType)
+        if kind not in _KINDS or name == _PICTURE:
+            continue
+        adapter, what = _KINDS[kind]
+        try:
+            adapter.validate_python(value, strict=True)
+        except ValidationError:
+            came = shortened(repr(value), 60)
+            raise InvalidRequest(f"{name} is {came}; it must be {what}") from None
+
+
 Endpoint = Callable[..., Awaitable[Made]]
+AnyEndpoint = TypeVar("AnyEndpoint", bound=Callable[..., Awaitable[Any]])
+
+
+def typed(endpoint: AnyEndpoint) -> AnyEndpoint:
+    """Check the types of an endpoint's arguments before it is called."""
+    public = signature(endpoint, eval_str=True)
+
+    @wraps(endpoint)
+    async def checked(*args: Any, **kwargs: Any) -> Any:
+        with shown():
+            check_types(public.bind(*args, **kwargs).arguments, public)
+        return await endpoint(*args, **kwargs)
+
+    return cast(AnyEndpoint, checked)
 
 
 def with_settings(*, without: Collection[str] = ()) -> Callable[[Endpoint], Endpoint]:
@@ -62,6 +113,8 @@ def with_settings(*, without: Collection[str] = ()) -> Callable[[Endpoint], Endp
             given = public.bind(*args, **kwargs)
             given.apply_defaults()
             values = given.arguments
+            with shown():
+                check_types(values, public)
             fields = {one.name: values.pop(one.name) for one in shared}
             fields["loras"] = fields["loras"] or ()
             return await endpoint(fields, **values)

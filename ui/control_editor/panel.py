@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -32,7 +31,7 @@ from ui.control_editor.read_control import read_control
 from ui.errors import shown
 from ui.events import EVERY, IN_TURN, PROGRESS, Update, Values
 from ui.form.settings_form import SettingsForm
-from ui.uploads import opened
+from ui.uploads import opened, sent_bytes
 
 SIZE_FIELDS = ("model", "size", "width", "height")
 """Fields of the form that decide how large a map is."""
@@ -186,9 +185,7 @@ class ControlPanel:
         file = values[self.inputs.picture]
         if file is None:
             return self._map(settings.remade(image=None))
-        return self._taken(
-            settings, lambda: self.studio.add_picture(Path(file["path"]).read_bytes())
-        )
+        return self._taken(settings, lambda: self.studio.add_picture(sent_bytes(file)))
 
     def _bring(self, values: Values, event: gr.EventData) -> Update:
         """A picture that was pasted or dropped."""

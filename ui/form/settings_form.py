@@ -13,6 +13,7 @@ import gradio as gr
 from gradio.components import Component
 
 from pipelines import ContactSheetError, InvalidRequest, Request, Studio
+from pipelines.errors import shortened
 from pipelines.families.capabilities import Capabilities
 from pipelines.request.field_labels import FIELD_LABELS
 from pipelines.request.request import SEED_MAX
@@ -265,7 +266,7 @@ def picture_count(value: Any) -> int:
     """Check the number of pictures. Raises: InvalidRequest: if it is not from 1 to 16."""
     if value not in range(1, PICTURES_MAX + 1):
         raise InvalidRequest(
-            f"the number of pictures is {value!r}; it must be a whole number "
+            f"the number of pictures is {shortened(repr(value))}; it must be a whole number "
             f"from 1 to {PICTURES_MAX}"
         )
     return int(value)

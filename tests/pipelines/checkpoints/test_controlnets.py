@@ -171,11 +171,11 @@ def test_bytes_are_counted_and_what_is_idle_goes(models: Path, nets: Path) -> No
         size = measure(model.controlnets["canny"])
     loading = manager.history[0]
     assert loading.loaded["controlnet canny"] == size > 0
-    whole = manager.resident_bytes
+    whole = manager.cached_bytes
     assert whole == sum(loading.loaded.values())
     with manager.use("twin"):
         pass
-    assert manager.free_idle() and manager.resident_bytes == 0
+    assert manager.free_idle() and manager.cached_bytes == 0
 
 
 def call(*arguments: object) -> Result:

@@ -66,7 +66,7 @@ def test_what_does_not_fit_is_refused_before_loading(folder: Path, tmp_path: Pat
     for name, kind, message in cases:
         with pytest.raises(kind, match=message):
             studio.resolve(BASE.replace(loras=[LoRA(name=name)]))
-    assert studio.manager.resident_bytes == 0, "headers tell"
+    assert studio.manager.cached_bytes == 0, "headers tell"
     assert [info.id for info in studio.loras("tiny")] == ["tiny-one", "tiny-two"]
     assert {i.id: bool(i.problem) for i in studio.loras()}["broken"]
     by_path = studio.resolve(BASE.replace(loras=[str(folder / "tiny-one")]))

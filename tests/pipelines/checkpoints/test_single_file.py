@@ -83,10 +83,10 @@ def test_components_are_cached_and_the_tokenizer_is_shared(shop):
         assert manager.history[-1].loaded == {}
     with manager.use("tiny"):
         assert manager.history[-1].reused == ("tokenizer",)
-    parts = manager.resident_bytes
+    parts = manager.cached_bytes
     manager.free_idle()
     with manager.use("tiny"):
-        assert manager.resident_bytes * 2 == parts, "its size was known"
+        assert manager.cached_bytes * 2 == parts, "its size was known"
     before = manager.fingerprint("one.safetensors")
     tensors = load_file(shop / "one.safetensors")
     tensors["first_stage_model.quant_conv.bias"] += 1

@@ -82,7 +82,7 @@ def test_the_pictures_are_the_same_wherever_the_weights_wait(
     plain, moving = studio_of(zoo, "none"), studio_of(zoo, offload)
     assert equal(plain.image(request(name)), moving.image(request(name)))
     assert set(moving.manager.history[-1].waiting) == set(weights_of(zoo, name))
-    assert moving.manager.resident_bytes == plain.manager.resident_bytes, "counted once"
+    assert moving.manager.cached_bytes == plain.manager.cached_bytes, "counted once"
 
 
 @pytest.mark.parametrize("name", ["sdxl", "flux-dev"])
@@ -100,7 +100,7 @@ def test_a_model_larger_than_the_budget_is_moved_through_it(
     with caplog.at_level(logging.DEBUG, "pipelines.devices.offload"):
         run = studio.submit(Sheet(base=request(name, steps=6), axes=(parse_axis("seed=1-3"),)))
         for event in run.watch():
-            seen.append(studio.manager.resident_bytes)
+            seen.append(studio.manager.cached_bytes)
             if isinstance(event, CellDone):
                 last = event
     assert run.snapshot().status == "done", run.snapshot().error
@@ -130,7 +130,7 @@ def test_what_is_too_large_alone_comes_layer_by_layer_beside_a_controlnet(zoo: P
     studio.add_picture(plain.picture(net))
     assert equal(plain.image(cell), studio.image(cell))
     assert "unet" in studio.manager.history[-1].waiting
-    assert studio.manager.resident_bytes <= studio.manager.budget
+    assert studio.manager.cached_bytes <= studio.manager.budget
 
 
 def test_none_says_what_would_help(zoo: Path) -> None:
@@ -202,11 +202,11 @@ def test_only_the_button_frees_what_waits_in_main_memory(zoo: Path) -> None:
     studio = studio_of(zoo, "model", 10**9)
     assert all(True for _ in studio.submit(Sheet(base=request("sdxl"))).watch())
     manager = studio.manager
-    before = [one for one in manager.residents if one.bytes]
+    before = [one for one in manager.cached if one.bytes]
     assert before and all(one.waiting for one in before)
     manager.free_idle()
-    assert list(manager.residents) == before, "the device gains nothing by those"
-    assert manager.free_idle(waiting=True) and not manager.residents
+    assert list(manager.cached) == before, "the device gains nothing by those"
+    assert manager.free_idle(waiting=True) and not manager.cached
 
 
 def test_what_does_not_fit_where_it_waits_says_how_large_that_is(

@@ -66,7 +66,7 @@ def test_models_share_what_is_equal(models):
         assert tiny.components["vae"] is twin.components["vae"]
         assert tiny.components["text_encoder"] is twin.components["text_encoder"]
         assert tiny.components["unet"] is not twin.components["unet"]
-        assert manager.resident_bytes == tensors_of(tiny, twin)
+        assert manager.cached_bytes == tensors_of(tiny, twin)
     loading = manager.history[1]
     assert list(loading.loaded) == ["unet"]
     assert loading.loaded["unet"] == measure(twin.components["unet"])
@@ -76,12 +76,12 @@ def test_models_share_what_is_equal(models):
 
 def test_resident_bytes_are_the_tensors(models, sizes):
     manager = manager_of(models)
-    assert manager.resident_bytes == 0 and manager.history == []
+    assert manager.cached_bytes == 0 and manager.history == []
     with manager.use("tiny") as tiny:
-        assert manager.resident_bytes == tensors_of(tiny) == sizes["all"]
+        assert manager.cached_bytes == tensors_of(tiny) == sizes["all"]
     with manager.use("tinyv") as other:
-        assert manager.resident_bytes == tensors_of(tiny, other) == 2 * sizes["all"]
-    assert manager.free_idle() and manager.resident_bytes == 0
+        assert manager.cached_bytes == tensors_of(tiny, other) == 2 * sizes["all"]
+    assert manager.free_idle() and manager.cached_bytes == 0
     assert not manager.free_idle()
 
 
@@ -101,12 +101,12 @@ def test_the_longest_unused_goes_first(models, sizes):
     for name in ("tinyv", "tiny"):
         with manager.use(name):
             pass
-    assert manager.resident_bytes == 2 * sizes["all"]
+    assert manager.cached_bytes == 2 * sizes["all"]
     with manager.use("twin"):
-        assert manager.resident_bytes == 2 * sizes["all"] - freed(manager, sizes) + sizes["unet"]
+        assert manager.cached_bytes == 2 * sizes["all"] - freed(manager, sizes) + sizes["unet"]
     assert manager.history[-1].evicted[0].startswith("tinyv/"), "used before tiny"
     assert all(name.startswith("tinyv/") for name in manager.history[-1].evicted)
-    assert manager.resident_bytes <= 2 * sizes["all"]
+    assert manager.cached_bytes <= 2 * sizes["all"]
     with manager.use("tiny"):
         pass
     assert manager.history[-1].loaded == {}, "tiny, used later, stayed whole"
@@ -126,7 +126,7 @@ def test_use_makes_recent(models, sizes):
         pass
     # Of tiny only what twin does not need may go: its UNet.
     assert manager.history[-1].evicted == ("tiny/unet",)
-    assert manager.resident_bytes == 2 * sizes["all"]
+    assert manager.cached_bytes == 2 * sizes["all"]
 
 
 def test_one_byte_decides(models, sizes):
@@ -138,7 +138,7 @@ def test_one_byte_decides(models, sizes):
         with manager.use("twin"):
             pass
         assert manager.history[-1].evicted == evicted
-        assert manager.resident_bytes <= manager.budget
+        assert manager.cached_bytes <= manager.budget
 
 
 def test_what_the_model_itself_needs_is_not_evicted_for_it(models, sizes):
@@ -147,7 +147,7 @@ def test_what_the_model_itself_needs_is_not_evicted_for_it(models, sizes):
         with manager.use(name):
             pass
     assert manager.history[-1].evicted == ("tiny/text_encoder", "tiny/unet")
-    assert manager.resident_bytes == manager.budget
+    assert manager.cached_bytes == manager.budget
     with manager.use("twin"):
         # tiny's VAE is the oldest that is idle, but twin is about to use it.
         assert "vae" in manager.history[-1].reused
@@ -159,7 +159,7 @@ def test_what_is_in_use_is_never_evicted(models, sizes):
     with manager.use("tiny") as tiny:
         with pytest.raises(OutOfMemory) as error, manager.use("twin"):
             pass
-        assert manager.resident_bytes == sizes["all"]
+        assert manager.cached_bytes == sizes["all"]
         assert not manager.free_idle(), "nothing is idle while tiny is in use"
         assert all(tiny.components[part] is not None for part in PARTS)
     message = str(error.value)
@@ -177,7 +177,7 @@ def test_nested_use_counts_users(models, sizes):
     with manager.use("tiny"):
         with manager.use("tiny"):
             pass
-        assert not manager.free_idle() and manager.resident_bytes == sizes["all"]
+        assert not manager.free_idle() and manager.cached_bytes == sizes["all"]
     assert manager.free_idle()
 
 
@@ -233,9 +233,9 @@ def test_a_failed_load_leaves_the_rest_usable(shelf, damage, sizes):
     assert str(folder / "bad") in str(error.value)
     assert len(manager.history) == 1
     with manager.use("good") as good:
-        assert manager.resident_bytes >= tensors_of(good) == sizes["all"]
+        assert manager.cached_bytes >= tensors_of(good) == sizes["all"]
     assert manager.history[-1].loaded == {}
-    assert manager.free_idle() and manager.resident_bytes == 0, "nothing stays in use"
+    assert manager.free_idle() and manager.cached_bytes == 0, "nothing stays in use"
 
 
 def test_unknown_models(models):
@@ -310,7 +310,7 @@ def test_threads_that_load_at_once_load_once(models, sizes):
     assert not errors and len(seen) == len(names)
     assert len(set(seen)) == 3 and len({vae for _, _, vae in seen}) == 2
     loaded = [size for loading in manager.history for size in loading.loaded.values()]
-    assert sum(loaded) == manager.resident_bytes == 2 * sizes["all"] + sizes["unet"]
+    assert sum(loaded) == manager.cached_bytes == 2 * sizes["all"] + sizes["unet"]
 
 
 def test_threads_never_exceed_the_budget(models, sizes):
@@ -321,7 +321,7 @@ def test_threads_never_exceed_the_budget(models, sizes):
         for _ in range(4):
             try:
                 with manager.use(name):
-                    peak.append(manager.resident_bytes)
+                    peak.append(manager.cached_bytes)
             except OutOfMemory:
                 time.sleep(0.005)  # others hold the memory; that is the right answer
             except Exception as error:
@@ -334,7 +334,7 @@ def test_threads_never_exceed_the_budget(models, sizes):
         thread.join(60)
     assert not unexpected
     assert peak and max(peak) <= sizes["all"]
-    assert manager.resident_bytes == 0 or manager.free_idle()
+    assert manager.cached_bytes == 0 or manager.free_idle()
 
 
 def test_fingerprints_follow_content(shelf):

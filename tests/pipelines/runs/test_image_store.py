@@ -146,3 +146,28 @@ def test_a_text_stays_with_its_picture(tmp_path: Path, kept: str) -> None:
     # A name is a hash, never a way to another file.
     (tmp_path / "secret.json").write_text("secret", "utf-8")
     assert shelf.annotation("../../secret") is None
+
+
+def test_a_name_leads_to_nothing_outside_the_folder(tmp_path: Path) -> None:
+    store = ImageStore(tmp_path / "kept")
+    store.add(PICTURE)
+    other = tmp_path / "other.png"
+    PICTURE.save(other)
+    outside = str(other.with_suffix(""))
+    names = (
+        outside,
+        f"ab/../../../{outside}",
+        "../other",
+        "ab/../../other",
+        "a\0b",
+        "x" * 5000,
+        "",
+    )
+    for name in names:
+        assert not store.has(name)
+        assert store.annotation(name) is None
+        with pytest.raises(UnknownName, match="is not here"):
+            store.get(name)
+        with pytest.raises(UnknownName, match="is not here"):
+            store.annotate(name, "text")
+    assert not other.with_suffix(".json").exists()

@@ -13,7 +13,7 @@ from pipelines.runs.store import Store
 def test_what_goes_in_is_gone() -> None:
     store, request = NullStore(), Request()
     store.begin("a", Sheet(base=request), [request])
-    store.cell_done("a", 0, "0" * 32, 1.0, False)
+    store.cell_done("a", 0, address="0" * 32, seconds=1.0, cached=False)
     store.end("a", "done", Stats(), None)
     store.pick_winner("a", 0)
     assert store.recent(5) == [] and store.restore("a") is None and store.folder is None

@@ -89,7 +89,7 @@ def test_a_studio_loads_each_model_once_for_runs_that_take_turns(models, one_thr
     roomy, whole = PipelineManager([models], device="cpu"), 0
     for name in ("tiny", "tinyv"):
         with roomy.use(name):
-            whole = max(whole, roomy.resident_bytes)
+            whole = max(whole, roomy.cached_bytes)
         roomy.free_idle()
     studio = Studio(models, device="cpu", budget=whole)
     with loads_wait():  # the worker waits with the first while the others join

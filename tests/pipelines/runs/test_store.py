@@ -116,8 +116,8 @@ STATS = Stats(2, 1, 40, 20, 3, 1.25)
 
 def test_a_run_comes_back(store):
     store.begin("one", SHEET, SHEET.expand())
-    store.cell_done("one", 0, ADDRESS, 0.5, True)
-    store.cell_done("one", 1, None, 0.0, False, error="too dark")
+    store.cell_done("one", 0, address=ADDRESS, seconds=0.5, cached=True)
+    store.cell_done("one", 1, address=None, seconds=0.0, cached=False, error="too dark")
     store.end("one", "done", STATS, None)
     run = store.run("one")
     assert (run.id, run.status, run.sheet, run.stats) == ("one", "done", SHEET, STATS)
@@ -131,8 +131,8 @@ def test_a_run_comes_back(store):
 def test_a_run_is_restored_with_its_pictures(store):
     store.begin("one", SHEET, SHEET.expand())
     store.save_picture(ADDRESS, picture(), SHEET.expand()[0])
-    store.cell_done("one", 0, ADDRESS, 0.5, True)
-    store.cell_done("one", 1, None, 0.0, False, error="too dark")
+    store.cell_done("one", 0, address=ADDRESS, seconds=0.5, cached=True)
+    store.cell_done("one", 1, address=None, seconds=0.0, cached=False, error="too dark")
     store.end("one", "done", STATS, None)
     store.pick_winner("one", 0)
     found = store.restore("one").snapshot()
@@ -147,7 +147,7 @@ def test_a_run_is_restored_with_its_pictures(store):
 def test_a_run_that_was_cut_off_counts_as_stopped(tmp_path):
     store = Store(tmp_path)
     store.begin("cut", SHEET, SHEET.expand())
-    store.cell_done("cut", 0, ADDRESS, 0.5, False)
+    store.cell_done("cut", 0, address=ADDRESS, seconds=0.5, cached=False)
     store.close()
     later = Store(tmp_path)
     run = later.run("cut")
@@ -178,10 +178,10 @@ def test_recent_runs_newest_first(store):
 
 def test_a_summary_knows_the_first_picture_and_how_the_run_ended(store):
     store.begin("cut", SHEET, SHEET.expand())
-    store.cell_done("cut", 0, None, 0.0, False, "too large")
+    store.cell_done("cut", 0, address=None, seconds=0.0, cached=False, error="too large")
     (summary,) = store.recent(1)
     assert (summary.status, summary.shown) == ("stopped", None)
-    store.cell_done("cut", 1, "ab" * 16, 1.0, False)
+    store.cell_done("cut", 1, address="ab" * 16, seconds=1.0, cached=False)
     store.end("cut", "failed", STATS, "x")
     (summary,) = store.recent(1)
     assert (summary.status, summary.shown) == ("failed", 1)
@@ -191,7 +191,7 @@ def test_a_summary_of_prompts_has_that_of_its_picture(store):
     sheet = Sheet(base=REQUEST, axes=(Axis(field="prompt", values=("a cat", "a dog")),))
     store.begin("one", sheet, sheet.expand())
     assert store.recent(1)[0].prompt == "a cat"
-    store.cell_done("one", 1, ADDRESS, 1.0, False)
+    store.cell_done("one", 1, address=ADDRESS, seconds=1.0, cached=False)
     assert (store.recent(1)[0].shown, store.recent(1)[0].prompt) == (1, "a dog")
 
 

@@ -1,0 +1,1 @@
+"""Guard: checks every request before Gradio or a route of ours sees it."""

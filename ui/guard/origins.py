@@ -1,0 +1,63 @@
+"""Origin check: lets no page of another site read or start anything.
+
+Any page that is open in a browser can send requests to a server on the same machine. Browsers
+say which page it was: `Origin` with everything that may change something, `Sec-Fetch-Site` with
+all requests. Programs say neither, and are served.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ui.guard.hosts import HostNames, host_parts
+from ui.guard.refusal import quoted, refuse
+
+_ELSEWHERE = ("cross-site", "same-site")
+
+
+class OriginCheck:
+    """Origin check: refuses what a page of another site asks for, preflights included."""
+
+    def __init__(self, app: ASGIApp, names: HostNames) -> None:
+        self.app = app
+        self.names = names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        reason = foreign(scope["method"], scope["path"], Headers(scope=scope), self.names)
+        if reason is None:
+            await self.app(scope, receive, send)
+        else:
+            await refuse(scope, receive, send, 403, reason)
+
+
+def foreign(method: str, path: str, headers: Headers, names: HostNames) -> str | None:
+    """Say why a request comes from another site's page; None if it does not.
+
+    A link from elsewhere to the page may be followed.
+    """
+    host = host_parts(headers.get("host", ""))
+    for origin in headers.getlist("origin"):
+        parts = _origin_parts(origin)
+        if parts is None or (parts != host and parts not in names.allowed):
+            return f"not for pages of {quoted(origin)}; --allow-host NAME allows a proxy's name"
+    if headers.get("sec-fetch-site") in _ELSEWHERE:
+        followed = (
+            method in ("GET", "HEAD")
+            and headers.get("sec-fetch-mode") == "navigate"
+            and headers.get("sec-fetch-dest") == "document"
+        )
+        if not followed or path != "/":
+            return "not for pages of another site"
+    return None
+
+
+def _origin_parts(origin: str) -> tuple[str, str] | None:
+    """Split an Origin into name and port, as `host_parts`; None for `null` and what is no page."""
+    try:
+        url = urlsplit(origin)
+    except ValueError:
+        return None
+    return host_parts(url.netloc) if url.scheme in ("http", "https") else None
