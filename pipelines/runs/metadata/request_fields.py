@@ -23,11 +23,14 @@ def held(settings: Settings) -> tuple[dict[str, Any], dict[str, str]]:
     reasons: dict[str, str] = {}
     for change in _changes(settings):
         try:
-            Request(**{**fields, **change})
+            read = Request(**{**fields, **change}).model_dump()
         except ContactSheetError as error:
             reasons["+".join(change)] = str(error)[:_REASON_MAX]
         else:
-            fields |= change
+            # As a Request spells it: a sampler's name may say the schedule too.
+            fields |= {key: read[key] for key in change}
+            if read["schedule"] != "default":
+                fields["schedule"] = read["schedule"]
     return fields, reasons | dict(_never(settings))
 
 

@@ -47,8 +47,10 @@ def read_png(file: BinaryIO) -> PngTexts:
         if number == 0:
             if kind != b"IHDR" or length != 13:
                 raise ValueError("it is no PNG")
-            found.width, found.height = struct.unpack_from(">II", file.read(13))
-            file.seek(4, 1)
+            data = file.read(17)
+            if len(data) < 17:
+                return found
+            found.width, found.height = struct.unpack_from(">II", data)
             continue
         if kind == b"IEND":
             found.whole = True

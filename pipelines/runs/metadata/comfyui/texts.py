@@ -7,6 +7,7 @@ from typing import Any
 
 from pipelines.runs.metadata.comfyui.graph import Graph, Node, link, slot
 from pipelines.runs.metadata.parts.json_text import clean
+from pipelines.runs.metadata.parts.settings import said
 
 _BUDGET = 3_000
 """Nodes looked at for one prompt, however they are wired."""
@@ -50,11 +51,11 @@ class TextWalk:
         Args:
             side: "positive" or "negative", where a node has both.
         """
-        return list(dict.fromkeys(text for text in self._follow(value, side, 0, ()) if text))
+        return list(said(self._follow(value, side, 0, ())))
 
     def _follow(self, value: Any, side: str, depth: int, trail: tuple[str, ...]) -> list[str]:
         if isinstance(value, str):
-            return [clean(value).strip()]
+            return [clean(value)]
         if isinstance(value, dict):
             return self._follow(
                 value.get("__value__", value.get("content")), side, depth + 1, trail
@@ -98,8 +99,9 @@ class TextWalk:
                     value is not None and key not in (side, other)
                 ):
                     found += self._follow(value, side, depth + 1, trail)
-            if any(found):
-                return [text for text in found if text]
+            found = [text for text in found if text.strip()]
+            if found:
+                return found
         return []
 
     def _through(self, node: Node, side: str, depth: int, trail: tuple[str, ...]) -> list[str]:

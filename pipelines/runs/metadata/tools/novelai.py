@@ -32,7 +32,8 @@ def read(texts: Mapping[str, str]) -> Settings | None:
 
 
 def _is_own(comment: Mapping[str, Any]) -> bool:
-    return "seed" in comment and len(_OWN & comment.keys()) > 0 and "steps" in comment
+    # Draw Things has a prompt `c` beside `uc`.
+    return {"seed", "steps"} <= comment.keys() and bool(_OWN & comment.keys()) and "c" not in comment
 
 
 def _comment(comment: Mapping[str, Any], texts: Mapping[str, str]) -> Settings:
