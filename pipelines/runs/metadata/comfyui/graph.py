@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from pipelines.runs.metadata.parts.json_text import plain
 
-NODES_MAX = 20_000
+NODES_MAX = 2_000
+"""Nodes of a graph that are read; the largest graphs of people seen have some hundreds."""
 _HOPS_MAX = 200
 """Nodes looked at for one value; graphs of people need a dozen."""
-_PASS_ON = re.compile(r"reroute|switch|any|get|set|pipe|bus|context|primitive", re.IGNORECASE)
-_NUMBERS = ("seed", "noise_seed", "value", "int", "float", "number", "steps", "cfg", "a")
+_PASS_ON = re.compile(r"reroute|switch|^any|^get|^set|pipe|bus|context|primitive", re.IGNORECASE)
+_NUMBERS = ("seed", "noise_seed", "value", "int", "float", "number", "steps", "steps_total", "cfg")
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Node:
     kind: str
     inputs: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def links(self) -> dict[str, str]:
         """Names of the nodes that feed it, by input."""
         return {key: source for key, one in self.inputs.items() if (source := link(one))}

@@ -9,6 +9,7 @@ from typing import Any
 from pipelines.runs.metadata.comfyui.graph import Graph, Node, link, name_of, number, walk
 from pipelines.runs.metadata.parts.json_text import plain
 from pipelines.runs.metadata.parts.synonyms import file_name, loras
+from pipelines.runs.metadata.parts.synonyms import size as picture_size
 
 _NAMES = (
     "ckpt_name", "unet_name", "base_ckpt_name", "gguf_name", "diffusion_name", "model_name",
@@ -16,10 +17,11 @@ _NAMES = (
 )  # fmt: skip
 _SURE = frozenset(_NAMES[:5])
 _TOWARDS_MODEL = re.compile(
-    r"model|unet|pipe|tuple|ctx|context|guider|sigmas|lora|^any_?\d*|^input\d*$|^value$|^$|\*",
+    r"^(?!.*(?:upscale|sam_|style|clip|bbox|segm|detector|vision|control|ipadapter|insight)).*"
+    r"(?:model|unet|pipe|tuple|ctx|context|guider|sigmas|lora|any_?\d*$|input\d*$|value$|\*|^$)|^$",
     re.IGNORECASE,
 )
-_ANY_WAY = re.compile(r"reroute|switch|get|set|any", re.IGNORECASE)
+_ANY_WAY = re.compile(r"reroute|switch|^get|^set|^any", re.IGNORECASE)
 _LATENT = re.compile(r"latent|samples|pipe|tuple|ctx|context|^value$|^$|input|any", re.IGNORECASE)
 _SIZES = (
     ("width", "height"),
@@ -98,6 +100,9 @@ def size(graph: Graph, sampler: Node) -> tuple[str, str] | None:
         return (source for key, source in node.links.items() if every or _LATENT.search(key))
 
     for node in walk(graph, [sampler.id], follow):
+        picked = picture_size(name_of(node.inputs.get("resolution")))
+        if picked is not None:
+            return picked
         for wide, high in _SIZES:
             if wide in node.inputs and high in node.inputs:
                 pair = (

@@ -22,7 +22,7 @@ from pipelines.runs.metadata.comfyui.workflow import read_workflow
 from pipelines.runs.metadata.parts.json_text import read_json
 from pipelines.runs.metadata.parts.settings import Sampling, Settings, said
 
-_SAMPLERS_MAX = 32
+_SAMPLERS_MAX = 12
 _SEEDS = ("seed", "noise_seed")
 # Where a sampler keeps what others keep in itself.
 _PARTS = re.compile(
@@ -30,14 +30,21 @@ _PARTS = re.compile(
     r"\w*pipe|sdxl_tuple|context|base_ctx|ctx)$",
     re.IGNORECASE,
 )
+# Texts may be long: only those with a mark are parsed.
+_MARKS = re.compile(r'class_type|"nodes"')
 _OUTPUT = re.compile(r"save|websocket|videocombine|^image ?output", re.IGNORECASE)
 _VIEW = re.compile(r"preview|display|show|output", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 _BASIC = re.compile(r"basicguider|fluxguider", re.IGNORECASE)
 
 
 def read(texts: Mapping[str, str]) -> Settings | None:
     """Read the graph of a picture, in the API's form or the editor's; None if there is none."""
-    objects = [one for text in texts.values() if isinstance(one := read_json(text), dict)]
+    objects = [
+        one
+        for text in texts.values()
+        if _MARKS.search(text) and isinstance(one := read_json(text), dict)
+    ]
     for found in objects:
         for candidate in (found, found.get("prompt"), found.get("output")):
             graph = read_graph(candidate) if isinstance(candidate, dict) else {}
@@ -119,36 +126,47 @@ def _parts(graph: Graph, node: Node) -> list[Node]:
 
 
 def _find(graph: Graph, parts: list[Node], *keys: str) -> str | None:
-    for part in parts:
-        for key in keys:
-            if key in part.inputs:
-                found = number(graph, part.inputs[key], keys)
-                if found is not None:
-                    return found
-    return None
+    """The first value under these names, at the sampler or at the nodes that hold its settings."""
+    values = (
+        number(graph, part.inputs[key], keys) for part in parts for key in keys if key in part.inputs
+    )
+    return next((found for found in values if found), None)
+
+
+def _find_number(graph: Graph, parts: list[Node], *keys: str) -> str | None:
+    """As `_find`, but a number: nodes that compute hold formulas under the same names."""
+    values = (_find(graph, [part], key) for part in parts for key in keys)
+    return next((found for found in values if found and _NUMBER.fullmatch(found)), None)
 
 
 def _sampling(graph: Graph, node: Node) -> Sampling:
     parts = _parts(graph, node)
-    scale = _find(graph, parts, "cfg", "cfg_scale", "true_gs", "cfg_conds", "guidance_scale")
+    scale = _find_number(
+        graph, parts, "cfg", "cfg_scale", "true_gs", "cfg_conds", "guidance_scale"
+    )
     if scale is None:
         # A guider without a scale has one conditioning, which is a scale of 1.
         scale = "1" if any(_BASIC.search(part.kind) for part in parts) else None
     distilled = _distilled(graph, parts)
     return Sampling(
-        name=_find(graph, parts, "sampler_name") or _sampler_class(parts),
-        steps=_find(graph, parts, "steps") or _counted(parts),
-        scale=scale or _find(graph, parts, "guidance"),
-        seed=_find(graph, parts, *_SEEDS),
+        name=_find(graph, parts, "sampler_name") or _sampler_class(parts) or _named(node),
+        steps=_find_number(graph, parts, "steps", "steps_total") or _counted(parts),
+        scale=scale or _find_number(graph, parts, "guidance"),
+        seed=_find_number(graph, parts, *_SEEDS),
         schedule=_find(graph, parts, "scheduler") or _schedule_class(parts),
         distilled=distilled,
-        denoise=_find(graph, parts, "denoise", "denoise_strength"),
+        denoise=_find_number(graph, parts, "denoise", "denoise_strength"),
     )
 
 
 def _sampler_class(parts: list[Node]) -> str | None:
     """A sampler that is a node of its own: `SamplerEulerAncestral`."""
     return next((part.kind[7:] for part in parts[1:] if re.match(r"Sampler[A-Z]", part.kind)), None)
+
+
+def _named(node: Node) -> str | None:
+    """A sampler that is named where others have a link."""
+    return name_of(node.inputs.get("sampler"))
 
 
 def _schedule_class(parts: list[Node]) -> str | None:

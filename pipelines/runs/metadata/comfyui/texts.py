@@ -21,7 +21,10 @@ _NEVER = re.compile(
 _JOIN = re.compile(
     r"concat|join|stringfunction|combine.*(text|string)|(text|string).*combine", re.I
 )
-_PART = re.compile(r"^(text|string|str|input|prompt|value)s?[_ -]?([a-z]|\d{1,3})?$", re.IGNORECASE)
+_SEPARATORS = {"space": " ", "comma": ", ", "newline": "\n"}
+# Their outputs are positive and negative; a pipe's are not.
+_TWO_OUTPUTS = re.compile(r"control ?net|condition|inpaint|apply|video", re.IGNORECASE)
+_PART = re.compile(r"^[a-d]$|^(text|string|str|input|prompt|value)s?[_ -]?([a-z]|\d{1,3})?$", re.IGNORECASE)
 _TEXTS: tuple[tuple[str, ...], ...] = (
     ("populated_text",),
     ("t5xxl", "clip_l", "clip_g"),
@@ -67,14 +70,20 @@ class TextWalk:
         trail = (*trail, node.id)
         if "zeroout" in node.kind.lower():
             return []
-        if {"positive", "negative"} <= node.links.keys():
+        if {"positive", "negative"} <= node.links.keys() and _TWO_OUTPUTS.search(node.kind):
             side = ("positive", "negative")[min(slot(value), 1)]
         if _JOIN.search(node.kind) and "conditioning" not in node.kind.lower():
             return self._joined(node, side, depth, trail)
+        if any(key.startswith("conditioning") for key in node.links):
+            # A text here is of a box or a control, not of the picture.
+            return self._through(node, side, depth, trail)
         own = self._own(node, side, depth, trail)
         return own if own else self._through(node, side, depth, trail)
 
     def _joined(self, node: Node, side: str, depth: int, trail: tuple[str, ...]) -> list[str]:
+        result = node.inputs.get("result")
+        if isinstance(result, str) and result.strip():
+            return [clean(result)]
         parts = [
             " ".join(self._follow(one, side, depth + 1, trail))
             for key, one in node.inputs.items()
@@ -84,6 +93,7 @@ class TextWalk:
             (one for k in ("delimiter", "separator") if isinstance(one := node.inputs.get(k), str)),
             ", " if "Text Concatenate" in node.kind else "",
         )
+        between = _SEPARATORS.get(between, between)
         joined = between.replace("\\n", "\n").join(part for part in parts if part)
         return [joined[:_LENGTH_MAX]]
 
@@ -118,6 +128,6 @@ class TextWalk:
         found: list[str] = []
         for key in keys:
             found += self._follow(node.inputs[key], side, depth + 1, trail)
-            if found and re.search(r"switch|any", node.kind, re.IGNORECASE):
+            if found and re.search(r"switch|^any", node.kind, re.IGNORECASE):
                 break
         return found

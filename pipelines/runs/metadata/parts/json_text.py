@@ -7,7 +7,7 @@ from typing import Any
 
 TEXT_MAX = 8 * 2**20
 """Longer texts are not read; the largest graphs of ComfyUI seen have 3 million characters."""
-CONTAINERS_MAX = 300_000
+CONTAINERS_MAX = 100_000
 VALUES_MAX = 1_000_000
 _DIGITS_MAX = 40
 

@@ -14,6 +14,7 @@ from pipelines.runs.metadata.parts.settings import Settings
 from pipelines.runs.metadata.parts.synonyms import folded, from_mapping, loras
 
 _URN = re.compile(r"urn:air:[\w.-]+:(?:checkpoint|lora):\w+:(\d+)@(\d+)")
+_FIELDS_MAX = 1_000
 
 
 def read(texts: Mapping[str, str]) -> Settings | None:
@@ -33,6 +34,8 @@ def read(texts: Mapping[str, str]) -> Settings | None:
 def read_plain(texts: Mapping[str, str]) -> Settings | None:
     """Read JSON that names a prompt and steps or a seed, or the same as a text a setting."""
     for fields in (*map(read_object, texts.values()), texts):
+        if len(fields) > _FIELDS_MAX:
+            continue
         names = {folded(key) for key in fields if len(key) < 100}
         prompted = names & {"prompt", "positiveprompt", "c"}
         if prompted and names & {"steps", "numinferencesteps", "seed"}:

@@ -14,6 +14,8 @@ from pipelines.runs.metadata.parts.json_text import plain, read_object
 from pipelines.runs.metadata.parts.settings import Settings
 from pipelines.runs.metadata.parts.synonyms import from_mapping, loras
 
+# Texts may be long: only those with a mark are parsed.
+_MARKS = re.compile(r"RuinedFooocus|metadata_scheme|performance|Fooocus", re.IGNORECASE)
 _RUINED_LORA = re.compile(r"\s*(-?[\d.]+) - (.+)", re.DOTALL)
 _RUINED_TAG = re.compile(r"<([^<>:]+):([^<>:]+)>")
 _LOG_LORA = re.compile(r"(.*\S) : (-?[\d.]+)\s*", re.DOTALL)
@@ -22,7 +24,7 @@ _LOG_LORA = re.compile(r"(.*\S) : (-?[\d.]+)\s*", re.DOTALL)
 def read(texts: Mapping[str, str]) -> Settings | None:
     """Read what Fooocus or RuinedFooocus wrote; None if neither did."""
     for text in texts.values():
-        found = read_object(text)
+        found = read_object(text) if _MARKS.search(text) else {}
         if found.get("software") == "RuinedFooocus":
             return from_mapping("RuinedFooocus", found, loras=loras(_ruined(found.get("loras"))))
         if "metadata_scheme" in found or {"base_model", "performance"} <= found.keys():

@@ -12,6 +12,8 @@ from pipelines.runs.metadata.parts.settings import Settings, said
 from pipelines.runs.metadata.parts.synonyms import from_mapping
 
 _SOURCE = re.compile(r"(.*\S)\s+[0-9A-F]{6,}")
+# Texts may be long: only those with a mark are parsed.
+_MARKS = re.compile(r'"(?:Comment|uc|noise_schedule|n_samples|request_type|v4_prompt|uncond_scale)')
 _OWN = {"uc", "n_samples", "request_type", "v4_prompt", "noise_schedule", "uncond_scale"}
 
 
@@ -22,7 +24,7 @@ def read(texts: Mapping[str, str]) -> Settings | None:
         return _comment(comment, texts)
     for text in texts.values():
         # In EXIF and in pixels one object holds all texts.
-        whole = read_object(text)
+        whole = read_object(text) if _MARKS.search(text) else {}
         inside = read_object(whole.get("Comment"))
         if _is_own(inside):
             return _comment(inside, {k: v for k, v in whole.items() if isinstance(v, str)})

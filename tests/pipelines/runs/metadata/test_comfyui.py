@@ -261,6 +261,49 @@ def test_one_node_with_both_sides() -> None:
     check(changed(plain(**{"30": both}), "3", positive=["30", 0], negative=["30", 1]))
 
 
+def test_pipes_and_contexts() -> None:
+    more = {
+        "30": node("ToBasicPipe", model=["4", 0], clip=["4", 1], vae=["4", 2], positive=["6", 0],
+                   negative=["7", 0]),
+        "31": node("FromBasicPipe", basic_pipe=["30", 0]),
+        "32": node("Context (rgthree)", base_ctx=["33", 0], model=["4", 0]),
+        "33": node("Context Big (rgthree)", positive=["6", 0], negative=["7", 0], seed=7),
+    }  # fmt: skip
+    graph = plain(**more)
+    check(changed(graph, "3", positive=["31", 3], negative=["31", 4], model=["31", 0]))
+    check(changed(graph, "3", positive=["32", 4], negative=["32", 5], model=["32", 1]))
+    sampler = node("ImpactKSamplerBasicPipe", basic_pipe=["30", 0], seed=42, steps=20, cfg=7.5,
+                   sampler_name="euler", scheduler="karras", latent_image=["5", 0])  # fmt: skip
+    check({**graph, "3": sampler})
+
+
+def test_styles_of_both_sides() -> None:
+    styler = node("SDXLPromptStyler", text_positive="a fox", text_negative="blurry", style="base")
+    graph = plain(**{"30": styler})
+    check(changed(changed(graph, "6", text=["30", 0]), "7", text=["30", 1]))
+
+
+def test_boxes_are_no_prompts() -> None:
+    box = node("GLIGENTextboxApply", conditioning_to=["6", 0], text="a tree", width=8)
+    check(changed(plain(**{"30": box}), "3", positive=["30", 0]))
+
+
+def test_models_of_detailers_and_upscalers_are_no_checkpoints() -> None:
+    more = {
+        "30": node("LoraLoader", lora_name="ink", strength_model=1, model=["4", 0]),
+        "31": node("SAMLoader", model_name="sam.pth"),
+        "32": node("UpscaleModelLoader", model_name="4x.pth"),
+    }  # fmt: skip
+    check(changed(plain(**more), "3", model=["30", 0], sam_model_opt=["31", 0],
+                  upscale_model=["32", 0]))  # fmt: skip
+
+
+def test_formulas_are_no_numbers() -> None:
+    maths = node("SimpleMath+", value="a * 2", a=["31", 0])
+    graph = changed(plain(**{"30": maths, "31": node("PrimitiveInt", value=10)}), "3", cfg=["30", 0])
+    assert "cfg_scale" not in settings(graph)["samplers"][0]
+
+
 def test_an_empty_negative_is_empty() -> None:
     zero = node("ConditioningZeroOut", conditioning=["6", 0])
     check(changed(plain(**{"30": zero}), "3", negative=["30", 0]), negative_prompts=[])
