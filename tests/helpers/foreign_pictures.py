@@ -48,7 +48,9 @@ def png_of(path: Path, *chunks: bytes) -> Path:
     return path
 
 
-def exif(tags: Mapping[int, bytes], order: str = "<", sub: Mapping[int, bytes] | None = None) -> bytes:
+def exif(
+    tags: Mapping[int, bytes], order: str = "<", sub: Mapping[int, bytes] | None = None
+) -> bytes:
     """An EXIF block: tags of IFD0 as ASCII, those of the EXIF folder as undefined."""
     sub = sub or {}
     entries = sorted([*tags, *([0x8769] if sub else [])])

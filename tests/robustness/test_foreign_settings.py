@@ -109,8 +109,11 @@ def test_random_bytes_as_exif(folder: Path, data: bytes, suffix: str) -> None:
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "avif", "gif", "tiff", "bmp"])
 def test_damaged_files(folder: Path, suffix: str) -> None:
     path = folder / f"damaged.{suffix}"
-    extra: dict[str, Any] = {"exif": made.user_comment("Steps: 3, Seed: 4, Size: 8x8", "ascii", "utf-8", "<")}
-    Image.new("RGB", (16, 16)).save(path, **(extra if suffix in ("png", "jpg", "webp", "avif") else {}))
+    comment = made.user_comment("Steps: 3, Seed: 4, Size: 8x8", "ascii", "utf-8", "<")
+    extra: dict[str, Any] = {"exif": comment}
+    Image.new("RGB", (16, 16)).save(
+        path, **(extra if suffix in ("png", "jpg", "webp", "avif") else {})
+    )
     whole = path.read_bytes()
     dice = random.Random(5)
     for _ in range(300):
@@ -143,6 +146,7 @@ INPUTS = [
 
 def odd_graph(dice: random.Random) -> str:
     """A graph with cycles and wrong types everywhere."""
+
     def value() -> Any:
         return dice.choice([dice.choice(VALUES), [str(dice.randrange(9)), dice.randrange(3)]])
 
@@ -214,7 +218,7 @@ HUGE: dict[str, Callable[[], str]] = {
     "many numbers": lambda: '{"prompt":[' + "1," * 3_000_000 + "1]}",
     "many keys": lambda: "{" + ",".join(f'"{n}":{{"inputs":{{}}}}' for n in range(90_000)) + "}",
     "digits": lambda: '{"prompt":"x","steps":' + "9" * 5000 + ',"seed":' + "9" * 5000 + "}",
-    "digits in text": lambda: f"x\nSteps: {'9' * 5000}, Seed: {'9' * 5000}, Size: 8x8, CFG scale: 1",
+    "digits in text": lambda: f"x\nSteps: {'9' * 5000}, Seed: {'9' * 5000}, CFG scale: 1",
     "a chain": lambda: chained("Reroute", 15_000, "model"),
     "doubling texts": lambda: chained("Text Concatenate", 500, "text_a", "text_b"),
     "doubling conditionings": lambda: chained("ConditioningCombine", 500, "a", "b", "c"),

@@ -128,7 +128,10 @@ def _parts(graph: Graph, node: Node) -> list[Node]:
 def _find(graph: Graph, parts: list[Node], *keys: str) -> str | None:
     """The first value under these names, at the sampler or at the nodes that hold its settings."""
     values = (
-        number(graph, part.inputs[key], keys) for part in parts for key in keys if key in part.inputs
+        number(graph, part.inputs[key], keys)
+        for part in parts
+        for key in keys
+        if key in part.inputs
     )
     return next((found for found in values if found), None)
 
@@ -141,9 +144,7 @@ def _find_number(graph: Graph, parts: list[Node], *keys: str) -> str | None:
 
 def _sampling(graph: Graph, node: Node) -> Sampling:
     parts = _parts(graph, node)
-    scale = _find_number(
-        graph, parts, "cfg", "cfg_scale", "true_gs", "cfg_conds", "guidance_scale"
-    )
+    scale = _find_number(graph, parts, "cfg", "cfg_scale", "true_gs", "cfg_conds", "guidance_scale")
     if scale is None:
         # A guider without a scale has one conditioning, which is a scale of 1.
         scale = "1" if any(_BASIC.search(part.kind) for part in parts) else None

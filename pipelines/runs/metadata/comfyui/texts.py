@@ -24,7 +24,9 @@ _JOIN = re.compile(
 _SEPARATORS = {"space": " ", "comma": ", ", "newline": "\n"}
 # Their outputs are positive and negative; a pipe's are not.
 _TWO_OUTPUTS = re.compile(r"control ?net|condition|inpaint|apply|video", re.IGNORECASE)
-_PART = re.compile(r"^[a-d]$|^(text|string|str|input|prompt|value)s?[_ -]?([a-z]|\d{1,3})?$", re.IGNORECASE)
+_PART = re.compile(
+    r"^[a-d]$|^(text|string|str|input|prompt|value)s?[_ -]?([a-z]|\d{1,3})?$", re.IGNORECASE
+)
 _TEXTS: tuple[tuple[str, ...], ...] = (
     ("populated_text",),
     ("t5xxl", "clip_l", "clip_g"),

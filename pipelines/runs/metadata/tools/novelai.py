@@ -35,7 +35,9 @@ def read(texts: Mapping[str, str]) -> Settings | None:
 
 def _is_own(comment: Mapping[str, Any]) -> bool:
     # Draw Things has a prompt `c` beside `uc`.
-    return {"seed", "steps"} <= comment.keys() and bool(_OWN & comment.keys()) and "c" not in comment
+    return (
+        {"seed", "steps"} <= comment.keys() and bool(_OWN & comment.keys()) and "c" not in comment
+    )
 
 
 def _comment(comment: Mapping[str, Any], texts: Mapping[str, str]) -> Settings:

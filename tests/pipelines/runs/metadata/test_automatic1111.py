@@ -141,7 +141,7 @@ def test_civitais_text() -> None:
 
 def test_fooocus_other_scheme() -> None:
     text = (
-        f"{HEAD}, Size: 896x1152, Sharpness: 2, ADM Guidance: \"(1.5, 0.8, 0.3)\", "
+        f'{HEAD}, Size: 896x1152, Sharpness: 2, ADM Guidance: "(1.5, 0.8, 0.3)", '
         "Base model: juggernaut, Base model hash: abc, Performance: Speed, Model: juggernaut, "
         'Lora hashes: "offset: 4852686128: 0.1", Metadata scheme: a1111, Version: Fooocus v2.4.3'
     )
@@ -186,4 +186,8 @@ def test_texts_without_a_negative_prompt_or_any() -> None:
 
 
 def test_of_equal_facts_the_first_counts() -> None:
-    assert read_facts('Seed: 1, "odd", Seed: 2, A: "x, y", B:') == {"Seed": "1", "A": "x, y", "B": ""}
+    assert read_facts('Seed: 1, "odd", Seed: 2, A: "x, y", B:') == {
+        "Seed": "1",
+        "A": "x, y",
+        "B": "",
+    }

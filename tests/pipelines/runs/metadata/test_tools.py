@@ -109,9 +109,7 @@ def carried(folder: Path, text: str) -> list[Path]:
     """The text as a PNG's and in EXIF, as tools write it."""
     return [
         made.png(folder / "a.png", {"parameters": text}),
-        made.with_exif(
-            folder / "a.jpg", made.user_comment(text, "unicode", "utf-16-le", "<")
-        ),
+        made.with_exif(folder / "a.jpg", made.user_comment(text, "unicode", "utf-16-le", "<")),
         made.with_exif(folder / "a.webp", made.exif({0x0110: text.encode() + b"\0"})),
         made.with_exif(folder / "b.jpg", made.user_comment(text, "ascii", "utf-8", ">")),
     ]

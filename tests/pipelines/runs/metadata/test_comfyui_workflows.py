@@ -1,0 +1,85 @@
+"""ComfyUI's workflows without a prompt, and graphs in EXIF."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pipelines.runs.png_metadata import read_settings
+from tests.helpers import foreign_pictures as made
+from tests.helpers.comfy_graphs import (
+    WIDGETS,
+    changed,
+    check_workflow,
+    node,
+    plain,
+    settings,
+    workflow,
+)
+
+
+def test_a_workflow_without_a_prompt() -> None:
+    check_workflow(workflow(plain(), WIDGETS))
+
+
+def test_bypassed_and_muted_nodes() -> None:
+    lora = node("LoraLoader", model=["4", 0], clip=["4", 1])
+    graph = changed(plain(**{"30": lora}), "3", model=["30", 0])
+    widgets = {**WIDGETS, "30": ["ink.safetensors", 0.8, 1]}
+    check_workflow(workflow(graph, widgets, n30=4))
+    assert "loras" not in settings(workflow(graph, widgets, n30=4), "workflow")
+    assert settings(workflow(graph, widgets), "workflow")["loras"] == [
+        {"name": "ink.safetensors", "scale": "0.8"}
+    ]
+
+
+def test_set_and_get_nodes_and_primitives() -> None:
+    graph = plain(
+        **{
+            "30": node("SetNode", MODEL=["4", 0]), "31": node("GetNode"),
+            "32": node("PrimitiveNode"), "33": node("SomeTextBox"),
+        }
+    )  # fmt: skip
+    graph = changed(changed(graph, "3", model=["31", 0], seed=["32", 0]), "6", text=["33", 0])
+    widgets = {
+        **WIDGETS, "30": ["the model"], "31": ["the model"], "32": [42, "fixed"],
+        "33": ["a fox"], "3": [7, *WIDGETS["3"][1:]],
+    }  # fmt: skip
+    check_workflow(workflow(graph, widgets))
+
+
+def test_links_as_objects_and_widgets_by_name() -> None:
+    found = workflow(plain(), {**WIDGETS, "3": [42, "fixed", 20, 7.5, "euler", "karras", 1]})
+    names = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
+    found["links"] = [dict(zip(names, link, strict=True)) for link in found["links"]]
+    sampler = next(one for one in found["nodes"] if one["id"] == 3)
+    sampler["type"] = "SomeKSampler"
+    sampler["inputs"] += [
+        {"name": name, "widget": {"name": name}, "link": None}
+        for name in ("seed", "steps", "cfg", "sampler_name", "scheduler", "denoise")
+    ]
+    check_workflow(found)
+
+
+def test_graphs_in_exif(tmp_path: Path) -> None:
+    graph, editor = json.dumps(plain()), json.dumps(workflow(plain(), WIDGETS))
+    for number, tags in enumerate(
+        (
+            {0x0110: f"prompt:{graph}", 0x010F: f"workflow:{editor}"},
+            {0x010E: f"Workflow:{editor}", 0x010F: f"Prompt:{graph}"},
+            {0x010F: f"Workflow: {editor}"},
+        )
+    ):
+        block = made.exif({tag: text.encode() + b"\0" for tag, text in tags.items()})
+        for suffix in ("webp", "jpg", "avif"):
+            path = made.with_exif(tmp_path / f"{number}.{suffix}", block)
+            assert read_settings(path)["samplers"][0]["seed"] == "42"
+    both = json.dumps({"prompt": plain(), "workflow": json.loads(editor)})
+    comment = made.user_comment(both, "unicode", "utf-16-be", ">")
+    assert read_settings(made.with_exif(tmp_path / "a.jpg", comment))["prompts"] == ["a fox"]
+
+
+def test_not_a_number(tmp_path: Path) -> None:
+    graph = changed(plain(), "9", is_changed=[float("nan")])
+    path = made.png(tmp_path / "a.png", {"prompt": json.dumps(graph)})
+    assert read_settings(path)["prompts"] == ["a fox"]
