@@ -135,8 +135,10 @@ WORDS = [
     "}", ": ", "9", "Negative prompt:", "ControlNet 0: ", "Lora hashes: ", "<lora:", ">", "<",
     "Civitai resources: ", "\0", "\ud800", "é", "x" * 50, "(", ")", "-S 3", "'", "=",
 ]  # fmt: skip
-KINDS = ["KSampler", "CLIPTextEncode", "Reroute", "ImpactSwitch", "Text Concatenate", "SaveImage",
-         "SamplerCustomAdvanced", "ConditioningCombine", "LoraLoader", "BasicGuider", "", "x"]  # fmt: skip
+KINDS = [
+    "KSampler", "CLIPTextEncode", "Reroute", "ImpactSwitch", "Text Concatenate", "SaveImage",
+    "SamplerCustomAdvanced", "ConditioningCombine", "LoraLoader", "BasicGuider", "", "x",
+]  # fmt: skip
 INPUTS = [
     "seed", "steps", "cfg", "model", "positive", "negative", "text", "text_a", "guider", "noise",
     "sigmas", "sampler", "latent_image", "ckpt_name", "lora_name", "select", "input1", "", "value",
