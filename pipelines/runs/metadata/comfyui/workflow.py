@@ -7,7 +7,7 @@ stands the order in which a node's class declares them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipelines.runs.metadata.comfyui.graph import NODES_MAX, Graph, Node
 
@@ -56,34 +56,92 @@ _WIDGETS: Mapping[str, tuple[str, ...]] = {
         "weight_interpretation", "empty_latent_width", "empty_latent_height", "batch_size",
     ),
 }  # fmt: skip
+_INPUT, _OUTPUT = "-10", "-20"
+_DEPTH_MAX = 8
+_FILES = (".safetensors", ".ckpt", ".gguf", ".sft", ".pth", ".pt")
 _AFTER_SEED = {"seed", "noise_seed", "value"}
+
+
+class _Link(NamedTuple):
+    """A link of the editor: from an output to an input; -10 and -20 are a subgraph's own."""
+
+    name: str
+    origin: str
+    output: int
+    target: str
+    input: int
 
 
 def read_workflow(found: Mapping[str, Any]) -> Graph:
     """Rewrite a workflow as a graph; what is muted is left out, what is bypassed is one link."""
-    nodes = {str(node.get("id")): node for node in _objects(found.get("nodes"))}
-    sources = dict(_links(found.get("links")))
+    inner = found.get("definitions")
+    rows = _objects(inner.get("subgraphs")) if isinstance(inner, dict) else ()
+    graph: Graph = {}
+    _expand(graph, found, "", {}, {str(one.get("id")): one for one in rows}, 0)
+    return graph
+
+
+def _expand(
+    graph: Graph,
+    scope: Mapping[str, Any],
+    prefix: str,
+    outer: Mapping[int, Any],
+    subgraphs: Mapping[str, Mapping[str, Any]],
+    depth: int,
+) -> dict[int, Any]:
+    """Add the nodes of a scope to a graph, those of its subgraphs in their places.
+
+    Args:
+        prefix: of the ids of its nodes.
+        outer: links and values that come to a subgraph from outside, by input.
+    Returns: links and values that leave a subgraph, by output.
+    """
+    nodes = {str(node.get("id")): node for node in _objects(scope.get("nodes"))}
+    links = list(_links(scope.get("links")))
+    sources = {one.name: one for one in links}
+
+    def value(name: Any) -> Any:
+        one = sources.get(str(name))
+        if one is None:
+            return None
+        if one.origin == _INPUT:
+            return outer.get(one.output)
+        if nodes.get(one.origin, {}).get("type") in subgraphs:
+            return [f"{prefix}{one.origin}/{one.output}", 0]
+        return [f"{prefix}{one.origin}", one.output]
+
     setters = {
-        str(_first(node.get("widgets_values"))): _origin(node, sources)
+        str(_first(node.get("widgets_values"))): origin
         for node in nodes.values()
         if node.get("type") == "SetNode"
+        for one in _objects(node.get("inputs"))
+        if (origin := value(one.get("link"))) is not None
     }
-    graph: Graph = {}
     for key, node in nodes.items():
-        kind = node.get("type")
-        if not isinstance(kind, str) or node.get("mode") == _MUTED:
+        kind, mode = node.get("type"), node.get("mode")
+        if not isinstance(kind, str) or mode == _MUTED or len(graph) > NODES_MAX:
             continue
-        inputs: dict[str, Any] = {} if node.get("mode") == _BYPASSED else _widgets(node, kind)
+        inputs: dict[str, Any] = {} if mode == _BYPASSED else _widgets(node, kind)
         for one in _objects(node.get("inputs")):
-            source = sources.get(str(one.get("link")))
+            source = value(one.get("link"))
             if source is not None and isinstance(one.get("name"), str):
-                inputs[one["name"]] = list(source)
+                inputs[one["name"]] = source
+        if kind in subgraphs and depth < _DEPTH_MAX:
+            inside = subgraphs[kind]
+            names = [one.get("name") for one in _objects(inside.get("inputs"))]
+            given = {number: inputs[name] for number, name in enumerate(names) if name in inputs}
+            place = f"{prefix}{key}"
+            leaving = _expand(graph, inside, f"{place}:", given, subgraphs, depth + 1)
+            for number, source in leaving.items():
+                graph[f"{place}/{number}"] = Node(f"{place}/{number}", "Reroute", {"value": source})
+            continue
         if kind == "GetNode":
             origin = setters.get(str(_first(node.get("widgets_values"))))
-            inputs = {"value": list(origin)} if origin else {}
-        passes = node.get("mode") == _BYPASSED or kind in ("GetNode", "SetNode")
-        graph[key] = Node(key, "Reroute" if passes else kind, inputs)
-    return graph
+            inputs = {"value": origin} if origin else {}
+        passes = mode == _BYPASSED or kind in ("GetNode", "SetNode")
+        graph[prefix + key] = Node(prefix + key, "Reroute" if passes else kind, inputs)
+    ends = {one.input: value(one.name) for one in links if one.target == _OUTPUT}
+    return {number: source for number, source in ends.items() if source is not None}
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
@@ -91,27 +149,21 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
     return (one for one in rows[:NODES_MAX] if isinstance(one, dict))
 
 
-def _links(value: Any) -> Iterator[tuple[str, tuple[str, int]]]:
+def _links(value: Any) -> Iterator[_Link]:
     for one in (value if isinstance(value, list) else [])[: 5 * NODES_MAX]:
         if isinstance(one, list) and len(one) >= 5:
-            name, origin, output = one[0], one[1], one[2]
+            name, origin, output, target, place = one[:5]
         elif isinstance(one, dict):
             name, origin, output = one.get("id"), one.get("origin_id"), one.get("origin_slot")
+            target, place = one.get("target_id"), one.get("target_slot")
         else:
             continue
-        if isinstance(origin, int | str):
-            yield str(name), (str(origin), output if isinstance(output, int) else 0)
+        numbers = [part if isinstance(part, int) else 0 for part in (output, place)]
+        yield _Link(_text(name), _text(origin), numbers[0], _text(target), numbers[1])
 
 
-def _origin(node: Mapping[str, Any], sources: Mapping[str, tuple[str, int]]) -> Any:
-    return next(
-        (
-            sources[key]
-            for one in _objects(node.get("inputs"))
-            if (key := str(one.get("link"))) in sources
-        ),
-        None,
-    )
+def _text(value: Any) -> str:
+    return str(value) if isinstance(value, int | str) else ""
 
 
 def _first(value: Any) -> Any:
@@ -142,18 +194,22 @@ def _widgets(node: Mapping[str, Any], kind: str) -> dict[str, Any]:
         if rest and name in _AFTER_SEED and isinstance(rest[0], str) and rest[0] in _CONTROL:
             rest.pop(0)
     if not names:
-        found.update(_guessed(values))
+        found.update(_guessed(values, kind))
     return found
 
 
-def _guessed(values: list[Any]) -> dict[str, Any]:
+def _guessed(values: list[Any], kind: str) -> dict[str, Any]:
     """Values of a class that is not known here: a text, or LoRAs that name themselves."""
     texts = [one for one in values if isinstance(one, str) and one not in _CONTROL]
     numbers = [one for one in values if isinstance(one, int | float) and not isinstance(one, bool)]
     found: dict[str, Any] = {
         f"lora_{number}": one for number, one in enumerate(values) if isinstance(one, dict)
     }
-    if texts:
+    files = [one for one in texts if one.lower().endswith(_FILES)]
+    if files:
+        known = next((part for part in ("lora", "vae") if part in kind.lower()), "ckpt")
+        found[f"{known}_name"] = files[0]
+    elif texts:
         found["text"] = max(texts, key=len)
     if len(numbers) == 1:
         found["value"] = numbers[0]
