@@ -229,6 +229,12 @@ HUGE: dict[str, Callable[[], str]] = {
             "seed": n, "steps": 1, "cfg": 1, "model": [str(n + 1), 0], "positive": [str(n + 1), 0],
         }} for n in range(15_000)}
     ),
+    "nested subgraphs": lambda: json.dumps(
+        {"nodes": [{"id": 1, "type": "0"}], "definitions": {"subgraphs": [
+            {"id": str(level), "nodes": [{"id": n, "type": str(level + 1)} for n in range(90)]}
+            for level in range(9)
+        ]}}
+    ),
     "facts": lambda: "x\n" + "Steps: 1, Seed: 2, a: {[\n" * 20_000,
     "quotes": lambda: "x\nSteps: 1, Seed: 2, Size: 3" + ', a: "\\"' * 60_000,
     "open quotes": lambda: "x\nSteps: 1, Seed: 2, Size: 3" + ", a: \"b'" * 60_000,

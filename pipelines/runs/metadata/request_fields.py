@@ -92,7 +92,7 @@ def _stem(name: str) -> str:
 
 def _sampler(name: str) -> str:
     """A sampler's name without what other tools add: `k_euler`, `dpmpp_2m_sde_gpu`."""
-    return name.removeprefix("k_").removesuffix("_gpu")
+    return name.removeprefix("k_").removeprefix("sample_").removesuffix("_gpu")
 
 
 def _number(text: str, whole: bool = False) -> Any:

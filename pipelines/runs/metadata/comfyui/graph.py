@@ -89,6 +89,20 @@ def name_of(value: Any) -> str | None:
     return plain(value)
 
 
+def chosen_input(graph: Graph, node: Node) -> str | None:
+    """The input that a switch lets through; None for other nodes."""
+    key = f"input{node.inputs.get('select')}"
+    if "switch" in node.inputs and {"on_true", "on_false"} & node.inputs.keys():
+        value = node.inputs["switch"]
+        for _ in range(_HOPS_MAX):
+            source = graph.get(link(value) or "")
+            if source is None:
+                break
+            value = source.inputs.get("value")
+        key = "on_true" if value is True else "on_false"
+    return key if key in node.inputs else None
+
+
 def number(graph: Graph, value: Any, keys: tuple[str, ...] = ()) -> str | None:
     """Follow a value to the node that holds it, through reroutes and nodes for one value.
 
@@ -101,8 +115,8 @@ def number(graph: Graph, value: Any, keys: tuple[str, ...] = ()) -> str | None:
             return name_of(value)
         inputs = source.inputs
         wanted = [key for key in (*keys, *_NUMBERS) if key in inputs]
-        # Switches name the input that they let through.
-        chosen = [key for key in (f"input{inputs.get('select')}",) if key in inputs]
+        through = chosen_input(graph, source)
+        chosen = [through] if through else []
         rest = [key for key in inputs if _single(inputs[key])]
         links = list(source.links) if _PASS_ON.search(source.kind) else []
         key = next(iter([*chosen, *wanted, *(rest if len(rest) == 1 else []), *links]), None)

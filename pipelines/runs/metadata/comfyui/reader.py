@@ -66,10 +66,12 @@ def _extra_workflow(found: Mapping[str, Any]) -> Any:
 
 
 def _settings(graph: Graph) -> Settings | None:
-    nodes = list(_in_order(graph))
-    if not nodes:
+    ran = [(node, _sampling(graph, node)) for node in _in_order(graph)]
+    if not ran:
         return None
-    samplings = tuple(_sampling(graph, node) for node in nodes)
+    # What runs without noise prepares a map.
+    ran.sort(key=lambda pair: pair[1].seed is None)
+    nodes, samplings = zip(*ran, strict=True)
     first = nodes[0]
     # Later passes often reuse what the first has, and detailers bring prompts of their own.
     prompts = next(filter(None, (_prompts(graph, node, "positive") for node in nodes)), ())

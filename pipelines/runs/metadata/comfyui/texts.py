@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pipelines.runs.metadata.comfyui.graph import Graph, Node, link, slot
+from pipelines.runs.metadata.comfyui.graph import Graph, Node, chosen_input, link, slot
 from pipelines.runs.metadata.parts.json_text import clean
 from pipelines.runs.metadata.parts.settings import said
 
@@ -125,8 +125,8 @@ class TextWalk:
         if not keys:
             other = "negative" if side == "positive" else "positive"
             keys = [key for key in links if not _NEVER.match(key) and other not in key.lower()]
-        if "select" in node.inputs and f"input{node.inputs['select']}" in links:
-            keys = [f"input{node.inputs['select']}"]
+        chosen = chosen_input(self._graph, node)
+        keys = [chosen] if chosen else keys
         found: list[str] = []
         for key in keys:
             found += self._follow(node.inputs[key], side, depth + 1, trail)

@@ -40,6 +40,12 @@ _WIDGETS: Mapping[str, tuple[str, ...]] = {
     "KSamplerSelect": ("sampler_name",),
     "BasicScheduler": ("scheduler", "steps", "denoise"),
     "SDTurboScheduler": ("steps", "denoise"),
+    "Flux2Scheduler": ("steps", "width", "height"),
+    "ComfySwitchNode": ("switch",),
+    "PrimitiveBoolean": ("value",),
+    "PrimitiveInt": ("value",),
+    "PrimitiveFloat": ("value",),
+    "DualCFGGuider": ("cfg_conds", "cfg_cond2_negative", "style"),
     "CFGGuider": ("cfg",),
     "FluxGuidance": ("guidance",),
     "ControlNetLoader": ("control_net_name",),
@@ -77,7 +83,7 @@ def read_workflow(found: Mapping[str, Any]) -> Graph:
     inner = found.get("definitions")
     rows = _objects(inner.get("subgraphs")) if isinstance(inner, dict) else ()
     graph: Graph = {}
-    _expand(graph, found, "", {}, {str(one.get("id")): one for one in rows}, 0)
+    _expand(graph, found, "", {}, {str(one.get("id")): one for one in rows}, ())
     return graph
 
 
@@ -87,13 +93,14 @@ def _expand(
     prefix: str,
     outer: Mapping[int, Any],
     subgraphs: Mapping[str, Mapping[str, Any]],
-    depth: int,
+    trail: tuple[str, ...],
 ) -> dict[int, Any]:
     """Add the nodes of a scope to a graph, those of its subgraphs in their places.
 
     Args:
         prefix: of the ids of its nodes.
         outer: links and values that come to a subgraph from outside, by input.
+        trail: subgraphs that this scope stands in; none holds itself.
     Returns: links and values that leave a subgraph, by output.
     """
     nodes = {str(node.get("id")): node for node in _objects(scope.get("nodes"))}
@@ -126,12 +133,13 @@ def _expand(
             source = value(one.get("link"))
             if source is not None and isinstance(one.get("name"), str):
                 inputs[one["name"]] = source
-        if kind in subgraphs and depth < _DEPTH_MAX:
+        if kind in subgraphs and kind not in trail and len(trail) < _DEPTH_MAX:
             inside = subgraphs[kind]
             names = [one.get("name") for one in _objects(inside.get("inputs"))]
             given = {number: inputs[name] for number, name in enumerate(names) if name in inputs}
             place = f"{prefix}{key}"
-            leaving = _expand(graph, inside, f"{place}:", given, subgraphs, depth + 1)
+            graph[place] = Node(place, kind)  # counts, so that nesting has an end
+            leaving = _expand(graph, inside, f"{place}:", given, subgraphs, (*trail, kind))
             for number, source in leaving.items():
                 graph[f"{place}/{number}"] = Node(f"{place}/{number}", "Reroute", {"value": source})
             continue

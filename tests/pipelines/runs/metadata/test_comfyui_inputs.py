@@ -140,6 +140,17 @@ def test_models_of_detailers_and_upscalers_are_no_checkpoints() -> None:
                   upscale_model=["32", 0]))  # fmt: skip
 
 
+def test_switches() -> None:
+    more = {
+        "30": node("ComfySwitchNode", switch=["31", 0], on_true=["32", 0], on_false=["33", 0]),
+        "31": node("PrimitiveBoolean", value=True),
+        "32": node("PrimitiveInt", value=20), "33": node("PrimitiveInt", value=4),
+        "34": node("ComfySwitchNode", switch=False, on_true=["35", 0], on_false=["36", 0]),
+        "35": node("PrimitiveString", value="a tree"), "36": node("PrimitiveString", value="a fox"),
+    }  # fmt: skip
+    check(changed(changed(plain(**more), "3", steps=["30", 0]), "6", text=["34", 0]))
+
+
 def test_formulas_are_no_numbers() -> None:
     maths = node("SimpleMath+", value="a * 2", a=["31", 0])
     graph = changed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from pipelines.runs.metadata.comfyui.reader import read
 from pipelines.runs.png_metadata import read_settings
 from tests.helpers import foreign_pictures as made
 from tests.helpers.comfy_graphs import (
@@ -59,6 +60,37 @@ def test_links_as_objects_and_widgets_by_name() -> None:
         for name in ("seed", "steps", "cfg", "sampler_name", "scheduler", "denoise")
     ]
     check_workflow(found)
+
+
+def test_subgraphs() -> None:
+    """The prompt and the seed come from outside, the latents leave."""
+    inner = workflow({key: one for key, one in plain().items() if key in "34567"}, WIDGETS)
+    encoder, sampler = (
+        next(one for one in inner["nodes"] if one["id"] == number) for number in (6, 3)
+    )
+    encoder["widgets_values"], sampler["widgets_values"] = ["old"], [7, *WIDGETS["3"][1:]]
+    encoder["inputs"].append({"name": "text", "widget": {"name": "text"}, "link": 90})
+    sampler["inputs"].append({"name": "seed", "widget": {"name": "seed"}, "link": 91})
+    inner |= {"id": "a-b-c", "inputs": [{"name": "words"}, {"name": "number"}]}
+    inner["links"] += [[90, -10, 0, 6, 1, "STRING"], [91, -10, 1, 3, 4, "INT"]]
+    inner["links"] += [[92, 3, 0, -20, 0, "LATENT"]]
+    instance = {
+        "id": 3, "type": "a-b-c", "mode": 0, "widgets_values": ["a fox"],
+        "inputs": [{"name": "words", "widget": {"name": "words"}, "link": None},
+                   {"name": "number", "link": 70}],
+    }  # fmt: skip
+    seed = {"id": 20, "type": "PrimitiveInt", "widgets_values": [42, "fixed"], "inputs": []}
+    whole = workflow({key: one for key, one in plain().items() if key in "89"}, WIDGETS)
+    whole["nodes"] += [instance, seed]
+    whole["links"] += [[70, 20, 0, 3, 1, "INT"]]
+    check_workflow({**whole, "definitions": {"subgraphs": [inner]}})
+
+
+def test_subgraphs_that_hold_themselves() -> None:
+    inner = {"id": "a", "nodes": [{"id": n, "type": "a"} for n in range(9)], "links": []}
+    found = {**workflow(plain(), WIDGETS), "definitions": {"subgraphs": [inner]}}
+    found["nodes"] = [*inner["nodes"], *found["nodes"]]
+    assert read({"workflow": json.dumps(found)}) is not None
 
 
 def test_graphs_in_exif(tmp_path: Path) -> None:
