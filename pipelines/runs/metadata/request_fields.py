@@ -45,7 +45,9 @@ def _changes(settings: Settings) -> Iterator[dict[str, Any]]:
     if first.name:
         yield {"sampler": _sampler(first.name)}
     if first.schedule:
-        yield {"schedule": first.schedule}
+        # What the sampler takes by itself.
+        own = first.schedule.lower() == "automatic"
+        yield {"schedule": "default" if own else first.schedule}
     numbers = {
         "steps": first.steps,
         "seed": first.seed,

@@ -19,7 +19,7 @@ from pipelines.runs.metadata.comfyui.graph import (
 from pipelines.runs.metadata.comfyui.models import controlnets, graph_loras, models, size, vae
 from pipelines.runs.metadata.comfyui.texts import TextWalk
 from pipelines.runs.metadata.comfyui.workflow import read_workflow
-from pipelines.runs.metadata.parts.json_text import read_json
+from pipelines.runs.metadata.parts.json_text import read_json, read_object
 from pipelines.runs.metadata.parts.settings import Sampling, Settings, said
 
 _SAMPLERS_MAX = 12
@@ -31,7 +31,7 @@ _PARTS = re.compile(
     re.IGNORECASE,
 )
 # Texts may be long: only those with a mark are parsed.
-_MARKS = re.compile(r'class_type|"nodes"')
+_MARKS = re.compile(r'class_type|"nodes\\?"')
 _OUTPUT = re.compile(r"save|websocket|videocombine|^image ?output", re.IGNORECASE)
 _VIEW = re.compile(r"preview|display|show|output", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
@@ -47,14 +47,15 @@ def read(texts: Mapping[str, str]) -> Settings | None:
     ]
     for found in objects:
         for candidate in (found, found.get("prompt"), found.get("output")):
-            graph = read_graph(candidate) if isinstance(candidate, dict) else {}
+            graph = read_graph(read_object(candidate))
             settings = _settings(graph) if graph else None
             if settings is not None:
                 return settings
     for found in objects:
         for candidate in (found, found.get("workflow"), _extra_workflow(found)):
-            if isinstance(candidate, dict) and isinstance(candidate.get("nodes"), list):
-                settings = _settings(read_workflow(candidate))
+            editor = read_object(candidate)
+            if isinstance(editor.get("nodes"), list):
+                settings = _settings(read_workflow(editor))
                 if settings is not None:
                     return settings
     return None

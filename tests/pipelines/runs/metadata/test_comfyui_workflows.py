@@ -107,8 +107,9 @@ def test_graphs_in_exif(tmp_path: Path) -> None:
             path = made.with_exif(tmp_path / f"{number}.{suffix}", block)
             assert read_settings(path)["samplers"][0]["seed"] == "42"
     both = json.dumps({"prompt": plain(), "workflow": json.loads(editor)})
-    comment = made.user_comment(both, "unicode", "utf-16-be", ">")
-    assert read_settings(made.with_exif(tmp_path / "a.jpg", comment))["prompts"] == ["a fox"]
+    for text in (both, json.dumps({"prompt": graph}), json.dumps({"workflow": editor})):
+        comment = made.user_comment(text, "unicode", "utf-16-be", ">")
+        assert read_settings(made.with_exif(tmp_path / "a.jpg", comment))["prompts"] == ["a fox"]
 
 
 def test_not_a_number(tmp_path: Path) -> None:
