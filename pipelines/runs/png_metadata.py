@@ -10,9 +10,12 @@ from pipelines.errors import InvalidRequest
 from pipelines.request.control import Control
 from pipelines.request.request import Request
 from pipelines.request.skip_layers import layers_text
+from pipelines.runs.metadata.carriers.texts import read_texts
+from pipelines.runs.metadata.readers import read_foreign
+from pipelines.runs.metadata.request_fields import told
 from pipelines.samplers import SAMPLERS
 from pipelines.utils.files import save_png
-from pipelines.utils.images import PIXELS_MAX
+from pipelines.utils.images import PIXELS_MAX as PIXELS_MAX
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -116,46 +119,15 @@ def read_settings(path: Path) -> dict[str, Any]:
     """Read the settings in a picture, ours or another tool's, ready for JSON.
 
     Ours give the Request's fields. Others give `generator`, `prompts`, `negative_prompts`,
-    `samplers` and `models` as far as they are found.
+    `samplers`, `models` and more as far as they are found; `request` holds those of them that a
+    Request can hold, `not_held` says why it cannot hold the rest.
     Raises: InvalidRequest: if the file is no picture, too large, or carries no settings.
+        UnknownName: if it is one of ours that this version cannot read.
     """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > PIXELS_MAX:
-                raise InvalidRequest(
-                    f"{path} has {image.width} × {image.height} pixels; at most "
-                    f"{PIXELS_MAX} are read"
-                )
-            request = read_request(image)
-    except FileNotFoundError:
-        raise InvalidRequest(f"{path} does not exist") from None
-    except Image.DecompressionBombError as error:
-        raise InvalidRequest(f"{path} has too many pixels: {error}") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise InvalidRequest(f"{path} cannot be read as a picture: {error}") from None
-    if request is not None:
-        return request.model_dump()
-    return _other_tool(path)
-
-
-def _other_tool(path: Path) -> dict[str, Any]:
-    from sd_parsers import ParserManager
-
-    try:
-        found = ParserManager().parse(path)
-    except (ValueError, LookupError, TypeError, AttributeError):
-        found = None  # the parsers trip over texts that only look like settings
+    texts = read_texts(path)
+    if OURS in texts:
+        return Request.from_json(texts[OURS]).model_dump()
+    found = read_foreign(texts, path)
     if found is None:
         raise InvalidRequest(f"{path} carries no settings of an image generator")
-    return {
-        "generator": str(getattr(found.generator, "value", found.generator)),
-        "prompts": [prompt.value for prompt in found.prompts],
-        "negative_prompts": [prompt.value for prompt in found.negative_prompts],
-        "samplers": [
-            {"name": sampler.name, **{k: str(v) for k, v in sampler.parameters.items()}}
-            for sampler in found.samplers
-        ],
-        "models": [model.name for model in found.models],
-    }
+    return dict(told(found))

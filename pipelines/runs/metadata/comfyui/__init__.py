@@ -1,0 +1,1 @@
+"""ComfyUI: settings read out of the graph that made a picture."""

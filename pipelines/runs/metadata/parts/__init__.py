@@ -1,0 +1,1 @@
+"""Parts of all readers: settings as frozen data, names of settings, JSON within limits."""
