@@ -24,6 +24,7 @@ from typing import Any
 from pipelines.checkpoints.formats.gguf_header import GGUF
 from pipelines.checkpoints.identification.denoiser import Shapes
 from pipelines.checkpoints.identification.identify import PUBLISHED, Identification
+from pipelines.checkpoints.identification.leftovers import is_leftover, unread
 from pipelines.devices.quantization import QUANTIZE_INSTALL
 from pipelines.errors import ModelUnavailable
 
@@ -70,7 +71,7 @@ class SingleFile:
     def names(self, part: str, names: Iterable[str]) -> list[str]:
         """Select those of the file's tensors that are of a component."""
         prefixes = self.prefixes(part)
-        return [name for name in names if name.startswith(prefixes)]
+        return [n for n in names if n.startswith(prefixes) and not is_leftover(n)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def plan(path: Path, found: Identification, shapes: Shapes, donors: Sequence[Don
         absent = [name for name in lacking if not any(d.has(name) for d in fitting)]
         raise ModelUnavailable(_wanted(path, found, absent or lacking, pipeline))
     given = {name: donor.configs[name] for name in lacking if name in donor.configs}
-    return SingleFile(
+    planned = SingleFile(
         path=path,
         found=found,
         index=index,
@@ -130,6 +131,20 @@ def plan(path: Path, found: Identification, shapes: Shapes, donors: Sequence[Don
         },
         donated={name: donor.path / name for name in lacking},
     )
+    _check_all_read(planned, shapes)
+    return planned
+
+
+def _check_all_read(source: SingleFile, shapes: Shapes) -> None:
+    """Raises: ModelUnavailable: if the file has tensors that nothing would read."""
+    found = source.found
+    own = [found.spec.denoiser, *PUBLISHED[found.family].parts.keys() - set(found.missing)]
+    prefixes = [prefix for part in own for prefix in source.prefixes(part)]
+    if left := unread(shapes, tuple(prefixes)):
+        raise ModelUnavailable(
+            f"{source.path} has {len(left)} tensors that nothing reads, such as {min(left)!r}; "
+            "without them it would draw something else"
+        )
 
 
 def _giver(donors: Sequence[Donor], lacking: Sequence[str]) -> Donor | None:
@@ -153,10 +168,10 @@ def _check_runnable(path: Path, found: Identification) -> None:
         raise ModelUnavailable(
             f"{path} is a {found.variant} model, which cannot be loaded from a single file"
         )
-    if "4 bit" in found.precision or found.precision.startswith("scaled"):
+    if found.unread_form:
         raise ModelUnavailable(
-            f"{path} is quantised ({found.precision}), which cannot be read from a single file; "
-            "take the float16, bfloat16 or plain float8 file"
+            f"{path} is quantised ({found.unread_form}), which cannot be read from a single file; "
+            "take the float16, bfloat16, plain float8 or scaled float8 file"
         )
     if path.suffix.lower() == GGUF:
         _check_gguf(path, found)

@@ -27,6 +27,7 @@ from pipelines.checkpoints.identification.denoiser import (
     has,
     unet_variant,
 )
+from pipelines.checkpoints.identification.quantized import is_scaled, unread_form
 from pipelines.errors import ModelUnavailable
 from pipelines.families import FAMILIES, FamilySpec
 
@@ -103,6 +104,7 @@ class Identification:
         variant: what sets it apart from the plain model, such as inpainting or lcm.
         prediction: epsilon or v_prediction, where the file says so.
         prefix: how the names of the denoiser's tensors begin.
+        unread_form: the quantization of its weights, where that is one that is not read.
     """
 
     kind: Kind
@@ -113,6 +115,7 @@ class Identification:
     variant: str = ""
     prediction: str = ""
     prefix: str = ""
+    unread_form: str = ""
 
     @property
     def family(self) -> str:
@@ -154,7 +157,12 @@ def recognise(header: Header, name: str) -> Identification:
         for question in _DETECTORS:
             found = question(shapes)
             if found is not None:
-                return replace(found, precision=precision, prediction=_prediction(header))
+                return replace(
+                    found,
+                    precision=precision,
+                    prediction=_prediction(header),
+                    unread_form=unread_form(header),
+                )
     except Unknown as error:
         raise ModelUnavailable(f"{name} is {error}, which is not supported") from None
     sample = f", such as {min(shapes)!r}," if shapes else ""
@@ -231,7 +239,7 @@ def _precision(header: Header) -> str:
     total = sum(counts.values())
     names = [_DTYPES.get(d, d) for d, n in counts.most_common() if n * 20 >= total]
     text = " + ".join(names) or "empty"
-    return f"scaled {text}" if "scaled_fp8" in header.rows else text
+    return f"scaled {text}" if is_scaled(header) else text
 
 
 def _prediction(header: Header) -> str:
