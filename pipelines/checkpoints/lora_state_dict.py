@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipelines.checkpoints.adapter_metadata import alpha_over_rank, read_settings
 from pipelines.checkpoints.formats.tensor_files import read_header
 from pipelines.errors import ModelUnavailable
 from pipelines.families import FamilySpec
 from pipelines.families.capabilities import Configs
 from pipelines.utils.file_cache import cached_by_file
 
-_METADATA = "lora_adapter_metadata"
 _HALF = re.compile(
     r"\.(?:lora\.|lora_linear_layer\.)?(lora_A|lora_B|down|up)(?:\.default)?\.weight$"
 )
@@ -71,7 +70,7 @@ def deltas(
         configs: of the model's components; kohya's names of SDXL's layers depend on them.
     Raises: ModelUnavailable: if it holds anything but pairs of halves.
     """
-    metadata = json.loads(read_header(file).metadata.get(_METADATA, "{}"))
+    settings = read_settings(file, read_header(file))
     converted, alphas = _converted(file, tensors, family, configs)
     halves: dict[tuple[str, str], dict[str, Tensor]] = {}
     for key, tensor in converted.items():
@@ -88,9 +87,11 @@ def deltas(
     for (part, module), pair in halves.items():
         if len(pair) != 2:
             raise ModelUnavailable(f"{file} is damaged: {part}.{module} has one half only")
-        rank = pair["down"].shape[0]
+        rank = pair["down"].shape[0] if pair["down"].dim() else 0
         alpha = alphas.get(f"{part}.{module}")
-        factor = _factor(metadata, part, module, rank) if alpha is None else alpha / rank
+        if rank == 0 or (alpha is not None and not isfinite(alpha)):
+            raise ModelUnavailable(f"{file} is damaged: {part}.{module} has no rank or no alpha")
+        factor = alpha_over_rank(settings, part, module, rank) if alpha is None else alpha / rank
         found[part, module] = Delta(pair["down"], pair["up"], factor)
     return found
 
@@ -123,23 +124,6 @@ def _renamed(key: str) -> str:
     for old, new in _OLD_NAMES["text" if part.startswith("text") else "unet"].items():
         key = key.replace(f".{old}.", f".{new}.")
     return key.replace(".processor.", ".")
-
-
-def _factor(metadata: Mapping[str, Any], part: str, module: str, rank: int) -> float:
-    """alpha / r as peft's own settings in the file say it; 1 where there are none."""
-    mine = {
-        key.removeprefix(f"{part}."): value
-        for key, value in metadata.items()
-        if key.startswith(f"{part}.")
-    }
-    alpha = mine.get("lora_alpha")
-    for pattern, value in (mine.get("alpha_pattern") or {}).items():
-        if re.match(rf"(?:.*\.)?(?:{pattern})$", module):
-            alpha = value
-            break
-    if alpha is None:
-        return 1.0
-    return float(alpha) / (rank**0.5 if mine.get("use_rslora") else rank)
 
 
 def weight_name(module: str, shapes: Mapping[str, Any]) -> str | None:

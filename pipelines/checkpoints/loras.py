@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from pipelines.checkpoints.adapter_metadata import read_settings
 from pipelines.checkpoints.diffusers_folder import weight_shapes
+from pipelines.checkpoints.formats.header import TensorRow
 from pipelines.checkpoints.formats.tensor_files import is_file, read_header
 from pipelines.checkpoints.identification.lora_names import LORA_ENDINGS, LYCORIS_ENDINGS
-from pipelines.checkpoints.lookup import Lookup
+from pipelines.checkpoints.lookup import Lookup, entries, guarded, named_inside
 from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.errors import ContactSheetError, ModelUnavailable
 from pipelines.families import FamilySpec
@@ -39,8 +41,12 @@ def locate(name: str, folders: Sequence[Path]) -> ModelInfo:
 
 def _inside(folders: Sequence[Path]) -> Iterator[ModelInfo | None]:
     for folder in folders:
-        for pattern in (f"*/{WEIGHTS}", "*.safetensors"):
-            yield from map(_describe, sorted(folder.glob(pattern)))
+        inside = named_inside(folder, WEIGHTS)
+        beside = [one for one in entries(folder) if one.name.endswith(".safetensors")]
+        for file in (*inside, *beside):
+            yield guarded(
+                _describe, file, file.parent.name if file in inside else file.stem, "lora"
+            )
 
 
 def _at(path: Path, _: Sequence[Path]) -> ModelInfo | None:
@@ -89,9 +95,11 @@ def _describe(file: Path) -> ModelInfo | None:
     in_folder = file.name == WEIGHTS
     id, source = (file.parent.name, "folder") if in_folder else (file.stem, "lora")
     size, problem = 0, None
+    names: Mapping[str, TensorRow] = {}
     try:
         size = file.stat().st_size
-        names = read_header(file).rows
+        header = read_header(file)
+        names = header.rows
         if not any(name.endswith(LORA_ENDINGS) for name in names):
             if any(name.endswith(LYCORIS_ENDINGS) for name in names):
                 problem = f"{file} is a LyCORIS, which is not supported; take a plain LoRA"
@@ -99,10 +107,14 @@ def _describe(file: Path) -> ModelInfo | None:
                 problem = f"{file} has no LoRA's tensors"
             else:
                 return None
+        if problem is None:
+            read_settings(file, header)
     except OSError as error:
+        if not in_folder:
+            return None
         problem = f"{file} cannot be read: {error.strerror}"
     except ContactSheetError as error:
-        if not in_folder:
+        if not in_folder and not names:
             return None  # nobody knows what it would have been
         problem = str(error)
     return ModelInfo(id, file, "", "", size, problem, "lora", source)

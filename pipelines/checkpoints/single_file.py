@@ -224,7 +224,17 @@ def _speaks(found: Identification, shapes: Shapes, donor: Donor) -> bool:
 
 
 def _widths(config: Mapping[str, Any]) -> tuple[int, int]:
-    """A denoiser's own width and that of the text it reads, from its config; 0 where unsaid."""
+    """A denoiser's own width and that of the text it reads, from its config; 0 where unsaid.
+
+    Both -1, which fits nothing, where the config holds no numbers.
+    """
+    try:
+        return _said_widths(config)
+    except (TypeError, ValueError, LookupError, ArithmeticError):
+        return -1, -1
+
+
+def _said_widths(config: Mapping[str, Any]) -> tuple[int, int]:
     if "block_out_channels" in config:
         return int(config["block_out_channels"][0]), int(config.get("cross_attention_dim") or 0)
     heads = int(config.get("num_attention_heads") or 0)
