@@ -10,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from pipelines.checkpoints.adapter_metadata import alpha_over_rank, read_settings
@@ -170,10 +169,7 @@ def file_misfit(file: Path, family: FamilySpec, configs: Configs, shapes: Shapes
 @cached_by_file(most=64)
 def _outlined(path: Path, family: FamilySpec, layers: Any) -> Deltas:
     """A file's deltas without their numbers."""
-    tensors = {
-        # Alphas are read for their values; which, does not matter here.
-        name: torch.empty(shape, device="meta" if prod(shape) > 1 else "cpu").fill_(1)
-        for name, shape in read_header(path).shapes.items()
-    }
+    shapes = read_header(path).shapes
+    tensors: dict[str, Tensor] = {name: outline(shape) for name, shape in shapes.items()}
     configs = {} if layers is None else {"unet": {"layers_per_block": layers}}
     return deltas(path, tensors, family, configs)

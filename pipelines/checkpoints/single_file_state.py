@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from pipelines.checkpoints.formats.scaled_weights import multiplied
 from pipelines.checkpoints.formats.tensor_files import read_header
 from pipelines.checkpoints.single_file import SingleFile
-from pipelines.errors import ModelUnavailable
+from pipelines.errors import ModelUnavailable, first_line
 
-Convert = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
-"""From a file's names to those of a component's class."""
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Convert = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+    """From a file's names to those of a component's class."""
 
 _UNET = "model.diffusion_model."
 _OPEN_CLIP = {
@@ -30,6 +30,8 @@ def state_dict(
 
     Raises: ModelUnavailable: if the file has tensors of it that nothing reads.
     """
+    import torch
+
     tensors = _read(source, part, dtype)
     prefix = next(p for p in source.prefixes(part) if any(n.startswith(p) for n in tensors))
     convert = _converter(source, part, model, config, prefix)
@@ -136,13 +138,16 @@ def _read(source: SingleFile, part: str, dtype: Any) -> dict[str, Tensor]:
 
         rows = read_header(source.path).rows
         return gguf_linear.read(source.path, rows, source.names(part, rows))
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(source.path, framework="pt", device="cpu") as file:
-        names = source.names(part, file.keys())
-        if not names:
-            raise ModelUnavailable(f"{source.path} has no {part}")
-        tensors = {name: file.get_tensor(name) for name in names}
+    try:
+        with safe_open(source.path, framework="pt", device="cpu") as file:
+            names = source.names(part, file.keys())
+            tensors = {name: file.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        raise ModelUnavailable(f"{source.path} cannot be read: {first_line(error)[:200]}") from None
+    if not tensors:
+        raise ModelUnavailable(f"{source.path} has no {part}")
     return multiplied(tensors, dtype, str(source.path))
 
 

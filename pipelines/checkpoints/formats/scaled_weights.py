@@ -8,15 +8,16 @@ Source: comfyanonymous/ComfyUI, `comfy/ops.py` (`scaled_fp8_ops`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from pipelines.checkpoints.identification.quantized import SCALES, scaled_weight
 from pipelines.errors import ModelUnavailable
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def multiplied(tensors: Mapping[str, Tensor], dtype: torch.dtype, place: str) -> dict[str, Tensor]:
+
+def multiplied(tensors: Mapping[str, Tensor], dtype: Any, place: str) -> dict[str, Tensor]:
     """Multiply weights by their scales, which are then gone.
 
     Args:
