@@ -9,7 +9,12 @@ from pipelines.checkpoints.adapter_metadata import read_settings
 from pipelines.checkpoints.diffusers_folder import weight_shapes
 from pipelines.checkpoints.formats.header import TensorRow
 from pipelines.checkpoints.formats.tensor_files import is_file, read_header
-from pipelines.checkpoints.identification.lora_names import LORA_ENDINGS, LYCORIS_ENDINGS
+from pipelines.checkpoints.identification.lora_names import (
+    LORA_ENDINGS,
+    LYCORIS_ENDINGS,
+    incomplete_layer,
+    refused_form,
+)
 from pipelines.checkpoints.lookup import Lookup, entries, guarded, named_inside
 from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.errors import ContactSheetError, ModelUnavailable
@@ -100,15 +105,18 @@ def _describe(file: Path) -> ModelInfo | None:
         size = file.stat().st_size
         header = read_header(file)
         names = header.rows
-        if not any(name.endswith(LORA_ENDINGS) for name in names):
-            if any(name.endswith(LYCORIS_ENDINGS) for name in names):
-                problem = f"{file} is a LyCORIS, which is not supported; take a plain LoRA"
-            elif in_folder:
-                problem = f"{file} has no LoRA's tensors"
-            else:
+        if not any(name.endswith((*LORA_ENDINGS, *LYCORIS_ENDINGS)) for name in names):
+            if not in_folder:
                 return None
-        if problem is None:
-            read_settings(file, header)
+            raise ModelUnavailable(f"{file} has no LoRA's tensors")
+        if form := refused_form(names):
+            raise ModelUnavailable(
+                f"{file} is no plain LoRA but {form}, which is not supported; take a LoRA, a LoHa "
+                "or a LoKr"
+            )
+        if layer := incomplete_layer(names):
+            raise ModelUnavailable(f"{file} is damaged: {layer} lacks some of its factors")
+        read_settings(file, header)
     except OSError as error:
         if not in_folder:
             return None
