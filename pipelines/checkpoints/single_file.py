@@ -25,6 +25,7 @@ from pipelines.checkpoints.formats.gguf_header import GGUF
 from pipelines.checkpoints.identification.denoiser import Shapes
 from pipelines.checkpoints.identification.identify import PUBLISHED, Identification
 from pipelines.checkpoints.identification.leftovers import is_leftover, unread
+from pipelines.checkpoints.single_file_scheduler import scheduler_config
 from pipelines.devices.quantization import QUANTIZE_INSTALL
 from pipelines.errors import ModelUnavailable
 
@@ -127,7 +128,7 @@ def plan(path: Path, found: Identification, shapes: Shapes, donors: Sequence[Don
         configs={
             **configs,
             **given,
-            "scheduler": _scheduler(path, found, configs["scheduler"]),
+            "scheduler": scheduler_config(path, found, configs["scheduler"]),
         },
         donated={name: donor.path / name for name in lacking},
     )
@@ -167,6 +168,11 @@ def _check_runnable(path: Path, found: Identification) -> None:
     if found.variant:
         raise ModelUnavailable(
             f"{path} is a {found.variant} model, which cannot be loaded from a single file"
+        )
+    if found.noise_levels:
+        raise ModelUnavailable(
+            f"{path} was trained on {found.noise_levels}, which no family runs; take the folder of "
+            "another model"
         )
     if found.unread_form:
         raise ModelUnavailable(
@@ -257,27 +263,6 @@ def _measured(found: Identification, shapes: Shapes) -> tuple[int, int]:
     if not first or not text:
         return -1, -1  # incomplete: of no model's sizes
     return first[0], text[-1]
-
-
-def _scheduler(path: Path, found: Identification, config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The scheduler's config with what the file's network predicts.
-
-    SD 2 comes in two kinds that no tensor tells apart. Where the file's metadata say nothing its
-    name decides, which holds the size in all published ones: 512 predicts noise, 768 v.
-    """
-    prediction = found.prediction
-    if not prediction and found.family == "sd2":
-        said = [kind for size, kind in _SD2_SIZES.items() if size in path.name]
-        if len(said) != 1:
-            raise ModelUnavailable(
-                f"{path} is an SD 2.x model, and nothing in it says whether it predicts noise or "
-                "v; put 512 (noise, the base model) or 768 (v) into its name"
-            )
-        prediction = said[0]
-    return {**config, "prediction_type": prediction} if prediction else config
-
-
-_SD2_SIZES = {"512": "epsilon", "768": "v_prediction"}
 
 
 def _wanted(path: Path, found: Identification, absent: Sequence[str], pipeline: str) -> str:
