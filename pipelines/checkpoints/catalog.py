@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pipelines.checkpoints.diffusers_folder import NOT_LOADED, read_index, weight_files
 from pipelines.checkpoints.formats.tensor_files import ENDINGS, is_file, refuse_pickle
-from pipelines.checkpoints.lookup import Lookup, usable
-from pipelines.checkpoints.model_info import ModelInfo
+from pipelines.checkpoints.lookup import Lookup, bytes_of, guarded, named_inside, usable
+from pipelines.checkpoints.model_info import ModelInfo, capabilities_of, configs_of
 from pipelines.checkpoints.single_file_catalog import find_files, locate_file
 from pipelines.errors import ContactSheetError
 from pipelines.families import spec_of
@@ -49,8 +49,9 @@ def _inside(folders: Sequence[Path]) -> Iterator[ModelInfo]:
 
 def _folders(folders: Sequence[Path]) -> Iterator[ModelInfo]:
     for folder in folders:
-        for index in sorted(folder.glob(f"*/{_INDEX}")):
-            yield _describe(index.parent)
+        for index in named_inside(folder, _INDEX):
+            if info := guarded(_describe, index.parent, index.parent.name, "model"):
+                yield info
 
 
 def _at(path: Path, folders: Sequence[Path]) -> ModelInfo | None:
@@ -63,7 +64,7 @@ _MODELS = Lookup("model", _inside, _at)
 
 
 def _describe(folder: Path) -> ModelInfo:
-    size = sum(f.stat().st_size for f in folder.glob("*/*.safetensors"))
+    size = bytes_of(folder.glob("*/*.safetensors"))
     try:
         index = read_index(folder)
         pipeline = str(index.get("_class_name", ""))
@@ -71,6 +72,8 @@ def _describe(folder: Path) -> ModelInfo:
         for name, entry in index.items():
             if isinstance(entry, list) and any(entry) and name not in NOT_LOADED:
                 weight_files(folder, name)
-        return ModelInfo(folder.name, folder, pipeline, family, size)
+        info = ModelInfo(folder.name, folder, pipeline, family, size)
+        capabilities_of(info, configs_of(info))
+        return info
     except ContactSheetError as error:
         return ModelInfo(folder.name, folder, "", "", size, str(error))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipelines.checkpoints.diffusers_folder import read_json, weight_files
 from pipelines.checkpoints.formats.tensor_files import is_file, read_header
-from pipelines.checkpoints.lookup import Lookup
+from pipelines.checkpoints.lookup import Lookup, bytes_of, guarded, named_inside
 from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.controlnet.adapter import controls_of
 from pipelines.errors import ContactSheetError, InvalidRequest, ModelUnavailable
@@ -38,9 +38,9 @@ def locate(name: str, folders: Sequence[Path], by_path: bool = True) -> ModelInf
 
 def _inside(folders: Sequence[Path]) -> Iterator[ModelInfo | None]:
     for folder in folders:
-        for config in sorted(folder.glob("*/config.json")):
+        for config in named_inside(folder, "config.json"):
             if not is_file(config.with_name("model_index.json")):
-                yield _describe(config.parent)
+                yield guarded(_describe, config.parent, config.parent.name, "controlnet")
 
 
 def _at(path: Path, _: Sequence[Path]) -> ModelInfo | None:
@@ -141,7 +141,7 @@ def _describe(folder: Path) -> ModelInfo | None:
         return None  # nobody knows what it would have been
     if not cls.endswith(_SUFFIX):
         return None
-    size = sum(f.stat().st_size for f in folder.glob("*.safetensors"))
+    size = bytes_of(folder.glob("*.safetensors"))
     problem = None
     try:
         weight_files(folder.parent, folder.name)

@@ -12,8 +12,11 @@ from typing import Any
 from pipelines.checkpoints.formats.tensor_files import PICKLES, read_header, shapes_of
 from pipelines.errors import ModelUnavailable
 from pipelines.utils.file_cache import cached_by_file
+from pipelines.utils.files import regular_size
 
 LIBRARIES = frozenset({"diffusers", "transformers"})
+JSON_MAX = 4 * 2**20
+"""Bytes; lists in lists take twenty times their text in memory."""
 NOT_LOADED = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
 """Components that a folder may list without having them; no family loads them."""
 
@@ -49,7 +52,9 @@ def read_json(path: Path) -> dict[str, Any]:
         data = _parsed(path)
     except FileNotFoundError:
         raise ModelUnavailable(f"{path} is missing") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise ModelUnavailable(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
         raise ModelUnavailable(f"{path} cannot be read as JSON: {error}") from None
     if not isinstance(data, dict):
         raise ModelUnavailable(f"{path} holds no JSON object")
@@ -58,6 +63,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @cached_by_file(most=1024)
 def _parsed(path: Path) -> Any:
+    size = regular_size(path)
+    if size > JSON_MAX:
+        raise ValueError(f"it has {size} bytes; no config has more than {JSON_MAX}")
     return json.loads(path.read_text(encoding="utf-8"))
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipelines.checkpoints.formats.tensor_files import refuse_pickle
-from pipelines.checkpoints.model_info import ModelInfo
-from pipelines.errors import ModelUnavailable, UnknownName
+from pipelines.checkpoints.model_info import Kind, ModelInfo
+from pipelines.errors import ContactSheetError, ModelUnavailable, UnknownName, first_line
+
+log = logging.getLogger(__name__)
 
 _WHERE = "python app.py models lists them"
 
@@ -33,6 +37,7 @@ class Lookup:
         found: dict[str, ModelInfo] = {}
         for info in self.inside(folders):
             if info is not None:
+                info = _printable(info)
                 found.setdefault(info.id, info)
         return [found[id] for id in sorted(found)]
 
@@ -52,6 +57,71 @@ class Lookup:
         if info is None:
             raise UnknownName.of(self.what, name, infos, _WHERE)
         return usable(info)
+
+
+def guarded(
+    describe: Callable[[Path], ModelInfo | None], path: Path, name: str, kind: Kind
+) -> ModelInfo | None:
+    """Describe a file or folder; whatever is odd about it keeps nobody from seeing the others.
+
+    Args:
+        name: its id, where it cannot be described.
+    """
+    try:
+        return describe(path)
+    except ContactSheetError as error:
+        problem = str(error)
+    except OSError as error:
+        problem = f"{path} cannot be read: {error.strerror or first_line(error)}"
+    except Exception as error:  # strangers write these files: one of them must not hide the rest
+        log.exception("%s could not be described", path)
+        problem = f"{path} cannot be read: {first_line(error)[:200]}"
+    return ModelInfo(name, path, "", "", 0, problem, kind, source="")
+
+
+def named_inside(folder: Path, name: str) -> list[Path]:
+    """List what has this name in the folders directly below a folder, in their names' order.
+
+    In a folder that may not be read it may be: whoever opens it says why not.
+    """
+    found = []
+    for entry in entries(folder):
+        try:
+            (entry / name).lstat()
+        except PermissionError:
+            pass
+        except OSError:
+            continue
+        found.append(entry / name)
+    return found
+
+
+def entries(folder: Path) -> list[Path]:
+    """List what lies directly in a folder, sorted; nothing if it cannot be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def bytes_of(files: Iterable[Path]) -> int:
+    """Count the bytes of files; 0 for links that lead nowhere."""
+    total = 0
+    for file in files:
+        with suppress(OSError):
+            total += file.stat().st_size
+    return total
+
+
+def _printable(info: ModelInfo) -> ModelInfo:
+    """The same, but refused under a name that can be shown if its own cannot: it is no UTF-8."""
+    try:
+        str(info.path).encode()
+    except UnicodeEncodeError:
+        id, path = (str(one).encode("utf-8", "replace").decode() for one in (info.id, info.path))
+        problem = f"{path} has a name that is no UTF-8; rename it"
+        return replace(info, id=id, path=Path(path), problem=problem)
+    return info
 
 
 def usable(info: ModelInfo) -> ModelInfo:

@@ -1,12 +1,18 @@
-"""LoRA state dict: reads a file's low-rank matrices and fits them to a model's layers."""
+"""LoRA state dict: reads what a file adds and fits it to a model's layers.
+
+Names are translated by diffusers' own converters, which know every trainer's. They are given
+*tracers* in the place of tensors: the narrowing half holds the number of its layer in the file,
+the widening half the numbers of its rows. What comes out tells which rows of which layer a
+module takes, also where one layer is cut into queries, keys and values; the numbers themselves
+stay as they are in the file. A header alone is enough for it.
+"""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from math import prod
+from dataclasses import dataclass, field
+from math import isfinite, prod
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,18 +20,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipelines.checkpoints.adapter_metadata import alpha_over_rank, read_settings
 from pipelines.checkpoints.formats.tensor_files import read_header
-from pipelines.errors import ModelUnavailable
+from pipelines.checkpoints.identification.lora_names import (
+    HALVES,
+    LYCORIS,
+    TUCKER,
+    refused_form,
+)
+from pipelines.checkpoints.lora_delta import FORMS, AnyDelta, Delta, FactoredDelta, rank_of
+from pipelines.errors import ModelUnavailable, first_line
 from pipelines.families import FamilySpec
 from pipelines.families.capabilities import Configs
 from pipelines.utils.file_cache import cached_by_file
 
-_METADATA = "lora_adapter_metadata"
 _HALF = re.compile(
-    r"\.(?:lora\.|lora_linear_layer\.)?(lora_A|lora_B|down|up)(?:\.default)?\.weight$"
+    r"\.(?:lora\.|lora_linear_layer\.)?(lora_A|lora_B|lora_down|lora_up|down|up)"
+    r"(?:\.default)?\.weight$"
 )
 _ALPHA = re.compile(
-    r"(?:\.(?:lora\.|lora_linear_layer\.)?(?:lora_A|down)(?:\.weight)?)?(?:\.weight)?\.alpha$"
+    r"(?:[._](?:lora|lora_linear_layer))?(?:\.(?:lora_A|lora_down|down))?(?:\.weight)?\.alpha$"
 )
 _OLD_NAMES = {
     "unet": {
@@ -38,27 +52,32 @@ _OLD_NAMES = {
     },
 }  # fmt: skip
 """What diffusers' converters leave of layer names from before peft."""
+_BLOCKS = {
+    "down_blocks", "mid_block", "up_blocks", "conv_in", "conv_out", "time_embedding",
+    "add_embedding", "transformer_blocks", "single_transformer_blocks", "x_embedder",
+    "context_embedder", "time_text_embed", "proj_out", "norm_out", "pos_embed",
+}  # fmt: skip
+"""How names begin that leave out whose layers they are: the denoiser's."""
+_WRAPPER = "base_model.model."
 Shapes = Mapping[str, Mapping[str, tuple[int, ...]]]
 """Component to its weights' names and shapes."""
+Deltas = Mapping[tuple[str, str], AnyDelta]
+"""(component, module) to what is added to that module's weight."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """Low-rank delta: holds what a LoRA adds to one weight at scale 1.
-
-    Math: ΔW = factor · up·down
+@dataclass(slots=True)
+class _Layer:
+    """One layer as it is in the file.
 
     Attributes:
-        down: (r, in, …); up: (out, r) or (out, r, 1, 1).
+        name: before the ending; `down`: the ending of a narrowing half, "" for other forms.
     """
 
-    down: Tensor
-    up: Tensor
-    factor: float
-
-
-Deltas = Mapping[tuple[str, str], Delta]
-"""(component, module) to what is added to that module's weight."""
+    name: str
+    down: str
+    form: str
+    factors: dict[str, Tensor] = field(default_factory=dict)
+    alpha: float | None = None
 
 
 def deltas(
@@ -67,38 +86,151 @@ def deltas(
     """Read what a LoRA's file adds, by the names of diffusers' modules.
 
     Args:
-        tensors: the file's.
+        tensors: the file's; of those without numbers come deltas without numbers.
         configs: of the model's components; kohya's names of SDXL's layers depend on them.
-    Raises: ModelUnavailable: if it holds anything but pairs of halves.
+    Raises: ModelUnavailable: if it holds anything that cannot be added.
     """
-    metadata = json.loads(read_header(file).metadata.get(_METADATA, "{}"))
-    converted, alphas = _converted(file, tensors, family, configs)
-    halves: dict[tuple[str, str], dict[str, Tensor]] = {}
-    for key, tensor in converted.items():
-        match = _HALF.search(_renamed(key))
-        if match is None:
-            raise ModelUnavailable(
-                f"{file} is no plain LoRA: {key!r} is none of its halves; "
-                "DoRA, LoCon with biases and LyCORIS are not supported"
-            )
-        part, _, module = _renamed(key)[: match.start()].partition(".")
-        half = "down" if match[1] in ("lora_A", "down") else "up"
-        halves.setdefault((part, module), {})[half] = tensor
-    found = {}
-    for (part, module), pair in halves.items():
-        if len(pair) != 2:
-            raise ModelUnavailable(f"{file} is damaged: {part}.{module} has one half only")
-        rank = pair["down"].shape[0]
-        alpha = alphas.get(f"{part}.{module}")
-        factor = _factor(metadata, part, module, rank) if alpha is None else alpha / rank
-        found[part, module] = Delta(pair["down"], pair["up"], factor)
+    settings = read_settings(file, read_header(file))
+    layers = _layers(file, tensors)
+    found: dict[tuple[str, str], AnyDelta] = {}
+    for (part, module), (number, rows) in _places(file, layers, family, configs).items():
+        layer = layers[number]
+        rank = rank_of(layer.form, layer.factors)
+        factor = 1.0
+        if rank and layer.alpha is not None:
+            factor = layer.alpha / rank
+        elif rank and layer.form == "LoRA":
+            factor = alpha_over_rank(settings, part, module, rank)
+        if not isfinite(factor) or (layer.form == "LoRA" and not rank):
+            raise ModelUnavailable(f"{file} is damaged: {layer.name} has no rank or no alpha")
+        if layer.form == "LoRA":
+            up = layer.factors["up"]
+            part_of_up = up if rows is None else up[rows.to(up.device)]
+            found[part, module] = Delta(layer.factors["down"], part_of_up, factor)
+        else:
+            found[part, module] = FactoredDelta(layer.form, layer.factors, factor, rows)
     return found
 
 
+def _layers(file: Path, tensors: Mapping[str, Tensor]) -> list[_Layer]:
+    """What the file holds, by its own names. Raises: ModelUnavailable: if something is unread."""
+    if form := refused_form(tensors):
+        raise ModelUnavailable(f"{file} is no plain LoRA but {form}, which is not supported")
+    layers: dict[tuple[str, str], _Layer] = {}
+    alphas: dict[str, float] = {}
+    for key, tensor in tensors.items():
+        if key.endswith(".alpha"):
+            alphas[_ALPHA.sub("", key)] = float(tensor) if tensor.device.type != "meta" else 1.0
+            continue
+        name, down, form, factor = _split(file, key)
+        layer = layers.setdefault((name, down or form), _Layer(name, down, form))
+        layer.factors[factor] = tensor
+    for layer in layers.values():
+        # Names with the parts of old processors say their alphas without them.
+        layer.alpha = alphas.get(layer.name)
+        if layer.form == "LoRA" and "mid" in layer.factors:
+            layer.form = "Tucker"
+        _check_whole(file, layer)
+    return list(layers.values())
+
+
+def _split(file: Path, key: str) -> tuple[str, str, str, str]:
+    """Split a name into layer, ending of its narrowing half, form and factor."""
+    for down, up in HALVES.items():
+        for ending, factor in ((down, "down"), (up, "up")):
+            if key.endswith(ending):
+                return key.removesuffix(ending), down, "LoRA", factor
+    if key.endswith(TUCKER):
+        return key.removesuffix(TUCKER), ".lora_down.weight", "LoRA", "mid"
+    for ending, form in LYCORIS.items():
+        if key.endswith(ending):
+            return key.removesuffix(ending), "", form, ending[1:]
+    raise ModelUnavailable(
+        f"{file} is no plain LoRA: {key!r} is none of its halves, and nothing reads it"
+    )
+
+
+def _check_whole(file: Path, layer: _Layer) -> None:
+    given = layer.factors.keys()
+    if layer.form in ("LoRA", "Tucker"):
+        if not given >= {"down", "up"} or not all(layer.factors[x].dim() > 1 for x in given):
+            raise ModelUnavailable(f"{file} is damaged: {layer.name} has one half only")
+        return
+    try:
+        FORMS[layer.form]({name: one.to("meta") for name, one in layer.factors.items()})
+    except (KeyError, RuntimeError, IndexError) as error:
+        raise ModelUnavailable(
+            f"{file} is damaged: the factors of {layer.name} do not make a {layer.form}: "
+            f"{first_line(error)[:100]}"
+        ) from None
+
+
+def _places(
+    file: Path, layers: list[_Layer], family: FamilySpec, configs: Configs
+) -> dict[tuple[str, str], tuple[int, Tensor | None]]:
+    """(component, module) to the number of its layer in the file, and its rows; None = all.
+
+    Raises: ModelUnavailable: if no converter knows a name.
+    """
+    halves: dict[tuple[str, str], dict[str, Tensor]] = {}
+    for key, tracer in _converted(file, _tracers(layers, family), family, configs).items():
+        renamed = _renamed(key)
+        match = _HALF.search(renamed)
+        if match is None:
+            raise ModelUnavailable(f"{file} is no plain LoRA: {key!r} is none of its halves")
+        part, _, module = renamed[: match.start()].partition(".")
+        if part in _BLOCKS:
+            part, module = family.denoiser, f"{part}.{module}".removesuffix(".")
+        half = "down" if match[1] in ("lora_A", "lora_down", "down") else "up"
+        halves.setdefault((part, module), {})[half] = tracer
+    places: dict[tuple[str, str], tuple[int, Tensor | None]] = {}
+    for place, pair in halves.items():
+        number, rows = int(pair["down"].flatten()[0]), pair["up"].flatten().long()
+        whole = torch.equal(rows, torch.arange(_rows(layers[number])))
+        places[place] = number, None if whole else rows
+    seen = {number for number, _ in places.values()}
+    for number, layer in enumerate(layers):
+        if number not in seen and not _adds_nothing(layer):
+            raise ModelUnavailable(
+                f"{file} changes {layer.name!r}, which diffusers does not read; without it the "
+                "LoRA would draw something else"
+            )
+    return places
+
+
+def _tracers(layers: list[_Layer], family: FamilySpec) -> dict[str, Tensor]:
+    tracers = {}
+    for number, layer in enumerate(layers):
+        name = layer.name.removeprefix(_WRAPPER)
+        down = layer.down or ".lora_down.weight"
+        if name.startswith("lycoris_"):
+            name = name.replace("lycoris_", "lora_unet_", 1)
+        first = name.partition(".")[0]
+        if down == ".lora_down.weight" and (first in _BLOCKS or first in family.components):
+            down = ".lora_A.weight"  # diffusers' names: only the ending is kohya's
+        tracers[name + down] = torch.full((1, 1), float(number))
+        rows = torch.arange(_rows(layer), dtype=torch.float32)
+        tracers[name + HALVES[down]] = rows[:, None]
+    return tracers
+
+
+def _rows(layer: _Layer) -> int:
+    """How many rows a layer's weight has."""
+    if "up" in layer.factors:
+        return int(layer.factors["up"].shape[0])
+    return int(FactoredDelta(layer.form, layer.factors, 1.0).matrix("meta").shape[0])
+
+
+def _adds_nothing(layer: _Layer) -> bool:
+    """Whether a layer is all zeros; of one without numbers nobody can tell yet."""
+    last = layer.factors.get("up")
+    return last is not None and (last.device.type == "meta" or not last.any())
+
+
 def _converted(
-    file: Path, tensors: Mapping[str, Tensor], family: FamilySpec, configs: Configs
-) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Tensors by diffusers' names, and the alphas among them by module."""
+    file: Path, tracers: Mapping[str, Tensor], family: FamilySpec, configs: Configs
+) -> dict[str, Tensor]:
+    """The tracers by diffusers' names."""
     import diffusers.loaders
 
     if family.lora_loader is None:
@@ -107,15 +239,13 @@ def _converted(
     options: dict[str, Any] = {}
     if "unet" in configs:
         options["unet_config"] = SimpleNamespace(**configs["unet"])
-    if any("dora_scale" in name for name in tensors):
-        raise ModelUnavailable(f"{file} is a DoRA, which is not supported")
     try:
-        found = reader.lora_state_dict(dict(tensors), return_alphas=True, **options)
+        found = reader.lora_state_dict(dict(tracers), **options)
     except Exception as error:  # whatever the library raises, this file cannot be used
-        raise ModelUnavailable(f"{file} cannot be read as a LoRA: {error}") from error
-    state, alphas = found[:2] if isinstance(found, tuple) else (found, None)
-    named = {_ALPHA.sub("", _renamed(key)): float(value) for key, value in (alphas or {}).items()}
-    return state, named
+        raise ModelUnavailable(
+            f"{file} cannot be read as a LoRA: {' '.join(str(error).split())[:300]}"
+        ) from error
+    return dict(found[0] if isinstance(found, tuple) else found)
 
 
 def _renamed(key: str) -> str:
@@ -123,23 +253,6 @@ def _renamed(key: str) -> str:
     for old, new in _OLD_NAMES["text" if part.startswith("text") else "unet"].items():
         key = key.replace(f".{old}.", f".{new}.")
     return key.replace(".processor.", ".")
-
-
-def _factor(metadata: Mapping[str, Any], part: str, module: str, rank: int) -> float:
-    """alpha / r as peft's own settings in the file say it; 1 where there are none."""
-    mine = {
-        key.removeprefix(f"{part}."): value
-        for key, value in metadata.items()
-        if key.startswith(f"{part}.")
-    }
-    alpha = mine.get("lora_alpha")
-    for pattern, value in (mine.get("alpha_pattern") or {}).items():
-        if re.match(rf"(?:.*\.)?(?:{pattern})$", module):
-            alpha = value
-            break
-    if alpha is None:
-        return 1.0
-    return float(alpha) / (rank**0.5 if mine.get("use_rslora") else rank)
 
 
 def weight_name(module: str, shapes: Mapping[str, Any]) -> str | None:
@@ -162,16 +275,10 @@ def misfit(found: Deltas, shapes: Shapes) -> str | None:
         name = weight_name(module, shapes[part])
         if name is None:
             return f"it changes {part}.{module}, which that model does not have"
-        weight, up, down = shapes[part][name], tuple(delta.up.shape), tuple(delta.down.shape)
-        fits = (
-            min(len(up), len(down), len(weight)) >= 2
-            and (up[0], down[1]) == weight[:2]
-            and prod(up[1:]) == down[0]
-            and prod(down[1:]) == prod(weight[1:])
-        )
-        if not fits:
+        weight = shapes[part][name]
+        if its := delta.misfit(weight):
             return (
-                f"its {part}.{module} is for {up[0]} × {prod(down[1:])} numbers, "
+                f"its {part}.{module} is for {its} numbers, "
                 f"that model's has {weight[0]} × {prod(weight[1:])}"
             )
     return None
@@ -186,10 +293,7 @@ def file_misfit(file: Path, family: FamilySpec, configs: Configs, shapes: Shapes
 @cached_by_file(most=64)
 def _outlined(path: Path, family: FamilySpec, layers: Any) -> Deltas:
     """A file's deltas without their numbers."""
-    tensors = {
-        # Alphas are read for their values; which, does not matter here.
-        name: torch.empty(shape, device="meta" if prod(shape) > 1 else "cpu").fill_(1)
-        for name, shape in read_header(path).shapes.items()
-    }
+    shapes = read_header(path).shapes
+    tensors = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
     configs = {} if layers is None else {"unet": {"layers_per_block": layers}}
     return deltas(path, tensors, family, configs)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from pipelines.checkpoints.adapter_metadata import read_settings
 from pipelines.checkpoints.diffusers_folder import weight_shapes
+from pipelines.checkpoints.formats.header import TensorRow
 from pipelines.checkpoints.formats.tensor_files import is_file, read_header
-from pipelines.checkpoints.identification.lora_names import LORA_ENDINGS, LYCORIS_ENDINGS
-from pipelines.checkpoints.lookup import Lookup
+from pipelines.checkpoints.identification.lora_names import (
+    LORA_ENDINGS,
+    LYCORIS_ENDINGS,
+    incomplete_layer,
+    refused_form,
+)
+from pipelines.checkpoints.lookup import Lookup, entries, guarded, named_inside
 from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.errors import ContactSheetError, ModelUnavailable
 from pipelines.families import FamilySpec
@@ -39,8 +46,12 @@ def locate(name: str, folders: Sequence[Path], by_path: bool = True) -> ModelInf
 
 def _inside(folders: Sequence[Path]) -> Iterator[ModelInfo | None]:
     for folder in folders:
-        for pattern in (f"*/{WEIGHTS}", "*.safetensors"):
-            yield from map(_describe, sorted(folder.glob(pattern)))
+        inside = named_inside(folder, WEIGHTS)
+        beside = [one for one in entries(folder) if one.name.endswith(".safetensors")]
+        for file in (*inside, *beside):
+            yield guarded(
+                _describe, file, file.parent.name if file in inside else file.stem, "lora"
+            )
 
 
 def _at(path: Path, _: Sequence[Path]) -> ModelInfo | None:
@@ -89,20 +100,29 @@ def _describe(file: Path) -> ModelInfo | None:
     in_folder = file.name == WEIGHTS
     id, source = (file.parent.name, "folder") if in_folder else (file.stem, "lora")
     size, problem = 0, None
+    names: Mapping[str, TensorRow] = {}
     try:
         size = file.stat().st_size
-        names = read_header(file).rows
-        if not any(name.endswith(LORA_ENDINGS) for name in names):
-            if any(name.endswith(LYCORIS_ENDINGS) for name in names):
-                problem = f"{file} is a LyCORIS, which is not supported; take a plain LoRA"
-            elif in_folder:
-                problem = f"{file} has no LoRA's tensors"
-            else:
+        header = read_header(file)
+        names = header.rows
+        if not any(name.endswith((*LORA_ENDINGS, *LYCORIS_ENDINGS)) for name in names):
+            if not in_folder:
                 return None
+            raise ModelUnavailable(f"{file} has no LoRA's tensors")
+        if form := refused_form(names):
+            raise ModelUnavailable(
+                f"{file} is no plain LoRA but {form}, which is not supported; take a LoRA, a LoHa "
+                "or a LoKr"
+            )
+        if layer := incomplete_layer(names):
+            raise ModelUnavailable(f"{file} is damaged: {layer} lacks some of its factors")
+        read_settings(file, header)
     except OSError as error:
+        if not in_folder:
+            return None
         problem = f"{file} cannot be read: {error.strerror}"
     except ContactSheetError as error:
-        if not in_folder:
+        if not in_folder and not names:
             return None  # nobody knows what it would have been
         problem = str(error)
     return ModelInfo(id, file, "", "", size, problem, "lora", source)

@@ -8,6 +8,11 @@ from typing import Any, Literal
 
 from pipelines.checkpoints.diffusers_folder import component_config, read_index, read_json
 from pipelines.checkpoints.single_file import SingleFile
+from pipelines.errors import ModelUnavailable
+from pipelines.families import spec_of
+from pipelines.families.capabilities import Capabilities, Configs
+
+Kind = Literal["model", "controlnet", "lora"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +32,7 @@ class ModelInfo:
     family: str
     bytes: int
     problem: str | None = None
-    kind: Literal["model", "controlnet", "lora"] = "model"
+    kind: Kind = "model"
     source: str = "folder"
     single: SingleFile | None = field(default=None, repr=False)
 
@@ -53,6 +58,24 @@ def scheduler_of(info: ModelInfo) -> dict[str, Any]:
     if info.single is None:
         return read_json(scheduler_file(info.path))
     return dict(info.single.configs["scheduler"])
+
+
+def configs_of(info: ModelInfo) -> Configs:
+    """Read the configs of a model's components, beside them `scheduler` and `model_index`.
+
+    Raises: ModelUnavailable.
+    """
+    own = {name: config_of(info, name) for name in spec_of(info.pipeline).components}
+    return {**own, "scheduler": scheduler_of(info), "model_index": index_of(info)}
+
+
+def capabilities_of(info: ModelInfo, configs: Configs) -> Capabilities:
+    """Derive what a model can do. Raises: ModelUnavailable: if a config is broken."""
+    family = spec_of(info.pipeline)
+    try:
+        return family.capabilities(configs)
+    except ModelUnavailable as error:
+        raise ModelUnavailable(f"{info.path}: {error}") from error
 
 
 def scheduler_file(folder: Path) -> Path:

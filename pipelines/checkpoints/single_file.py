@@ -24,6 +24,8 @@ from typing import Any
 from pipelines.checkpoints.formats.gguf_header import GGUF
 from pipelines.checkpoints.identification.denoiser import Shapes
 from pipelines.checkpoints.identification.identify import PUBLISHED, Identification
+from pipelines.checkpoints.identification.leftovers import is_leftover, unread
+from pipelines.checkpoints.single_file_scheduler import scheduler_config
 from pipelines.devices.quantization import QUANTIZE_INSTALL
 from pipelines.errors import ModelUnavailable
 
@@ -70,7 +72,7 @@ class SingleFile:
     def names(self, part: str, names: Iterable[str]) -> list[str]:
         """Select those of the file's tensors that are of a component."""
         prefixes = self.prefixes(part)
-        return [name for name in names if name.startswith(prefixes)]
+        return [n for n in names if n.startswith(prefixes) and not is_leftover(n)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +121,31 @@ def plan(path: Path, found: Identification, shapes: Shapes, donors: Sequence[Don
         absent = [name for name in lacking if not any(d.has(name) for d in fitting)]
         raise ModelUnavailable(_wanted(path, found, absent or lacking, pipeline))
     given = {name: donor.configs[name] for name in lacking if name in donor.configs}
-    return SingleFile(
+    planned = SingleFile(
         path=path,
         found=found,
         index=index,
         configs={
             **configs,
             **given,
-            "scheduler": _scheduler(path, found, configs["scheduler"]),
+            "scheduler": scheduler_config(path, found, configs["scheduler"]),
         },
         donated={name: donor.path / name for name in lacking},
     )
+    _check_all_read(planned, shapes)
+    return planned
+
+
+def _check_all_read(source: SingleFile, shapes: Shapes) -> None:
+    """Raises: ModelUnavailable: if the file has tensors that nothing would read."""
+    found = source.found
+    own = [found.spec.denoiser, *PUBLISHED[found.family].parts.keys() - set(found.missing)]
+    prefixes = [prefix for part in own for prefix in source.prefixes(part)]
+    if left := unread(shapes, tuple(prefixes)):
+        raise ModelUnavailable(
+            f"{source.path} has {len(left)} tensors that nothing reads, such as {min(left)!r}; "
+            "without them it would draw something else"
+        )
 
 
 def _giver(donors: Sequence[Donor], lacking: Sequence[str]) -> Donor | None:
@@ -153,10 +169,15 @@ def _check_runnable(path: Path, found: Identification) -> None:
         raise ModelUnavailable(
             f"{path} is a {found.variant} model, which cannot be loaded from a single file"
         )
-    if "4 bit" in found.precision or found.precision.startswith("scaled"):
+    if found.noise_levels:
         raise ModelUnavailable(
-            f"{path} is quantised ({found.precision}), which cannot be read from a single file; "
-            "take the float16, bfloat16 or plain float8 file"
+            f"{path} was trained on {found.noise_levels}, which no family runs; take the folder of "
+            "another model"
+        )
+    if found.unread_form:
+        raise ModelUnavailable(
+            f"{path} is quantised ({found.unread_form}), which cannot be read from a single file; "
+            "take the float16, bfloat16, plain float8 or scaled float8 file"
         )
     if path.suffix.lower() == GGUF:
         _check_gguf(path, found)
@@ -209,7 +230,17 @@ def _speaks(found: Identification, shapes: Shapes, donor: Donor) -> bool:
 
 
 def _widths(config: Mapping[str, Any]) -> tuple[int, int]:
-    """A denoiser's own width and that of the text it reads, from its config; 0 where unsaid."""
+    """A denoiser's own width and that of the text it reads, from its config; 0 where unsaid.
+
+    Both -1, which fits nothing, where the config holds no numbers.
+    """
+    try:
+        return _said_widths(config)
+    except (TypeError, ValueError, LookupError, ArithmeticError):
+        return -1, -1
+
+
+def _said_widths(config: Mapping[str, Any]) -> tuple[int, int]:
     if "block_out_channels" in config:
         return int(config["block_out_channels"][0]), int(config.get("cross_attention_dim") or 0)
     heads = int(config.get("num_attention_heads") or 0)
@@ -232,27 +263,6 @@ def _measured(found: Identification, shapes: Shapes) -> tuple[int, int]:
     if not first or not text:
         return -1, -1  # incomplete: of no model's sizes
     return first[0], text[-1]
-
-
-def _scheduler(path: Path, found: Identification, config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The scheduler's config with what the file's network predicts.
-
-    SD 2 comes in two kinds that no tensor tells apart. Where the file's metadata say nothing its
-    name decides, which holds the size in all published ones: 512 predicts noise, 768 v.
-    """
-    prediction = found.prediction
-    if not prediction and found.family == "sd2":
-        said = [kind for size, kind in _SD2_SIZES.items() if size in path.name]
-        if len(said) != 1:
-            raise ModelUnavailable(
-                f"{path} is an SD 2.x model, and nothing in it says whether it predicts noise or "
-                "v; put 512 (noise, the base model) or 768 (v) into its name"
-            )
-        prediction = said[0]
-    return {**config, "prediction_type": prediction} if prediction else config
-
-
-_SD2_SIZES = {"512": "epsilon", "768": "v_prediction"}
 
 
 def _wanted(path: Path, found: Identification, absent: Sequence[str], pipeline: str) -> str:

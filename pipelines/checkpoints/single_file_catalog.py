@@ -6,6 +6,7 @@ Only headers and configs are read here; nothing imports torch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from pipelines.checkpoints import diffusers_folder, single_file
@@ -13,6 +14,7 @@ from pipelines.checkpoints.formats import tensor_files
 from pipelines.checkpoints.formats.tensor_files import ENDINGS, PICKLES
 from pipelines.checkpoints.identification import identify
 from pipelines.checkpoints.identification.identify import Identification
+from pipelines.checkpoints.lookup import entries, guarded
 from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.checkpoints.single_file import Donor
 from pipelines.errors import ContactSheetError, ModelUnavailable
@@ -31,7 +33,10 @@ def find_files(folders: Sequence[Path], models: Sequence[ModelInfo]) -> list[Mod
     for file in _files(folders):
         if donors is None:  # read once, and only where there are files
             donors = list(_donors(models))
-        found.append(describe(file, donors, folders))
+        described = guarded(
+            partial(describe, donors=donors, folders=folders), file, file.name, "model"
+        )
+        found += [described] if described else []
     return found
 
 
@@ -85,11 +90,18 @@ def _recognise(path: Path) -> Identification:
 def _files(folders: Sequence[Path]) -> Iterator[Path]:
     seen = set()
     for folder in folders:
-        for file in sorted(folder.glob("*")):
+        for file in entries(folder):
             wanted = file.suffix.lower() in ENDINGS | PICKLES
-            if wanted and not file.is_dir() and file.name not in seen:
+            if wanted and not _is_folder(file) and file.name not in seen:
                 seen.add(file.name)
                 yield file
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _check_place(path: Path, folders: Sequence[Path]) -> None:
@@ -106,7 +118,10 @@ def _donors(models: Sequence[ModelInfo]) -> Iterator[Donor]:
         if info.problem is None and info.single is None:
             try:
                 yield _donor(info.path, info.pipeline)
-            except ContactSheetError:  # it cannot give anything; its own listing says more
+            except (
+                ContactSheetError,
+                OSError,
+            ):  # it cannot give anything; its own listing says more
                 continue
 
 

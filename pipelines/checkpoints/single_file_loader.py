@@ -6,20 +6,12 @@ import json
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipelines.checkpoints.diffusers_folder import weight_shapes
-from pipelines.checkpoints.formats.tensor_files import read_header
 from pipelines.checkpoints.single_file import SingleFile
+from pipelines.checkpoints.single_file_state import state_dict
 from pipelines.errors import ModelUnavailable, first_line
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-_UNET = "model.diffusion_model."
-_OPEN_CLIP = {
-    "cond_stage_model.model.", "conditioner.embedders.0.model.", "conditioner.embedders.1.model.",
-}  # fmt: skip
 
 
 def load(source: SingleFile, part: str, kind: Any, dtype: Any) -> Any:
@@ -29,7 +21,7 @@ def load(source: SingleFile, part: str, kind: Any, dtype: Any) -> Any:
     """
     config = source.configs[part]
     model = empty_module(kind, config)
-    state = _state(source, part, model, config)
+    state = state_dict(source, part, model, config, dtype)
     if source.packed:
         from pipelines.checkpoints.formats import gguf_linear  # it needs the package gguf
 
@@ -88,64 +80,3 @@ def empty_module(kind: Any, config: Mapping[str, Any]) -> Any:
         if hasattr(kind, "from_config"):  # diffusers
             return kind.from_config(dict(config))
         return kind(kind.config_class.from_dict(dict(config)))
-
-
-def _state(
-    source: SingleFile, part: str, model: Any, config: Mapping[str, Any]
-) -> dict[str, Tensor]:
-    """The component's tensors under the names that diffusers and transformers give them."""
-    import torch
-    from diffusers.loaders import single_file_utils as convert
-
-    prefixes = source.prefixes(part)
-    tensors = _read(source, part)
-    prefix = next(p for p in prefixes if all(name.startswith(p) for name in tensors))
-    bare = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    if source.found.layout == "diffusers":
-        return _flat(model, bare)
-    if part == "unet":
-        named = {_UNET + name: tensor for name, tensor in bare.items()}
-        return dict(convert.convert_ldm_unet_checkpoint(named, config))
-    if part == "transformer":
-        converter = source.found.spec.converter
-        assert converter is not None, "only families with one ship configs"
-        return dict(getattr(convert, converter)(bare))
-    if part == "vae":
-        return dict(convert.convert_ldm_vae_checkpoint(bare, config))
-    if prefix in _OPEN_CLIP:
-        bare = dict(convert.convert_open_clip_checkpoint(model, tensors, prefix=prefix))
-    if hasattr(model, "text_projection") and "text_projection.weight" not in bare:
-        # SD 3's files leave out CLIP L's projection, which changes nothing.
-        bare["text_projection.weight"] = torch.eye(model.config.projection_dim)
-    return _flat(model, bare)
-
-
-def _read(source: SingleFile, part: str) -> dict[str, Tensor]:
-    """This component's tensors alone; the rest of the file stays on disk."""
-    if source.packed:
-        from pipelines.checkpoints.formats import gguf_linear  # it needs the package gguf
-
-        rows = read_header(source.path).rows
-        return gguf_linear.read(source.path, rows, source.names(part, rows))
-    from safetensors import safe_open
-
-    with safe_open(source.path, framework="pt", device="cpu") as file:
-        names = source.names(part, file.keys())
-        if not names:
-            raise ModelUnavailable(f"{source.path} has no {part}")
-        return {name: file.get_tensor(name) for name in names}
-
-
-def _flat(model: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Without what is no weight of this class, and as deep as the class names its tensors.
-
-    Position ids are counted anew; CLIP's projection lies beside FLUX's encoder, which has none.
-    Old files keep `text_model.` before the names; transformers 5.6 dropped it from one class.
-    """
-    deep = hasattr(model, "text_model")
-    left = () if hasattr(model, "text_projection") else ("text_projection.",)
-    return {
-        name if deep else name.removeprefix("text_model."): tensor
-        for name, tensor in state.items()
-        if not name.endswith("position_ids") and not name.startswith(left)
-    }

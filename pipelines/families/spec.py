@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.devices.precision import DtypeName
-from pipelines.errors import ModelUnavailable
+from pipelines.errors import ModelUnavailable, first_line
 from pipelines.families.capabilities import (
     Capabilities,
     Configs,
@@ -125,5 +125,5 @@ class FamilySpec:
         except Exception as error:
             raise ModelUnavailable(
                 f"family {self.id!r} cannot say what the model can do, from its configs "
-                f"({type(error).__name__}: {error})"
+                f"({type(error).__name__}: {first_line(error)[:200]})"
             ) from error

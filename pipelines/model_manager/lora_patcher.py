@@ -11,7 +11,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from pipelines.checkpoints.lora_state_dict import Delta, deltas, misfit, weight_name
+from pipelines.checkpoints.lora_delta import AnyDelta
+from pipelines.checkpoints.lora_state_dict import deltas, misfit, weight_name
 from pipelines.errors import InvalidRequest
 from pipelines.families.base import Family, LoadedModel
 from pipelines.request.lora import State
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 Key = tuple[str, str]
 """A component and the name of one of its weights."""
 
-Changes = Mapping[Key, Sequence[tuple[float, Delta]]]
+Changes = Mapping[Key, Sequence[tuple[float, AnyDelta]]]
 """What is added to which weights: each LoRA's scale, and what it adds at scale 1."""
 
 
@@ -69,7 +70,7 @@ def changes_of(model: LoadedModel, family: Family, state: State) -> Changes:
     shapes: dict[str, dict[str, tuple[int, ...]]] = {name: {} for name in _modules(model)}
     for (part, name), weight in _weights(model).items():
         shapes[part][name] = tuple(weight.shape)
-    changes: dict[Key, list[tuple[float, Delta]]] = {}
+    changes: dict[Key, list[tuple[float, AnyDelta]]] = {}
     for lora in state:
         loaded = model.loras[lora.name]
         found = deltas(loaded.file, loaded.tensors, family.spec, model.configs)
@@ -115,12 +116,9 @@ def _weights(model: LoadedModel) -> dict[Key, Tensor]:
     }
 
 
-def _sum(weight: Tensor, to_add: Sequence[tuple[float, Delta]]) -> Tensor:
-    """W + Σ scale · factor · up·down in float32, (out, in, …)."""
+def _sum(weight: Tensor, to_add: Sequence[tuple[float, AnyDelta]]) -> Tensor:
+    """W + Σ scale · ΔW in float32, (out, in, …)."""
     total = weight.detach().to(torch.float32, copy=True)
     for scale, delta in to_add:
-        up, down = (
-            half.to(weight.device, torch.float32).flatten(1) for half in (delta.up, delta.down)
-        )
-        total += (scale * delta.factor) * (up @ down).view(total.shape)
+        total += (scale * delta.factor) * delta.matrix(weight.device).view(total.shape)
     return total

@@ -61,16 +61,12 @@ class ModelEntry:
     @cached_property
     def configs(self) -> Configs:
         """Configs of its components, beside them `scheduler` and `model_index`."""
-        own = {name: model_info.config_of(self.info, name) for name in self.spec.components}
-        return {**own, "scheduler": model_info.scheduler_of(self.info), "model_index": self.index}
+        return model_info.configs_of(self.info)
 
     @cached_property
     def capabilities(self) -> Capabilities:
         """What it can do, from its configs alone. Raises: ModelUnavailable: if one is broken."""
-        try:
-            return self.spec.capabilities(self.configs)
-        except ModelUnavailable as error:
-            raise ModelUnavailable(f"{self.info.path}: {error}") from error
+        return model_info.capabilities_of(self.info, self.configs)
 
     @cached_property
     def controlnets(self) -> list[ModelInfo]:

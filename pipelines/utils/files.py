@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -29,6 +31,18 @@ def cache_folder() -> Path:
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "contact-sheet"
+
+
+def regular_size(path: Path) -> int:
+    """Measure a regular file, in bytes.
+
+    Raises: OSError: if it is not there, or is a pipe, a device or a folder: reading one of those
+        may never end.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is a pipe, a device or a folder, not a file", str(path))
+    return found.st_size
 
 
 def save_png(path: Path, image: Image, info: PngInfo | None = None) -> Path:

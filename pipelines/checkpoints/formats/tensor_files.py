@@ -13,6 +13,7 @@ from pipelines.checkpoints.formats.gguf_header import GGUF
 from pipelines.checkpoints.formats.header import Header
 from pipelines.errors import ModelUnavailable
 from pipelines.utils.file_cache import cached_by_file
+from pipelines.utils.files import regular_size
 
 PICKLES = frozenset({".ckpt", ".bin", ".pt", ".pth", ".pkl", ".pickle"})
 ENDINGS = frozenset({".safetensors", GGUF})
@@ -42,7 +43,7 @@ def read_header(path: Path) -> Header:
 @cached_by_file(most=256)
 def _parsed(path: Path) -> Header:
     parse = gguf_header.parse if path.suffix.lower() == GGUF else safetensors_header.parse
-    return parse(path, path.stat().st_size)
+    return parse(path, regular_size(path))
 
 
 def stored_bytes(file: Path) -> int:

@@ -10,8 +10,12 @@ Shapes = Mapping[str, tuple[int, ...]]
 Found = tuple[tuple[str, ...], str, str]
 """Possible families, layout, and how the names of its tensors begin."""
 
-PREFIXES = ("model.diffusion_model.", "unet.", "transformer.", "")
-"""What may stand before the names of a denoiser's tensors."""
+PREFIXES = (
+    "model.diffusion_model.", "unet.", "transformer.",
+    "model.diffusion_model.model.diffusion_model.", "model.diffusion_model.diffusion_model.",
+    "diffusion_model.", "model.", "net.", "",
+)  # fmt: skip
+"""What may stand before the names of a denoiser's tensors, as trainers and mergers write them."""
 
 FLUX = ("flux-dev", "flux-schnell")
 SD3 = ("sd3-medium", "sd3.5-medium", "sd3.5-large")
@@ -87,12 +91,33 @@ def unet_variant(shapes: Shapes, prefix: str) -> str:
         if len(first := shapes.get(prefix + name, ())) > 1:
             kinds = {4: "", 5: "depth", 7: "upscaling", 8: "instruct", 9: "inpainting"}
             plain = kinds.get(first[1], f"{first[1]}-channel")
+            if not plain and first[0] == _XL_WIDTH and _is_pruned_xl(shapes, prefix):
+                return "distilled (SSD-1B, Vega or Koala)"
             return plain or ("lcm" if f"{prefix}time_embedding.cond_proj.weight" in shapes else "")
     for name in ("img_in.weight", "x_embedder.weight"):
         # Tiny models of the same make are narrower: only the wide, published ones are named.
         if len(first := shapes.get(prefix + name, ())) > 1:
             return {384: "fill", 128: "control"}.get(first[1], "")
     return ""
+
+
+_XL_WIDTH = 320
+_XL_DEEPEST = (
+    ("input_blocks.8.1", "middle_block.1"),
+    ("down_blocks.2.attentions.1", "mid_block.attentions.0"),
+)
+"""The innermost attentions of SDXL's U-Net, of ten blocks each, in both layouts."""
+
+
+def _is_pruned_xl(shapes: Shapes, prefix: str) -> bool:
+    """Whether a U-Net of SDXL's width lacks blocks that SDXL has.
+
+    Source: Segmind's SSD-1B and Vega, and Koala (arXiv:2312.04005), which remove inner ones.
+    """
+    if not {f"{prefix}label_emb.0.0.weight", f"{prefix}add_embedding.linear_1.weight"} & {*shapes}:
+        return False
+    deepest = _XL_DEEPEST[unet_layout(shapes, prefix) == "diffusers"]
+    return not all(has(shapes, f"{prefix}{one}.transformer_blocks.9.") for one in deepest)
 
 
 def transformer_family(shapes: Shapes, prefix: str) -> Found | None:

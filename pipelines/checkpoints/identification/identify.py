@@ -27,6 +27,12 @@ from pipelines.checkpoints.identification.denoiser import (
     has,
     unet_variant,
 )
+from pipelines.checkpoints.identification.noise import (
+    has_zero_snr,
+    prediction_of,
+    unread_noise_levels,
+)
+from pipelines.checkpoints.identification.quantized import is_scaled, unread_form
 from pipelines.errors import ModelUnavailable
 from pipelines.families import FAMILIES, FamilySpec
 
@@ -103,6 +109,9 @@ class Identification:
         variant: what sets it apart from the plain model, such as inpainting or lcm.
         prediction: epsilon or v_prediction, where the file says so.
         prefix: how the names of the denoiser's tensors begin.
+        unread_form: the quantization of its weights, where that is one that is not read.
+        zero_snr: whether its last noise level has no signal left.
+        noise_levels: the name of those it was trained on, where they are none that is run here.
     """
 
     kind: Kind
@@ -113,6 +122,9 @@ class Identification:
     variant: str = ""
     prediction: str = ""
     prefix: str = ""
+    unread_form: str = ""
+    zero_snr: bool = False
+    noise_levels: str = ""
 
     @property
     def family(self) -> str:
@@ -154,7 +166,14 @@ def recognise(header: Header, name: str) -> Identification:
         for question in _DETECTORS:
             found = question(shapes)
             if found is not None:
-                return replace(found, precision=precision, prediction=_prediction(header))
+                return replace(
+                    found,
+                    precision=precision,
+                    prediction=prediction_of(header),
+                    zero_snr=has_zero_snr(header),
+                    noise_levels=unread_noise_levels(header),
+                    unread_form=unread_form(header),
+                )
     except Unknown as error:
         raise ModelUnavailable(f"{name} is {error}, which is not supported") from None
     sample = f", such as {min(shapes)!r}," if shapes else ""
@@ -231,21 +250,4 @@ def _precision(header: Header) -> str:
     total = sum(counts.values())
     names = [_DTYPES.get(d, d) for d, n in counts.most_common() if n * 20 >= total]
     text = " + ".join(names) or "empty"
-    return f"scaled {text}" if "scaled_fp8" in header.rows else text
-
-
-def _prediction(header: Header) -> str:
-    """What the file itself says its network predicts; empty if it does not.
-
-    Source: the marker `v_pred` that trainers add as a tensor; Stability AI's modelspec
-        (modelspec.prediction_type); kohya-ss/sd-scripts (ss_v_parameterization).
-    """
-    if "v_pred" in header.rows:
-        return "v_prediction"
-    said = header.metadata
-    spec = str(said.get("modelspec.prediction_type", "")).lower()
-    if spec in ("v", "epsilon"):
-        return "v_prediction" if spec == "v" else spec
-    if str(said.get("ss_v_parameterization", "")).lower() == "true":
-        return "v_prediction"
-    return ""
+    return f"scaled {text}" if is_scaled(header) else text

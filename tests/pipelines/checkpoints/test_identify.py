@@ -295,6 +295,11 @@ def test_flux_variants(tmp_path):
         ({}, {"modelspec.prediction_type": "epsilon"}, "epsilon"),
         ({}, {"ss_v_parameterization": "True"}, "v_prediction"),
         ({}, {"modelspec.prediction_type": "banana"}, ""),
+        ({}, {"modelspec.prediction_type": "v_prediction"}, "v_prediction"),
+        ({}, {"modelspec.prediction_type": "V-Prediction"}, "v_prediction"),
+        ({}, {"modelspec.prediction_type": "v prediction"}, "v_prediction"),
+        ({}, {"modelspec.prediction_type": "eps"}, "epsilon"),
+        ({}, {"modelspec.prediction_type": "Epsilon-Prediction"}, "epsilon"),
     ],
 )
 def test_what_a_file_says_it_predicts(tmp_path, names, metadata, prediction):

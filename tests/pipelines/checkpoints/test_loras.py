@@ -57,7 +57,7 @@ def test_what_does_not_fit_is_refused_before_loading(folder: Path, tmp_path: Pat
     cases: list[tuple[str, type[Exception], str]] = [
         ("xl-one", InvalidRequest, r"'xl-one' does not fit 'tiny': .*; these here fit: tiny-one, "),
         ("odd", InvalidRequest, r"conv1 is for 3 × \d+ numbers, that model's has \d+ × \d+"),
-        ("dora", InvalidRequest, "is no plain LoRA"),
+        ("dora", ModelUnavailable, "is no plain LoRA but a DoRA"),
         ("broken", ModelUnavailable, "is damaged"),
         ("empty", ModelUnavailable, "has no LoRA's tensors"),
         ("tiny-oen", UnknownName, "unknown LoRA 'tiny-oen'; did you mean 'tiny-one'"),
