@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipelines.checkpoints.formats.quantized_weights import SCALES, scaled_weight
+from pipelines.checkpoints.formats.scale_names import SCALES, scaled_weight
 from pipelines.errors import ModelUnavailable
 
 if TYPE_CHECKING:

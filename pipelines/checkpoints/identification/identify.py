@@ -18,7 +18,6 @@ from typing import Literal
 
 from pipelines.checkpoints.formats.gguf_header import ARCHITECTURE
 from pipelines.checkpoints.formats.header import Header
-from pipelines.checkpoints.formats.quantized_weights import is_scaled, unread_form
 from pipelines.checkpoints.identification.addons import controlnet, embedding, lora
 from pipelines.checkpoints.identification.denoiser import (
     Found,
@@ -33,6 +32,7 @@ from pipelines.checkpoints.identification.noise import (
     prediction_of,
     unread_noise_levels,
 )
+from pipelines.checkpoints.identification.quantized import is_scaled, unread_form
 from pipelines.errors import ModelUnavailable
 from pipelines.families import FAMILIES, FamilySpec
 

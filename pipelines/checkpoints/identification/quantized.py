@@ -9,9 +9,7 @@ from __future__ import annotations
 from math import prod
 
 from pipelines.checkpoints.formats.header import Header, TensorRow
-
-SCALES = (".scale_weight", ".weight_scale")
-"""How the names of scales end; the rest of the name and `.weight` is what they scale."""
+from pipelines.checkpoints.formats.scale_names import SCALES, scaled_weight
 
 _FORMS = {
     ".comfy_quant": "comfy_quant",
@@ -44,11 +42,6 @@ def unread_form(header: Header) -> str:
 def is_scaled(header: Header) -> bool:
     """Tell whether weights must be multiplied by scales that the file holds."""
     return any(name.endswith((*SCALES, "scaled_fp8")) for name in header.rows)
-
-
-def scaled_weight(scale: str) -> str:
-    """Name the weight that a scale is for."""
-    return f"{scale.rpartition('.')[0]}.weight"
 
 
 def _reads(scale: TensorRow, weight: TensorRow | None) -> bool:
