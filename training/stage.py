@@ -25,6 +25,7 @@ class StageConfig:
         model: the shipped model's folder, whose parts are used and stay as they are.
         batch: rows a step, of all workers together.
         ema_power: see `unet.ema_decay`.
+        workers: processes that train together.
     """
 
     model: str = "models/emoji"
@@ -34,6 +35,7 @@ class StageConfig:
     seed: int = 0
     minutes: float = 10.0
     checkpoint_minutes: float = 3.0
+    workers: int = WORKERS
 
 
 class Task(Protocol):
@@ -68,7 +70,7 @@ def train(name: str, make: Make, config: StageConfig, cache: Path, resume: bool)
     task = make(config, cache, ())
     path, state = folder / "checkpoint.safetensors", {"step": 0, "spent": 0.0}
     context = torch.multiprocessing.get_context("spawn")
-    memory = Memory.of(task.model, context)
+    memory = Memory.of(task.model, context, config.workers)
     if resume and path.exists():
         tensors, state = common.load_checkpoint(path)
         for kind, flat in (
@@ -82,7 +84,7 @@ def train(name: str, make: Make, config: StageConfig, cache: Path, resume: bool)
         context.Process(
             target=work, args=(rank, memory, name, make, config, cache, state), daemon=True
         )
-        for rank in range(1, WORKERS)
+        for rank in range(1, config.workers)
     ]
     for other in others:
         other.start()

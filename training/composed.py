@@ -1,0 +1,195 @@
+"""Stage: the UNet and the text encoder on composed scenes of 256 px.
+
+    python -m training.composed --minutes 480 [--resume]
+
+Starts with what the shipped model knows (`enlarged.take_shipped`), on the shipped encoder's
+latents. Scenes are drawn as the run goes (`scene_pool`). The rates follow the clock over all
+`--minutes`; a run may be stopped at any time and goes on from its last checkpoint with `--resume`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from training import common, ddpm, stage
+from training.data.bank import load_bank
+from training.data.composition import Composer
+from training.enlarged import build_enlarged, longer_text, take_shipped
+from training.sampling import generate, make_pipeline, tile
+from training.scene_pool import Pool
+from training.shipped import load_shipped
+from training.text import tokenize
+from training.unet import LevelLoss, Model, make_optimizers
+from training.unet import Config as RateConfig
+
+# Of ᾱ at the last step: pictures of four times as many latents need a quarter of today's signal
+# there, or the noise never hides what the whole picture's mean colour is (arXiv:2301.11093).
+BETA_END = 0.0155
+# Of one worker, in a step.
+ROWS = 64
+PROMPTS = (
+    "two apples", "a cat left of a house", "a blue apple", "three lemons", "a castle at night",
+    "a cat wearing a hat", "an apple and a banana", "a small apple", "an apple on the left",
+    "a dog in the snow, flat style", "a red car on a street", "a cat",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Config(stage.StageConfig):
+    """Everything that decides the run, apart from the machine's speed.
+
+    Args:
+        concepts: comma-separated labels to draw, all if "".
+        fresh: share of new scenes in a batch.
+        capacity: scenes that each worker keeps.
+        text_rate: of the UNet's rates, for the text encoder.
+        vae: folder of the autoencoder, the shipped model's own if "".
+    """
+
+    minutes: float = 480.0
+    checkpoint_minutes: float = 6.0
+    concepts: str = ""
+    fresh: float = 0.3
+    capacity: int = 24_000
+    start: int = 512
+    matrix_rate: float = 0.02
+    rate: float = 1e-3
+    text_rate: float = 0.1
+    weight_decay: float = 0.01
+    caption_dropout: float = 0.1
+    gamma: float = 5.0
+    noisy_boost: float = 3.0
+    warmup: float = 0.01
+    beta_end: float = BETA_END
+    vae: str = ""
+
+
+class Composed:
+    """The stage's task, see `stage.Task`."""
+
+    def __init__(self, config: Config, cache: Path, name: str, stream: tuple[int, ...]) -> None:
+        shipped = load_shipped(config.model)
+        self._config = config
+        self._vae = load_vae(config.vae) if config.vae else shipped.vae
+        text, self._tokenizer = longer_text(shipped.text_encoder, shipped.tokenizer)
+        depth = len(self._vae.config.block_out_channels)
+        side = 256 // 2 ** (depth - 1)
+        channels = (32, 64, 128, 256) if side == 32 else (64, 128, 256)
+        unet = build_enlarged(self._vae.config.latent_channels, side, channels)
+        fresh = take_shipped(unet, shipped.unet)
+        if not stream:
+            common.log.info("without the shipped weights start: %s", ", ".join(fresh))
+        self.model = Model(unet, text)
+        self._alpha_bar = ddpm.alphas_cumprod(end=config.beta_end)
+        self._weights = ddpm.noise_weight(self._alpha_bar, config.gamma, config.noisy_boost)
+        self._levels, self._rows = LevelLoss(), 0
+        if stream:
+            rank, step = stream
+            rng = np.random.default_rng((config.seed, 3, rank, step))
+            labels = tuple(config.concepts.split(",")) if config.concepts else None
+            composer = Composer(load_bank(cache), labels)
+            folder = cache / name / f"pool-{rank}"
+            encoder = self._vae.to(memory_format=torch.channels_last)
+            self._pool = Pool(folder, composer, encoder, rank, config.capacity, rng)
+
+    def loss(self) -> Tensor:
+        """The mean weighted error of the predicted noise on half a batch."""
+        config = self._config
+        while self._pool.made < config.start:
+            self._pool.fill(32)
+        count = config.batch // config.workers
+        rows = self._pool.draw(count, round(count * config.fresh), config.caption_dropout)
+        hidden = self.model.text(tokenize(self._tokenizer, rows.captions)).last_hidden_state
+        t = ddpm.uniform_timesteps(count, ddpm.STEPS)
+        errors = ddpm.ddpm_step(
+            lambda x, at: self.model.unet(x.bfloat16(), at, hidden, return_dict=False)[0].float(),
+            *(rows.latents, torch.randn_like(rows.latents), t, self._alpha_bar),
+        )
+        self._levels.add(t, errors)
+        self._rows += count
+        return (errors * self._weights[t]).mean()
+
+    def make_optimizers(self, masters: dict[str, Tensor]) -> common.Optimizers:
+        """Muon for matrices, AdamW for the rest."""
+        config = self._config
+        rates = RateConfig(
+            matrix_rate=config.matrix_rate,
+            rate=config.rate,
+            text_rate=config.text_rate,
+            weight_decay=config.weight_decay,
+        )
+        return make_optimizers(masters, rates)
+
+    def show(self, average: dict[str, Tensor], folder: Path, step: int) -> None:
+        """Errors by level to the log, and six seeds of each prompt to the folder."""
+        common.log.info(
+            "%d scenes made, loss by level %s", self._pool.made, self._levels.report()
+        )
+        with torch.autocast("cpu", torch.bfloat16):
+            picture = sample_sheet(average, self._config, self._vae)
+        picture.save(folder / f"samples-{step:06d}.jpg")
+
+
+def load_vae(folder: str) -> AutoencoderKL:
+    """An autoencoder to use, float32."""
+    vae = AutoencoderKL.from_pretrained(folder, use_safetensors=True)
+    return vae.float().eval().requires_grad_(False)
+
+
+def sample_sheet(
+    weights: dict[str, Tensor],
+    config: Config,
+    vae: AutoencoderKL,
+    seeds: int = 6,
+    guidance_scale: float = 3.0,
+    prompts: tuple[str, ...] = PROMPTS,
+    steps: int = 20,
+):  # type: ignore[no-untyped-def]
+    """A row a prompt, a column a seed."""
+    from diffusers import DDIMScheduler
+
+    shipped = load_shipped(config.model)
+    text, tokenizer = longer_text(shipped.text_encoder, shipped.tokenizer)
+    depth = len(vae.config.block_out_channels)
+    side = 256 // 2 ** (depth - 1)
+    channels = (32, 64, 128, 256) if side == 32 else (64, 128, 256)
+    model = Model(build_enlarged(vae.config.latent_channels, side, channels), text)
+    model.load_state_dict(weights)
+    pipeline = make_pipeline(model.unet.eval(), model.text.eval(), tokenizer, vae)
+    pipeline.scheduler = DDIMScheduler.from_config(
+        pipeline.scheduler.config, beta_end=config.beta_end
+    )
+    pictures = []
+    for prompt in prompts:
+        pictures += generate(
+            pipeline, [prompt] * seeds, steps=steps, guidance_scale=guidance_scale, batch=seeds
+        )
+    return tile(pictures, seeds)
+
+
+def make(config: Config, cache: Path, stream: tuple[int, ...]) -> Composed:
+    """The task of a worker."""
+    return Composed(config, cache, "composed", stream)
+
+
+def main() -> None:
+    """The command line of this stage."""
+    parser = common.stage_parser(__doc__, Config.minutes)
+    parser.add_argument("--workers", type=int, default=Config.workers)
+    parser.add_argument("--concepts", default="")
+    args = parser.parse_args()
+    config = Config(
+        minutes=args.minutes,
+        workers=args.workers,
+        batch=ROWS * args.workers,
+        concepts=args.concepts,
+    )
+    stage.train("composed", make, config, args.cache, args.resume)
+
+
+if __name__ == "__main__":
+    main()
