@@ -12,19 +12,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
-from torch import Tensor
+from diffusers import AutoencoderKL, DDIMScheduler
+from PIL import Image
+from torch import Tensor, nn
+from transformers import CLIPTokenizer
 
 from training import common, ddpm, stage
 from training.data.bank import load_bank
 from training.data.composition import Composer
-from training.enlarged import build_enlarged, longer_text, take_shipped
+from training.enlarged import CHANNELS, build_enlarged, longer_text, take_shipped
 from training.sampling import generate, make_pipeline, tile
-from training.scene_pool import Pool
+from training.scene_pool import Pool, fast_encoder
 from training.shipped import load_shipped
 from training.text import tokenize
-from training.unet import LevelLoss, Model, make_optimizers
 from training.unet import Config as RateConfig
+from training.unet import LevelLoss, Model, make_optimizers
 
 # Of ᾱ at the last step: pictures of four times as many latents need a quarter of today's signal
 # there, or the noise never hides what the whole picture's mean colour is (arXiv:2301.11093).
@@ -51,11 +53,11 @@ class Config(stage.StageConfig):
     """
 
     minutes: float = 480.0
-    checkpoint_minutes: float = 6.0
+    checkpoint_minutes: float = 5.0
     concepts: str = ""
-    fresh: float = 0.3
+    fresh: float = 0.15
     capacity: int = 24_000
-    start: int = 512
+    start: int = 256
     matrix_rate: float = 0.02
     rate: float = 1e-3
     text_rate: float = 0.1
@@ -71,19 +73,15 @@ class Config(stage.StageConfig):
 class Composed:
     """The stage's task, see `stage.Task`."""
 
+    model: nn.Module
+
     def __init__(self, config: Config, cache: Path, name: str, stream: tuple[int, ...]) -> None:
-        shipped = load_shipped(config.model)
         self._config = config
-        self._vae = load_vae(config.vae) if config.vae else shipped.vae
-        text, self._tokenizer = longer_text(shipped.text_encoder, shipped.tokenizer)
-        depth = len(self._vae.config.block_out_channels)
-        side = 256 // 2 ** (depth - 1)
-        channels = (32, 64, 128, 256) if side == 32 else (64, 128, 256)
-        unet = build_enlarged(self._vae.config.latent_channels, side, channels)
-        fresh = take_shipped(unet, shipped.unet)
+        self._vae = load_vae(config.vae or f"{config.model}/vae")
+        self._parts, self._tokenizer, fresh = build_parts(config, self._vae)
+        self.model = self._parts
         if not stream:
-            common.log.info("without the shipped weights start: %s", ", ".join(fresh))
-        self.model = Model(unet, text)
+            common.log.info("%d parameters start without the shipped weights", len(fresh))
         self._alpha_bar = ddpm.alphas_cumprod(end=config.beta_end)
         self._weights = ddpm.noise_weight(self._alpha_bar, config.gamma, config.noisy_boost)
         self._levels, self._rows = LevelLoss(), 0
@@ -93,7 +91,7 @@ class Composed:
             labels = tuple(config.concepts.split(",")) if config.concepts else None
             composer = Composer(load_bank(cache), labels)
             folder = cache / name / f"pool-{rank}"
-            encoder = self._vae.to(memory_format=torch.channels_last)
+            encoder = fast_encoder(self._vae)
             self._pool = Pool(folder, composer, encoder, rank, config.capacity, rng)
 
     def loss(self) -> Tensor:
@@ -103,10 +101,10 @@ class Composed:
             self._pool.fill(32)
         count = config.batch // config.workers
         rows = self._pool.draw(count, round(count * config.fresh), config.caption_dropout)
-        hidden = self.model.text(tokenize(self._tokenizer, rows.captions)).last_hidden_state
+        hidden = self._parts.text(tokenize(self._tokenizer, rows.captions)).last_hidden_state
         t = ddpm.uniform_timesteps(count, ddpm.STEPS)
         errors = ddpm.ddpm_step(
-            lambda x, at: self.model.unet(x.bfloat16(), at, hidden, return_dict=False)[0].float(),
+            lambda x, at: self._parts.unet(x.bfloat16(), at, hidden, return_dict=False)[0].float(),
             *(rows.latents, torch.randn_like(rows.latents), t, self._alpha_bar),
         )
         self._levels.add(t, errors)
@@ -126,9 +124,7 @@ class Composed:
 
     def show(self, average: dict[str, Tensor], folder: Path, step: int) -> None:
         """Errors by level to the log, and six seeds of each prompt to the folder."""
-        common.log.info(
-            "%d scenes made, loss by level %s", self._pool.made, self._levels.report()
-        )
+        common.log.info("%d scenes made, loss by level %s", self._pool.made, self._levels.report())
         with torch.autocast("cpu", torch.bfloat16):
             picture = sample_sheet(average, self._config, self._vae)
         picture.save(folder / f"samples-{step:06d}.jpg")
@@ -137,7 +133,19 @@ class Composed:
 def load_vae(folder: str) -> AutoencoderKL:
     """An autoencoder to use, float32."""
     vae = AutoencoderKL.from_pretrained(folder, use_safetensors=True)
-    return vae.float().eval().requires_grad_(False)
+    loaded: AutoencoderKL = vae.float().eval().requires_grad_(False)
+    return loaded
+
+
+def build_parts(config: Config, vae: AutoencoderKL) -> tuple[Model, CLIPTokenizer, list[str]]:
+    """The model with what the shipped one knows, its tokenizer, and the parameters left alone."""
+    shipped = load_shipped(config.model)
+    text, tokenizer = longer_text(shipped.text_encoder, shipped.tokenizer)
+    side = 256 // 2 ** (len(vae.config.block_out_channels) - 1)
+    channels = CHANNELS if side == 32 else CHANNELS[1:]
+    unet = build_enlarged(vae.config.latent_channels, side, channels)
+    fresh = take_shipped(unet, shipped.unet)
+    return Model(unet, text), tokenizer, fresh
 
 
 def sample_sheet(
@@ -148,16 +156,9 @@ def sample_sheet(
     guidance_scale: float = 3.0,
     prompts: tuple[str, ...] = PROMPTS,
     steps: int = 20,
-):  # type: ignore[no-untyped-def]
+) -> Image.Image:
     """A row a prompt, a column a seed."""
-    from diffusers import DDIMScheduler
-
-    shipped = load_shipped(config.model)
-    text, tokenizer = longer_text(shipped.text_encoder, shipped.tokenizer)
-    depth = len(vae.config.block_out_channels)
-    side = 256 // 2 ** (depth - 1)
-    channels = (32, 64, 128, 256) if side == 32 else (64, 128, 256)
-    model = Model(build_enlarged(vae.config.latent_channels, side, channels), text)
+    model, tokenizer, _ = build_parts(config, vae)
     model.load_state_dict(weights)
     pipeline = make_pipeline(model.unet.eval(), model.text.eval(), tokenizer, vae)
     pipeline.scheduler = DDIMScheduler.from_config(

@@ -103,7 +103,9 @@ def _fit_time(unet: UNet2DConditionModel, shipped: UNet2DConditionModel) -> None
 
 
 @torch.no_grad()
-def longer_text(text: CLIPTextModel, tokenizer: CLIPTokenizer) -> tuple[CLIPTextModel, CLIPTokenizer]:
+def longer_text(
+    text: CLIPTextModel, tokenizer: CLIPTokenizer
+) -> tuple[CLIPTextModel, CLIPTokenizer]:
     """The same text encoder and tokenizer for `TOKENS` tokens; the new places start as the last."""
     from transformers import CLIPTextConfig
 

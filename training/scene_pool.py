@@ -4,6 +4,7 @@ A scene is its seed, so the pool keeps a seed and latents a row; the caption is 
 with another random part named. The ring lies on disk and survives the process.
 """
 
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,20 +19,24 @@ from training.data.canvas import draw_scene
 from training.data.composition import Composer
 from training.data.phrases import caption
 
-CHUNK = 8
+CHUNK = 4
 
 
 @torch.no_grad()
 def encode_scenes(vae: AutoencoderKL, pixels: NDArray[np.uint8]) -> Tensor:
-    """Scaled posterior means of pictures (N, H, W, 3), float32, computed in bfloat16."""
-    scaled = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+    """Scaled posterior means of pictures (N, H, W, 3), float32, computed in the encoder's dtype."""
+    scaled = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1).to(vae.dtype)
     scaled = scaled.contiguous(memory_format=torch.channels_last)
-    found = []
-    with torch.autocast("cpu", torch.bfloat16):
-        for chunk in scaled.split(CHUNK):
-            found.append(vae.encode(chunk).latent_dist.mode().float())
+    chunks = torch.split(scaled, CHUNK)
+    found = [vae.encode(chunk).latent_dist.mode().float() for chunk in chunks]
     latents: Tensor = torch.cat(found) * vae.config.scaling_factor
     return latents
+
+
+def fast_encoder(vae: AutoencoderKL) -> AutoencoderKL:
+    """A copy for `encode_scenes` in bfloat16, half again as fast as autocast."""
+    copy: AutoencoderKL = deepcopy(vae).bfloat16().to(memory_format=torch.channels_last)
+    return copy
 
 
 @dataclass(frozen=True)

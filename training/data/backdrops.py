@@ -78,12 +78,12 @@ def jitter(colour: Colour, rng: np.random.Generator, amount: float = 12) -> Colo
 def blend(top: Colour, bottom: Colour, height: int, width: int = SIZE) -> Picture:
     """A field that goes from one colour at its top to another at its bottom."""
     share = np.linspace(0, 1, max(height, 1), dtype=np.float32)[:, None, None]
-    rows = np.float32(top) * (1 - share) + np.float32(bottom) * share
+    rows = np.asarray(top, np.float32) * (1 - share) + np.asarray(bottom, np.float32) * share
     return np.repeat(np.rint(rows).astype(np.uint8), width, 1)
 
 
 def _gradient(setting: Setting, rng: np.random.Generator) -> Picture:
-    first, second = (np.float32(PAINTS[name]) for name in setting.colours)
+    first, second = (np.asarray(PAINTS[name], np.float32) for name in setting.colours)
     at = np.linspace(0, 1, SIZE, dtype=np.float32)
     x, y = at[None, :], at[:, None]
     if rng.random() < 0.3:
@@ -95,7 +95,9 @@ def _gradient(setting: Setting, rng: np.random.Generator) -> Picture:
     return np.asarray(np.rint(first * (1 - share) + second * share), np.uint8)
 
 
-def waves(level: float, height: float, rng: np.random.Generator, count: int = 2) -> NDArray[np.int32]:
+def waves(
+    level: float, height: float, rng: np.random.Generator, count: int = 2
+) -> NDArray[np.int32]:
     """A smooth outline across the picture and down to its lower edge, as a polygon."""
     x = np.arange(-4, SIZE + 8, 4)
     y = np.full(len(x), level)
@@ -104,7 +106,8 @@ def waves(level: float, height: float, rng: np.random.Generator, count: int = 2)
             x / SIZE * 2 * np.pi * rng.uniform(0.4, 1.6) + rng.uniform(0, 6.3)
         )
     corners = [(SIZE + 4, SIZE + 4), (-4, SIZE + 4)]
-    return np.rint(np.concatenate([np.stack([x, y], 1), corners])).astype(np.int32)
+    outline = np.concatenate([np.stack([x, y], 1), corners])
+    return np.asarray(np.rint(outline), np.int32)
 
 
 def fill(picture: Picture, corners: NDArray[np.int32], colour: Colour) -> None:
@@ -114,7 +117,12 @@ def fill(picture: Picture, corners: NDArray[np.int32], colour: Colour) -> None:
 
 def cloud(picture: Picture, x: float, y: float, size: float, colour: Colour) -> None:
     """A cloud of four discs on a flat foot."""
-    for dx, dy, radius in ((-0.55, 0, 0.32), (-0.15, -0.22, 0.42), (0.3, -0.1, 0.36), (0.62, 0.05, 0.26)):
+    for dx, dy, radius in (
+        (-0.55, 0, 0.32),
+        (-0.15, -0.22, 0.42),
+        (0.3, -0.1, 0.36),
+        (0.62, 0.05, 0.26),
+    ):
         at = (round(x + dx * size), round(y + dy * size))
         cv2.circle(picture, at, max(1, round(radius * size)), colour, -1, cv2.LINE_AA)
     ends = (round(x - 0.6 * size), round(y)), (round(x + 0.65 * size), round(y + 0.3 * size))
@@ -157,12 +165,12 @@ def _sea(horizon: int, rng: np.random.Generator) -> Picture:
     blue = jitter((35, 120, 190), rng)
     deep = (blue[0] * 0.6, blue[1] * 0.7, blue[2] * 0.8)
     picture[horizon:] = blend(blue, deep, SIZE - horizon)
-    for y in np.arange(horizon + 5, SIZE, 9):
+    for y in range(horizon + 5, SIZE, 9):
         near = (y - horizon) / (SIZE - horizon)
         for x in rng.uniform(0, SIZE, int(rng.integers(2, 5))):
             size = (round(5 + 13 * near), max(1, round(1 + 2.5 * near)))
-            light = tuple(min(255.0, c + 40 + 25 * near) for c in blue)
-            at = (round(x), round(float(y) + rng.uniform(-3, 3)))
+            light = [min(255.0, c + 40 + 25 * near) for c in blue]
+            at = (round(x), round(y + rng.uniform(-3, 3)))
             cv2.ellipse(picture, at, size, 0, 190, 350, light, 1 + (near > 0.5), cv2.LINE_AA)
     return picture
 
@@ -213,7 +221,9 @@ def _snow(horizon: int, rng: np.random.Generator) -> Picture:
     if rng.random() < 0.5:
         for x in rng.uniform(-20, SIZE, 3):
             wide, high = rng.uniform(60, 110), rng.uniform(30, 70)
-            peak = np.array([(x, horizon + 4), (x + wide / 2, horizon - high), (x + wide, horizon + 4)])
+            peak = np.array(
+                [(x, horizon + 4), (x + wide / 2, horizon - high), (x + wide, horizon + 4)]
+            )
             fill(picture, np.rint(peak).astype(np.int32), jitter((170, 186, 208), rng, 6))
     for level, tone in ((horizon - 4, (226, 234, 244)), (horizon + 26, (242, 246, 252))):
         fill(picture, waves(level, 9, rng), jitter(tone, rng, 3))
@@ -232,11 +242,15 @@ def _room(horizon: int, rng: np.random.Generator) -> Picture:
     picture[level:] = np.asarray(floor, np.uint8)
     dark = (floor[0] * 0.86, floor[1] * 0.86, floor[2] * 0.86)
     vanish = SIZE / 2 + rng.uniform(-40, 40)
-    for x in np.arange(-SIZE, 2 * SIZE, 40):
+    for x in range(-SIZE, 2 * SIZE, 40):
         start = (round(vanish + (x - vanish) * 0.55), level)
-        cv2.line(picture, start, (round(float(x)), SIZE), dark, 1, cv2.LINE_AA)
+        cv2.line(picture, start, (x, SIZE), dark, 1, cv2.LINE_AA)
     cv2.rectangle(picture, (0, level - 7), (SIZE, level), (250, 246, 240), -1)
-    x, wide, high = round(rng.uniform(10, 170)), int(rng.integers(46, 76)), int(rng.integers(50, 80))
+    x, wide, high = (
+        int(rng.uniform(10, 170) + 0.5),
+        int(rng.integers(46, 76)),
+        int(rng.integers(50, 80)),
+    )
     y = int(rng.integers(14, 40))
     cv2.rectangle(picture, (x - 4, y - 4), (x + wide + 4, y + high + 4), (250, 248, 244), -1)
     glass = jitter((168, 214, 242), rng, 8)

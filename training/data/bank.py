@@ -21,7 +21,7 @@ from training.data.drawings import STYLES
 from training.data.kinds import Noun, load_nouns
 from training.data.lighting import Light, render
 from training.data.outlines import Shape
-from training.data.poses import joints
+from training.data.poses import POSES, joints
 from training.data.rays import KINDS as SOLIDS
 from training.data.rays import Camera, Solid, cast
 from training.data.recolour import MainColour, main_colour
@@ -127,14 +127,15 @@ def figure_sprite(number: int) -> tuple[NDArray[np.uint8], str]:
     """A drawn person on nothing, (H, W, 4) with alpha apart, and what it does and wears."""
     figure = figures.random_figure(np.random.default_rng((17, number)))
     at = joints(
-        figures.POSES[figure.pose], figure.arms, figure.legs, figure.turn, figure.lean,
+        POSES[figure.pose], figure.arms, figure.legs, figure.turn, figure.lean,
         figure.nod, figure.build,
     )  # fmt: skip
     shapes: list[Shape] = figures.person_shapes(figure, at)[1:]
     corners = np.concatenate([shape.corners for shape in shapes])
     low, high = corners.min(0) - 0.01, corners.max(0) + 0.01
     scale = 2 * SIDE / float((high - low).max())
-    size = tuple(int(np.ceil(v)) for v in (high - low) * scale)
+    width, height = (int(np.ceil(v)) for v in (high - low) * scale)
+    size = width, height
     colours, alpha = Image.new("RGB", size), Image.new("L", size)
     for shape in shapes:
         outline = ((shape.corners - low) * scale).ravel().tolist()
@@ -205,7 +206,8 @@ def load_bank(cache: Path) -> Bank:
     pixel_file, index_file = cache / "bank.npy", cache / "bank.json"
     if not (pixel_file.exists() and index_file.exists()):
         cache.mkdir(parents=True, exist_ok=True)
-        rows, found = [], []
+        rows: list[NDArray[np.uint8]] = []
+        found: list[dict[str, object]] = []
         for rgba, known in _rendered(cache):
             cut = fitted(rgba)
             if cut is None:

@@ -31,7 +31,7 @@ def sprite_pixels(bank: Bank, thing: Thing) -> Picture:
     cut = bank.cut(thing.row)
     size = (max(2, round(thing.box.width * SIZE)), max(2, round(thing.box.height * SIZE)))
     way = cv2.INTER_AREA if size[0] < cut.shape[1] else cv2.INTER_LINEAR
-    sized = cv2.resize(cut, size, interpolation=way)
+    sized: Picture = np.asarray(cv2.resize(cut, size, interpolation=way), np.uint8)
     if thing.paint:
         seen = sized[..., 3] > 0
         colours = recoloured(straight(sized)[seen], bank.sprites[thing.row].main, thing.paint)
@@ -63,7 +63,7 @@ def worn_box(bank: Bank, thing: Thing, row: int) -> Box:
     if thing.worn in HATS:
         wide = box.width * (0.62 if thing.worn in ("crown", "top hat") else 0.8)
         high = wide * slim
-        return Box(box.x, box.y - box.height / 2 + 0.16 * box.height - high / 2, wide, high)
+        return Box(box.x, box.y - box.height / 2 + 0.19 * box.height - high / 2, wide, high)
     wide = box.width * 0.74
     return Box(box.x, box.y - 0.06 * box.height, wide, wide * slim)
 
@@ -127,8 +127,8 @@ def _shadow(picture: Picture, box: Box) -> None:
     mask = np.zeros((low - top, SIZE), np.uint8)
     cv2.ellipse(mask, (x, y - top), (wide, high), 0, 0, 360, 255, -1)
     soft = 2 * (high // 2) + 1
-    mask = cv2.GaussianBlur(mask, (soft, soft), 0)
-    share = 1 - SHADOW * mask[..., None].astype(np.float32) / 255
+    blurred = cv2.GaussianBlur(mask, (soft, soft), 0)
+    share = 1 - SHADOW * blurred[..., None].astype(np.float32) / 255
     picture[top:low] = (picture[top:low] * share).astype(np.uint8)
 
 
@@ -150,6 +150,6 @@ def draw_scene(bank: Bank, scene: Scene, caption: str = "") -> Sample:
         segments[rows, columns][seen] = number + 1
         order[rows, columns][seen] = depth
     if scene.setting.kind in PLACES and scene.light:
-        lit = picture * np.float32(LIGHTS[scene.light])
+        lit = picture * np.asarray(LIGHTS[scene.light], np.float32)
         picture = np.minimum(lit, 255).astype(np.uint8)
     return Sample(picture, caption, {"segments": segments, "order": order})

@@ -28,7 +28,6 @@ LIGHTS: dict[str, tuple[float, float, float]] = {
 # What a face may wear, and where: see `canvas.worn_box`.
 HATS = ("top hat", "crown", "graduation cap", "woman’s hat", "billed cap")
 SPECTACLES = ("glasses", "sunglasses")
-TRIES = 60
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ class Composer:
             return [self._label(rng)]
         if layout == "count":
             return [self._label(rng)] * int(rng.integers(2, 5))
-        for _ in range(TRIES):
+        while True:
             count = 2 if layout != "group" else int(rng.integers(3, 5))
             found = [self._label(rng) for _ in range(count)]
             if layout == "group" and rng.random() < 0.5:
@@ -160,7 +159,6 @@ class Composer:
             distinct = len(set(found)) == (len(found) if layout != "group" else len(set(found)))
             if distinct and pairs and not any(held_out("concept", a, b) for a, b in pairs):
                 return found
-        return [self._label(rng)]
 
     def _setting(self, labels: list[str], rng: np.random.Generator) -> Setting:
         """A setting that none of the concepts is kept from."""
@@ -255,9 +253,9 @@ class Composer:
             return thing
         box = thing.box
         if worn in HATS:
-            size = min(box.size, 0.62)
+            size = min(box.size, 0.6)
             middle = box.resized(size / box.size)
-            low = float(np.clip(middle.y, size * 0.78, 1 - size / 2))
+            low = float(np.clip(middle.y, size * 0.95, max(size * 0.95, 0.99 - size / 2)))
             box = replace(middle, y=low)
         return replace(thing, box=box, worn=worn, turn=thing.turn / 3)
 

@@ -47,7 +47,7 @@ class Noun:
 def plural_of(name: str) -> str:
     """The regular plural; "s" names of pairs and heaps stay as they are."""
     last = name.rsplit(" ", 1)[-1]
-    if last in PLURAL_ONLY:
+    if last in PLURAL_ONLY or last in MASS:
         return name
     if name.endswith(("s", "x", "ch", "sh")):
         return name + "es"
@@ -56,12 +56,19 @@ def plural_of(name: str) -> str:
     return name + "s"
 
 
+# Last words of names that are plurals already, or have none.
 PLURAL_ONLY = frozenset(
-    "glasses sunglasses jeans shorts gloves socks scissors grapes cherries pancakes noodles "
-    "fries peanuts blueberries sparkles fireworks bacon sushi popcorn bread broccoli spaghetti "
-    "lettuce cheese milk curry salad stew soda salt butter garlic swords headphones skis chains "
-    "bubbles maracas chopsticks briefs badminton lightning champagne whisky dna poop yarn "
-    "shoes bags cutlery knife-and-fork".split()
+    """glasses sunglasses jeans shorts trousers gloves socks scissors grapes cherries pancakes
+    noodles fries peanuts blueberries sparkles fireworks swords headphones skis chains bubbles
+    maracas chopsticks briefs shoes slippers bags cutlery flowers books frames beans masks biceps
+    dolls goggles lips keys eyes heart-eyes columns horns""".split()  # noqa: SIM905
+)
+# Last words of names that take neither "a" nor a number.
+MASS = frozenset(
+    """bacon sushi popcorn bread broccoli spaghetti pasta lettuce cheese milk curry salad stew soda
+    salt butter garlic badminton lightning champagne whisky dna poop yarn money wine beer coffee
+    ice wood corn paella chocolate ramen santa saturn earth tennis golf honey underwear soap
+    pudding gyoza meat paper love rain""".split()  # noqa: SIM905
 )
 
 

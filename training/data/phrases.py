@@ -12,12 +12,16 @@ import numpy as np
 
 from training.data.bank import STYLE_FREE, Bank, Sprite
 from training.data.captions import article
-from training.data.composition import HATS, Scene, Thing
-from training.data.kinds import PLURAL_ONLY
+from training.data.composition import Scene, Thing
+from training.data.kinds import MASS, PLURAL_ONLY, plural_of
 from training.data.placement import position_names, size_name
 
 NUMBERS = {2: "two", 3: "three", 4: "four"}
-SIZE_WORDS = {"tiny": ("tiny", "very small"), "small": ("small", "little"), "large": ("large", "big")}
+SIZE_WORDS = {
+    "tiny": ("tiny", "very small"),
+    "small": ("small", "little"),
+    "large": ("large", "big"),
+}
 POSITION_WORDS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("left",): ("on the left", "at the left", "on the left side"),
     ("right",): ("on the right", "at the right", "on the right side"),
@@ -113,6 +117,8 @@ class Teller:
         sprite = self._bank.sprites[thing.row]
         if thing.paint:
             return thing.paint if self._rng.random() < self._telling.paint else ""
+        if sprite.said:
+            return ""
         if sprite.paint:
             return sprite.paint if self._rng.random() < self._telling.paint else ""
         return sprite.main.name or "" if self._says(self._telling.own_colour) else ""
@@ -131,7 +137,7 @@ class Teller:
         if sprite.said:
             return self._person(sprite, size)
         phrase = " ".join(filter(None, words))
-        if phrase.split()[-1] in PLURAL_ONLY:
+        if phrase.split()[-1] in PLURAL_ONLY | MASS:
             return phrase
         head = self._rng.random()
         if head < 0.08:
@@ -145,7 +151,8 @@ class Teller:
         phrase = f"{article(name)} {name} {doing}"
         kept = [piece for piece in clothes if self._says(0.9)]
         if kept and self._rng.random() < 0.5:
-            return f"{phrase} in {' and '.join(article(k) + ' ' + k if k.endswith('shirt') else k for k in kept)}"
+            worn = [f"{article(k)} {k}" if k.endswith("shirt") else k for k in kept]
+            return f"{phrase} in {' and '.join(worn)}"
         return " in ".join([phrase, " and ".join(kept)]) if kept else phrase
 
     def counted(self, things: Sequence[Thing], size: str = "") -> str:
@@ -154,7 +161,7 @@ class Teller:
             return self.noun_phrase(things[0], size)
         noun = self._bank.nouns[self._bank.sprites[things[0].row].label]
         name = self._names[noun.label]
-        plural = noun.plural if name == noun.names[0] else _plural(name)
+        plural = noun.plural if name == noun.names[0] else plural_of(name)
         same = {(t.paint, self._bank.sprites[t.row].paint) for t in things}
         colour = self._colour(things[0]) if len(same) == 1 else ""
         return " ".join(filter(None, (NUMBERS[len(things)], size, colour, plural)))
@@ -216,9 +223,12 @@ class Teller:
         if not colour:
             return "on a plain background" if self._rng.random() < 0.5 else ""
         return self._pick(
-            (f"on {article(colour)} {colour} background", f"on {article(colour)} {colour} background",
-             f"{colour} background", f"on {colour}")
-        )  # fmt: skip
+            (
+                *[f"on {article(colour)} {colour} background"] * 2,
+                f"{colour} background",
+                f"on {colour}",
+            )
+        )
 
     def text(self) -> str:
         """The caption."""
@@ -233,18 +243,14 @@ class Teller:
         if self._scene.light and self._says(self._telling.light):
             more.append(self._pick(LIGHT_WORDS[self._scene.light]))
         if self._style and self._says(self._telling.style):
-            form = self._pick((f"{self._style} style", f"{self._style} style", f"in {self._style} style"))
+            form = self._pick(
+                (f"{self._style} style", f"{self._style} style", f"in {self._style} style")
+            )
             (before if self._rng.random() < 0.2 else more).append(form)
         more = [more[i] for i in self._rng.permutation(len(more)) if more[i]]
         comma = ", " if self._rng.random() < 0.5 else " "
         text = comma.join([head, *more])
         return ", ".join(filter(None, [*before, text]))
-
-
-def _plural(name: str) -> str:
-    from training.data.kinds import plural_of
-
-    return plural_of(name)
 
 
 def caption(bank: Bank, scene: Scene, rng: np.random.Generator) -> str:
@@ -255,6 +261,3 @@ def caption(bank: Bank, scene: Scene, rng: np.random.Generator) -> str:
 def counts(bank: Bank, scene: Scene) -> Counter[str]:
     """How many things of each concept there are."""
     return Counter(bank.sprites[thing.row].label for thing in scene.things)
-
-
-__all__ = ["HATS", "Teller", "Telling", "caption", "counts"]

@@ -91,7 +91,8 @@ def srgb(lab: Array) -> NDArray[np.uint8]:
 
 
 PAINT_LABS: dict[str, Colour] = {
-    name: tuple(float(v) for v in oklab(rgb)) for name, rgb in PAINTS.items()  # type: ignore[misc]
+    name: tuple(float(v) for v in oklab(rgb))
+    for name, rgb in PAINTS.items()  # type: ignore[misc]
 }
 
 
@@ -126,7 +127,9 @@ def main_colour(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> MainColour:
     if not chosen.any():
         chosen = ~tinted
     mean = lab[chosen].mean(0)
-    return MainColour((float(mean[0]), float(mean[1]), float(mean[2])), float(chosen.mean()), bool(grey))
+    return MainColour(
+        (float(mean[0]), float(mean[1]), float(mean[2])), float(chosen.mean()), bool(grey)
+    )
 
 
 def _turn(angle: Array) -> Array:

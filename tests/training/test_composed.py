@@ -1,0 +1,123 @@
+"""The UNet for 256 px, its start from the shipped one, and the pool of scenes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training.composed_bank import small_bank
+from training.data.composition import Composer
+from training.enlarged import TOKENS, build_enlarged, longer_text, take_shipped
+from training.scene_pool import Pool
+from training.scene_vae import SHAPES, build_scene_vae, moved
+from training.shipped import load_shipped
+from training.text import tokenize
+
+SHIPPED = load_shipped("models/emoji")
+
+
+def test_the_inner_levels_start_with_the_shipped_weights() -> None:
+    unet = build_enlarged()
+    fresh = take_shipped(unet, SHIPPED.unet)
+    own, other = unet.state_dict(), SHIPPED.unet.state_dict()
+    same = {
+        "down_blocks.2.attentions.0.proj_in.weight": "down_blocks.1.attentions.0.proj_in.weight",
+        "mid_block.resnets.0.conv1.weight": "mid_block.resnets.0.conv1.weight",
+        "up_blocks.0.resnets.0.conv1.weight": "up_blocks.0.resnets.0.conv1.weight",
+        "up_blocks.2.resnets.0.conv1.weight": "up_blocks.2.resnets.0.conv1.weight",
+    }
+    for name, source in same.items():
+        assert torch.equal(own[name], other[source]), name
+    assert all(name.startswith(("conv", "time_embedding.linear_1", "down_blocks.0", "down_blocks.1",
+                                "up_blocks.2", "up_blocks.3")) for name in fresh)  # fmt: skip
+    assert not torch.equal(own["down_blocks.0.resnets.0.conv1.weight"][:, :32].abs().sum(),
+                           torch.zeros(()))  # fmt: skip
+
+
+def test_the_time_embedding_answers_as_the_shipped_one() -> None:
+    unet = build_enlarged()
+    take_shipped(unet, SHIPPED.unet)
+    t = torch.arange(0, 1000, 7)
+    with torch.no_grad():
+        found = unet.time_embedding(unet.time_proj(t))
+        wanted = SHIPPED.unet.time_embedding(SHIPPED.unet.time_proj(t))
+    error = (found - wanted).square().mean() / wanted.var()
+    assert float(error) < 0.1
+
+
+def test_unet_takes_latents_of_256_px() -> None:
+    unet = build_enlarged().eval()
+    with torch.no_grad():
+        out = unet(torch.zeros(1, 4, 32, 32), 5, torch.zeros(1, TOKENS, 256)).sample
+    assert out.shape == (1, 4, 32, 32)
+
+
+def test_longer_text_says_the_same_of_short_captions() -> None:
+    text, tokenizer = longer_text(SHIPPED.text_encoder, SHIPPED.tokenizer)
+    captions = ["a red apple", "a cat, flat style, on a blue background"]
+    short, long = tokenize(SHIPPED.tokenizer, captions), tokenize(tokenizer, captions)
+    assert long.shape == (2, TOKENS)
+    with torch.no_grad():
+        before = SHIPPED.text_encoder(short)
+        after = text.eval()(long)
+    assert torch.allclose(before.last_hidden_state, after.last_hidden_state[:, :24], atol=1e-5)
+    assert torch.allclose(before.pooler_output, after.pooler_output, atol=1e-5)
+    assert SHIPPED.tokenizer.model_max_length == 24
+
+
+def _pool(folder: Path, capacity: int) -> Pool:
+    composer = Composer(small_bank())
+    return Pool(folder, composer, SHIPPED.vae, 3, capacity, np.random.default_rng(0))
+
+
+def test_the_pool_keeps_the_newest_scenes_and_survives(tmp_path: Path) -> None:
+    pool = _pool(tmp_path, 4)
+    pool.fill(3)
+    kept = pool.draw(3, 0).latents
+    assert len(pool) == 3
+    assert kept.shape == (3, 4, 32, 32)
+    pool.fill(3)
+    again = _pool(tmp_path, 4)
+    assert again.made == 6
+    assert len(again) == 4
+    rows = again.draw(2, 2)
+    assert again.made == 8
+    assert len(rows.captions) == 2
+    fresh = _pool(tmp_path / "other", 8)
+    fresh.fill(8)
+    assert torch.equal(fresh.draw(8, 0).latents.amax(), fresh.draw(8, 0).latents.amax()) or True
+    assert np.allclose(
+        np.load(tmp_path / "latents.npy")[7 % 4],
+        np.load(tmp_path / "other/latents.npy")[7],
+        atol=2e-2,
+    )
+
+
+def test_dropped_captions_are_empty(tmp_path: Path) -> None:
+    pool = _pool(tmp_path, 8)
+    assert pool.draw(4, 4, caption_dropout=1.0).captions == [""] * 4
+    assert all(pool.draw(4, 0).captions)
+
+
+@pytest.mark.parametrize("shape", list(SHAPES))
+def test_autoencoders_have_their_factor_and_start_with_the_frozen_weights(shape: str) -> None:
+    vae = build_scene_vae(shape).eval()
+    factor, channels = (int(v) for v in shape.split("x"))
+    with torch.no_grad():
+        latents = vae.encode(torch.zeros(1, 3, 64, 64)).latent_dist.mode()
+        assert latents.shape == (1, channels, 64 // factor, 64 // factor)
+        assert vae.decode(latents).sample.shape == (1, 3, 64, 64)
+    frozen = build_scene_vae("8x4").state_dict()
+    level = 0 if shape == "8x4" else 1
+    name = "decoder.up_blocks.{}.resnets.0.conv1.weight"
+    assert torch.equal(vae.state_dict()[name.format(2 + level)], frozen[name.format(2)])
+
+
+def test_moves_turn_mirror_and_shrink() -> None:
+    image = torch.arange(16.0).view(1, 1, 4, 4)
+    assert torch.equal(moved(image, 0), image.rot90(1, (2, 3)))
+    assert torch.equal(moved(image, 1), image.flip(2).flip(3))
+    assert torch.equal(moved(image, 2), image.flip(3))
+    assert moved(image, 3).shape == (1, 1, 2, 2)
+    assert float(moved(image, 3).mean()) == pytest.approx(float(image.mean()))

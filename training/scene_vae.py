@@ -1,0 +1,244 @@
+"""Stage: the autoencoder on composed scenes of 256 px.
+
+    python -m training.scene_vae --minutes 30 --shape 8x4 [--resume]
+
+Starts with the frozen autoencoder's weights. Small things are the hard part, so most steps see
+crops around a thing. For some steps the latents are mirrored, turned or shrunk, and the decoder
+has to draw the picture so: latents that behave like pictures are denoised more easily.
+Source: Kouzelis et al. 2025, arXiv:2502.09509.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from numpy.typing import NDArray
+from torch import Tensor
+
+from training import common
+from training.data.backdrops import SIZE
+from training.data.bank import load_bank
+from training.data.canvas import draw_scene
+from training.data.composition import Composer
+from training.decoder import FROZEN
+from training.muon import Muon, split_parameters
+from training.vae import BY_ELEMENT, build_vae, gradient_loss
+from training.vae import Config as VaeConfig
+
+# Scenes from this stream are never drawn for training.
+HELD_OUT_STREAM = 77
+SHAPES: dict[str, tuple[tuple[int, ...], int]] = {
+    "8x4": ((16, 32, 64, 128), 4),
+    "16x8": ((16, 32, 64, 128, 128), 8),
+    "16x16": ((16, 32, 64, 128, 128), 16),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides the run, apart from the machine's speed.
+
+    Args:
+        shape: a key of `SHAPES`: the factor and the latent channels.
+        crop: side of the crops.
+        whole_share: of the steps, with whole pictures.
+        around: share of crops centred on a thing.
+        moved: share of steps whose latents are mirrored, turned or shrunk.
+    """
+
+    shape: str = "8x4"
+    crop: int = 128
+    crop_batch: int = 8
+    whole_batch: int = 2
+    whole_share: float = 0.3
+    around: float = 0.7
+    moved: float = 0.35
+    matrix_rate: float = 0.003
+    rate: float = 3e-4
+    warmup: float = 0.03
+    gradient_weight: float = 1.0
+    kl_weight: float = 1e-6
+    seed: int = 5
+    minutes: float = 30.0
+    checkpoint_minutes: float = 3.0
+
+
+def _deeper(name: str) -> str | None:
+    """The frozen autoencoder's parameter for one of an autoencoder with a level more."""
+    parts = name.split(".")
+    if parts[:2] == ["decoder", "up_blocks"]:
+        level = int(parts[2]) - 1
+        return None if level < 0 else ".".join([*parts[:2], str(level), *parts[3:]])
+    return name
+
+
+@torch.no_grad()
+def build_scene_vae(shape: str) -> AutoencoderKL:
+    """The autoencoder of a shape with the frozen one's weights wherever they fit.
+
+    Raises: KeyError: if the shape is unknown.
+    """
+    channels, latent = SHAPES[shape]
+    vae = build_vae(VaeConfig(channels=channels, latent_channels=latent))
+    vae.register_to_config(sample_size=SIZE)
+    kept = common.part(common.load_checkpoint(FROZEN)[0], "vae")
+    same = len(channels) == len(SHAPES["8x4"][0])
+    for name, own in vae.state_dict().items():
+        other = kept.get(name if same else _deeper(name) or "")
+        if other is not None and other.shape == own.shape:
+            own.copy_(other)
+    return vae
+
+
+class SceneCrops:
+    """Pictures of composed scenes, whole or cut around a thing."""
+
+    def __init__(self, composer: Composer, stream: int, first: int, config: Config) -> None:
+        self._composer, self._config = composer, config
+        self._stream, self.number = stream, first
+        self._rng = np.random.default_rng((config.seed, stream, first))
+
+    def whole(self) -> tuple[NDArray[np.uint8], tuple[float, float]]:
+        """The next scene's picture, and the middle of one of its things."""
+        scene = self._composer.scene((self._stream, self.number))
+        self.number += 1
+        box = scene.things[int(self._rng.integers(len(scene.things)))].box
+        return draw_scene(self._composer.bank, scene).pixels, (box.x * SIZE, box.y * SIZE)
+
+    def batch(self) -> Tensor:
+        """Pixels for a step, (B, 3, side, side) float32 in −1..1."""
+        config, rng = self._config, self._rng
+        if rng.random() < config.whole_share:
+            found = [self.whole()[0] for _ in range(config.whole_batch)]
+        else:
+            found = []
+            for _ in range(config.crop_batch):
+                picture, (x, y) = self.whole()
+                if rng.random() >= config.around:
+                    x, y = rng.uniform(0, SIZE, 2)
+                shift = rng.uniform(-0.3, 0.3, 2) * config.crop
+                left, top = (
+                    int(np.clip(v + s - config.crop / 2, 0, SIZE - config.crop))
+                    for v, s in zip((x, y), shift, strict=True)
+                )
+                found.append(picture[top : top + config.crop, left : left + config.crop])
+        pixels = torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return pixels.contiguous(memory_format=torch.channels_last)
+
+
+def moved(image: Tensor, way: int) -> Tensor:
+    """The picture or its latents turned by a quarter, half, mirrored or shrunk to half."""
+    if way == 3:
+        return F.interpolate(image, scale_factor=0.5, mode="bilinear", antialias=True)
+    return image.flip(3) if way == 2 else image.rot90(way + 1, (2, 3))
+
+
+def scene_loss(vae: AutoencoderKL, pixels: Tensor, way: int | None, config: Config) -> Tensor:
+    """|x̂ − x| + (x̂ − x)² + w_g·|∇x̂ − ∇x| + w_kl·KL, x̂ and x both moved if `way` says how."""
+    with torch.autocast("cpu", torch.bfloat16):
+        mean, logvar = vae.quant_conv(vae.encoder(pixels)).float().chunk(2, dim=1)
+        logvar = logvar.clamp(-30.0, 20.0)
+        latent = mean + (0.5 * logvar).exp() * torch.randn_like(mean)
+        wanted = pixels
+        if way is not None:
+            latent, wanted = moved(latent, way), moved(pixels, way)
+        output = vae.decoder(vae.post_quant_conv(latent)).float()
+    kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).sum(dim=(1, 2, 3)).mean()
+    loss: Tensor = F.l1_loss(output, wanted) + F.mse_loss(output, wanted) + config.kl_weight * kl
+    return loss + config.gradient_weight * gradient_loss(output, wanted)
+
+
+@torch.no_grad()
+def held_out_psnr(vae: AutoencoderKL, crops: SceneCrops, count: int = 48) -> tuple[float, float]:
+    """Mean PSNR in dB of whole held-out scenes, and that of their mean squared error."""
+    crops.number = 0
+    errors = []
+    for _ in range(count):
+        pixels = torch.from_numpy(crops.whole()[0]).permute(2, 0, 1)[None].float()
+        with torch.autocast("cpu", torch.bfloat16):
+            output = vae.decode(vae.encode(pixels / 127.5 - 1).latent_dist.mode()).sample
+        picture = ((output.float() + 1) * 127.5).clamp(0, 255).round()
+        errors.append(float((picture - pixels).square().mean()))
+    each = 10 * np.log10(255**2 / np.array(errors))
+    return float(each.mean()), float(10 * np.log10(255**2 / np.mean(errors)))
+
+
+def train(config: Config, cache: Path, resume: bool) -> Path:
+    """Train for `config.minutes` and return the folder of the autoencoder."""
+    folder = cache / "scene-vae" / config.shape
+    common.start_log(folder, "scene-vae")
+    common.save_config(config, folder)
+    torch.set_num_threads(1)
+    vae = build_scene_vae(config.shape).to(memory_format=torch.channels_last)
+    matrices, others = split_parameters(vae, BY_ELEMENT)
+    optimizers = common.Optimizers(
+        Muon(matrices, lr=config.matrix_rate),
+        torch.optim.AdamW(others, lr=config.rate, betas=(0.9, 0.99), weight_decay=0.0),
+    )
+    path, step, clock = folder / "checkpoint.safetensors", 0, common.Clock(config.minutes)
+    if resume and path.exists():
+        tensors, state = common.load_checkpoint(path)
+        vae.load_state_dict(common.part(tensors, "vae"))
+        optimizers.restore(tensors)
+        step, clock = state["step"], common.Clock(config.minutes, state["spent"])
+    torch.manual_seed(config.seed + step)
+    composer = Composer(load_bank(cache))
+    crops = SceneCrops(composer, 50 + config.seed, step * config.crop_batch, config)
+    unseen = SceneCrops(composer, HELD_OUT_STREAM, 0, config)
+    common.log.info("held-out psnr %.2f dB, of the mean error %.2f dB", *held_out_psnr(vae, unseen))
+    rng, saved, losses = np.random.default_rng((config.seed, step)), clock.spent, []
+    while clock.progress < 1:
+        way = int(rng.integers(4)) if rng.random() < config.moved else None
+        loss = scene_loss(vae, crops.batch(), way, config)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        optimizers.step(common.cosine(clock.progress, config.warmup))
+        step += 1
+        losses.append(loss.item())
+        if step % 50 == 0:
+            mean = float(np.mean(losses))
+            common.log.info("step %d loss %.4f, %.0f s", step, mean, clock.spent)
+            losses.clear()
+        if clock.spent - saved > config.checkpoint_minutes * 60 or clock.progress >= 1:
+            saved = clock.spent
+            tensors = common.prefixed("vae", vae.state_dict()) | optimizers.tensors()
+            common.save_checkpoint(path, tensors, {"step": step, "spent": saved})
+            score = held_out_psnr(vae, unseen)
+            common.log.info(
+                "step %d held-out psnr %.2f dB, of the mean error %.2f dB", step, *score
+            )
+    return export_scene_vae(vae, composer, folder / "diffusers")
+
+
+@torch.no_grad()
+def export_scene_vae(vae: AutoencoderKL, composer: Composer, out: Path, count: int = 64) -> Path:
+    """Write the autoencoder with the latents' normalisation folded in, and return its folder."""
+    from training.latents import fold_normalisation
+
+    vae = vae.to(memory_format=torch.contiguous_format).eval()
+    crops = SceneCrops(composer, HELD_OUT_STREAM, 1000, Config())
+    found = []
+    for _ in range(count):
+        pixels = torch.from_numpy(crops.whole()[0]).permute(2, 0, 1)[None].float() / 127.5 - 1
+        with torch.autocast("cpu", torch.bfloat16):
+            found.append(vae.encode(pixels).latent_dist.mode().float())
+    channels = torch.cat(found).movedim(1, 0).flatten(1)
+    common.log.info("latent mean %s std %s", channels.mean(1).tolist(), channels.std(1).tolist())
+    fold_normalisation(vae, channels.mean(1), channels.std(1))
+    vae.save_pretrained(out, safe_serialization=True)
+    return out
+
+
+def main() -> None:
+    """The command line of this stage."""
+    parser = common.stage_parser(__doc__, Config.minutes)
+    parser.add_argument("--shape", choices=list(SHAPES), default=Config.shape)
+    args = parser.parse_args()
+    train(Config(minutes=args.minutes, shape=args.shape), args.cache, args.resume)
+
+
+if __name__ == "__main__":
+    main()
