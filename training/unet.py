@@ -185,11 +185,15 @@ def make_optimizers(masters: dict[str, Tensor], config: Config) -> common.Optimi
     )  # fmt: skip
 
 
+def read_fields(folder: Path) -> dict[str, Any]:
+    """A stage's Config as the run saved it in `folder/config.json`, by the fields' names."""
+    fields: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    return {k: tuple(value) if isinstance(value, list) else value for k, value in fields.items()}
+
+
 def read_config(folder: Path) -> Config:
-    """The Config as the run saved it in `folder/config.json`."""
-    fields = json.loads((folder / "config.json").read_text())
-    lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
-    return Config(**(fields | lists))
+    """The UNet stage's Config."""
+    return Config(**read_fields(folder))
 
 
 def build_model(config: Config, vocabulary: int) -> Model:

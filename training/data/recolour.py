@@ -90,10 +90,12 @@ def srgb(lab: Array) -> NDArray[np.uint8]:
     return np.asarray(FROM_LINEAR[(light.clip(0, 1) * 4095).astype(np.int16)], np.uint8)
 
 
-PAINT_LABS: dict[str, Colour] = {
-    name: tuple(float(v) for v in oklab(rgb))
-    for name, rgb in PAINTS.items()  # type: ignore[misc]
-}
+def _lab_of(rgb: tuple[int, int, int]) -> Colour:
+    light, a, b = (float(value) for value in oklab(rgb))
+    return light, a, b
+
+
+PAINT_LABS: dict[str, Colour] = {name: _lab_of(rgb) for name, rgb in PAINTS.items()}
 
 
 def _distance(a: Colour, b: Colour) -> float:
@@ -132,7 +134,7 @@ def main_colour(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> MainColour:
     )
 
 
-def _turn(angle: Array) -> Array:
+def _turn(angle: NDArray[np.floating]) -> Array:
     return np.asarray((angle + np.pi) % (2 * np.pi) - np.pi, np.float32)
 
 
