@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
 from training import common, ddpm, stage
+from training.alignment import align, fit_exit, shipped_times
 from training.data.bank import load_bank
 from training.data.composition import Composer
 from training.enlarged import CHANNELS, build_enlarged, longer_text, take_shipped
@@ -33,6 +34,8 @@ from training.unet import LevelLoss, Model, make_optimizers
 BETA_END = 0.0155
 # Of one worker, in a step.
 ROWS = 64
+ALIGNMENT_STREAM = 90
+ALIGNMENT_SCENES = 384
 PROMPTS = (
     "two apples", "a cat left of a house", "a blue apple", "three lemons", "a castle at night",
     "a cat wearing a hat", "an apple and a banana", "a small apple", "an apple on the left",
@@ -80,10 +83,11 @@ class Composed:
         self._vae = load_vae(config.vae or f"{config.model}/vae")
         self._parts, self._tokenizer, fresh = build_parts(config, self._vae)
         self.model = self._parts
-        if not stream:
-            common.log.info("%d parameters start without the shipped weights", len(fresh))
         self._alpha_bar = ddpm.alphas_cumprod(end=config.beta_end)
         self._weights = ddpm.noise_weight(self._alpha_bar, config.gamma, config.noisy_boost)
+        if not stream and not (cache / name / "checkpoint.safetensors").exists():
+            common.log.info("%d parameters start without the shipped weights", len(fresh))
+            self._align(cache)
         self._levels, self._rows = LevelLoss(), 0
         if stream:
             rank, step = stream
@@ -93,6 +97,25 @@ class Composed:
             folder = cache / name / f"pool-{rank}"
             encoder = fast_encoder(self._vae)
             self._pool = Pool(folder, composer, encoder, rank, config.capacity, rng)
+
+    def _align(self, cache: Path) -> None:
+        """Fit the new outer level to the inner ones, see `alignment`."""
+        rng = np.random.default_rng((self._config.seed, 4))
+        folder, encoder = cache / "alignment", fast_encoder(self._vae)
+        composer = Composer(load_bank(cache))
+        pool = Pool(folder, composer, encoder, ALIGNMENT_STREAM, ALIGNMENT_SCENES, rng)
+        if not len(pool):
+            pool.fill(ALIGNMENT_SCENES)
+        shipped = load_shipped(self._config.model).unet
+        align(self._parts.unet, shipped, lambda n: pool.draw(n, 0).latents, self._alpha_bar)
+
+        @torch.no_grad()
+        def told(count: int) -> tuple[Tensor, Tensor]:
+            rows = pool.draw(count, 0, self._config.caption_dropout)
+            tokens = tokenize(self._tokenizer, rows.captions)
+            return rows.latents, self._parts.text(tokens).last_hidden_state
+
+        fit_exit(self._parts.unet, told, self._alpha_bar, self._weights)
 
     def loss(self) -> Tensor:
         """The mean weighted error of the predicted noise on half a batch."""
@@ -144,7 +167,9 @@ def build_parts(config: Config, vae: AutoencoderKL) -> tuple[Model, CLIPTokenize
     side = 256 // 2 ** (len(vae.config.block_out_channels) - 1)
     channels = CHANNELS if side == 32 else CHANNELS[1:]
     unet = build_enlarged(vae.config.latent_channels, side, channels)
-    fresh = take_shipped(unet, shipped.unet)
+    ours, theirs = ddpm.alphas_cumprod(end=config.beta_end), ddpm.alphas_cumprod()
+    times = shipped_times(ours, theirs) if side == 32 else torch.arange(ddpm.STEPS)
+    fresh = take_shipped(unet, shipped.unet, times)
     return Model(unet, text), tokenizer, fresh
 
 

@@ -64,11 +64,16 @@ def _counterpart(name: str, levels: int) -> str | None:
 
 
 @torch.no_grad()
-def take_shipped(unet: UNet2DConditionModel, shipped: UNet2DConditionModel) -> list[str]:
+def take_shipped(
+    unet: UNet2DConditionModel, shipped: UNet2DConditionModel, times: Tensor
+) -> list[str]:
     """Copy what fits from the shipped UNet into the inner levels.
 
-    Where a convolution has other channels, the common ones are taken. Returns the names of the
-    parameters that got nothing.
+    Where a convolution has other channels, the common ones are taken.
+
+    Args:
+        times: the shipped UNet's time for each of ours, (TIMES,), see `alignment.shipped_times`.
+    Returns: the names of the parameters that got nothing.
     """
     source, levels = shipped.state_dict(), len(unet.config.block_out_channels)
     larger = levels > len(shipped.config.block_out_channels)
@@ -84,18 +89,17 @@ def take_shipped(unet: UNet2DConditionModel, shipped: UNet2DConditionModel) -> l
         else:
             common = tuple(slice(0, min(a, b)) for a, b in zip(own.shape, other.shape, strict=True))
             own[common] = other[common]
-    _fit_time(unet, shipped)
+    _fit_time(unet, shipped, times)
     return left
 
 
-def _fit_time(unet: UNet2DConditionModel, shipped: UNet2DConditionModel) -> None:
+def _fit_time(unet: UNet2DConditionModel, shipped: UNet2DConditionModel, times: Tensor) -> None:
     """The first layer of the time embedding, so that it answers every t as the shipped one does.
 
-    Math: min over W, b of Σ_t ‖W·s(t) + b − (W'·s'(t) + b')‖², s and s' the sinusoids
+    Math: min over W, b of Σ_t ‖W·s(t) + b − (W'·s'(t') + b')‖², s and s' the sinusoids, t' = times
     """
-    t = torch.arange(TIMES)
-    features = unet.time_proj(t).double()
-    wanted = shipped.time_embedding.linear_1(shipped.time_proj(t)).double()
+    features = unet.time_proj(torch.arange(TIMES)).double()
+    wanted = shipped.time_embedding.linear_1(shipped.time_proj(times)).double()
     ones = torch.ones(TIMES, 1, dtype=torch.float64)
     solved: Tensor = torch.linalg.lstsq(torch.cat([features, ones], 1), wanted).solution
     unet.time_embedding.linear_1.weight.copy_(solved[:-1].T)
