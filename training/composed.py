@@ -56,7 +56,7 @@ class Config(stage.StageConfig):
     """
 
     minutes: float = 480.0
-    checkpoint_minutes: float = 5.0
+    checkpoint_minutes: float = 7.0
     concepts: str = ""
     fresh: float = 0.15
     capacity: int = 24_000
@@ -146,10 +146,12 @@ class Composed:
         return make_optimizers(masters, rates)
 
     def show(self, average: dict[str, Tensor], folder: Path, step: int) -> None:
-        """Errors by level to the log, and six seeds of each prompt to the folder."""
+        """Errors by level to the log, and four seeds of some prompts to the folder."""
         common.log.info("%d scenes made, loss by level %s", self._pool.made, self._levels.report())
         with torch.autocast("cpu", torch.bfloat16):
-            picture = sample_sheet(average, self._config, self._vae)
+            picture = sample_sheet(
+                average, self._config, self._vae, 4, prompts=PROMPTS[:8], steps=12
+            )
         picture.save(folder / f"samples-{step:06d}.jpg")
 
 
