@@ -95,9 +95,9 @@ def align(
         optimizer.zero_grad()
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        error = float(losses[1].detach())
+        first, error = (float(loss.detach()) for loss in losses)
         if step % 50 == 0 or step == steps - 1:
-            common.log.info("alignment step %d errors %.3f %.3f", step, float(losses[0]), error)
+            common.log.info("alignment step %d errors %.3f %.3f", step, first, error)
     return error
 
 

@@ -22,6 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from training import common
 from training.composed import PROMPTS, Config, build_parts, load_vae
+from training.data.captions import article
 from training.data.recolour import PAINT_LABS, oklab
 from training.data.sources import cache_dir
 from training.sampling import generate, make_pipeline
@@ -110,11 +111,13 @@ def checks() -> tuple[Check, ...]:
         (f"a {paint} {noun}{WHITE}", is_painted(paint)) for paint in PAINTED for noun in THINGS
     )
     placed = tuple(
-        (f"a {noun} {words}{WHITE}", stands(place))
+        (f"{article(noun)} {noun} {words}{WHITE}", stands(place))
         for place, words in PLACES.items()
         for noun in THINGS
     )
-    pairs = tuple((f"a {a} and a {b}{WHITE}", counts(2)) for a, b in pairwise(THINGS))
+    pairs = tuple(
+        (f"{article(a)} {a} and {article(b)} {b}{WHITE}", counts(2)) for a, b in pairwise(THINGS)
+    )
     return (
         Check("count", counted), Check("colour", painted), Check("position", placed),
         Check("two things", pairs),
