@@ -1,8 +1,9 @@
 """Stage: the autoencoder on composed scenes of 256 px.
 
-    python -m training.scene_vae --minutes 30 --shape 8x4 [--resume]
+    python -m training.scene_vae --minutes 30 --shape 8x4 [--decoder-only] [--resume]
 
-Starts with the frozen autoencoder's weights. Small things are the hard part, so most steps see
+Starts with the frozen autoencoder's weights; with `--decoder-only` with the shipped one, whose
+latents stay what a UNet has learnt. Small things are the hard part, so most steps see
 crops around a thing. For some steps the latents are mirrored, turned or shrunk, and the decoder
 has to draw the picture so: latents that behave like pictures are denoised more easily.
 Source: Kouzelis et al. 2025, arXiv:2502.09509.
@@ -16,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from training import common
 from training.data.backdrops import SIZE
@@ -24,12 +25,14 @@ from training.data.bank import load_bank
 from training.data.canvas import draw_scene
 from training.data.composition import Composer
 from training.decoder import FROZEN
+from training.latents import fold_normalisation
 from training.muon import Muon, split_parameters
 from training.vae import BY_ELEMENT, build_vae, gradient_loss
 from training.vae import Config as VaeConfig
 
 # Scenes from this stream are never drawn for training.
 HELD_OUT_STREAM = 77
+SHIPPED_VAE = Path("models/emoji/vae")
 SHAPES: dict[str, tuple[tuple[int, ...], int]] = {
     "8x4": ((16, 32, 64, 128), 4),
     "16x8": ((16, 32, 64, 128, 128), 8),
@@ -43,6 +46,7 @@ class Config:
 
     Args:
         shape: a key of `SHAPES`: the factor and the latent channels.
+        decoder_only: whether the shipped encoder stays as it is.
         crop: side of the crops.
         whole_share: of the steps, with whole pictures.
         around: share of crops centred on a thing.
@@ -50,6 +54,7 @@ class Config:
     """
 
     shape: str = "8x4"
+    decoder_only: bool = False
     crop: int = 128
     crop_batch: int = 8
     whole_batch: int = 2
@@ -168,12 +173,20 @@ def held_out_psnr(vae: AutoencoderKL, crops: SceneCrops, count: int = 48) -> tup
 
 def train(config: Config, cache: Path, resume: bool) -> Path:
     """Train for `config.minutes` and return the folder of the autoencoder."""
-    folder = cache / "scene-vae" / config.shape
+    folder = cache / "scene-vae" / ("decoder" if config.decoder_only else config.shape)
     common.start_log(folder, "scene-vae")
     common.save_config(config, folder)
     torch.set_num_threads(1)
-    vae = build_scene_vae(config.shape).to(memory_format=torch.channels_last)
-    matrices, others = split_parameters(vae, BY_ELEMENT)
+    vae = (
+        AutoencoderKL.from_pretrained(SHIPPED_VAE, use_safetensors=True)
+        if config.decoder_only
+        else build_scene_vae(config.shape)
+    )
+    vae = vae.requires_grad_(False).to(memory_format=torch.channels_last)
+    learns = nn.ModuleDict({"decoder": vae.decoder, "post": vae.post_quant_conv})
+    if not config.decoder_only:
+        learns.update({"encoder": vae.encoder, "quant": vae.quant_conv})
+    matrices, others = split_parameters(learns.requires_grad_(True), BY_ELEMENT)
     optimizers = common.Optimizers(
         Muon(matrices, lr=config.matrix_rate),
         torch.optim.AdamW(others, lr=config.rate, betas=(0.9, 0.99), weight_decay=0.0),
@@ -191,10 +204,11 @@ def train(config: Config, cache: Path, resume: bool) -> Path:
     common.log.info("held-out psnr %.2f dB, of the mean error %.2f dB", *held_out_psnr(vae, unseen))
     rng, saved, losses = np.random.default_rng((config.seed, step)), clock.spent, []
     while clock.progress < 1:
-        way = int(rng.integers(4)) if rng.random() < config.moved else None
+        turns = not config.decoder_only and rng.random() < config.moved
+        way = int(rng.integers(4)) if turns else None
         loss = scene_loss(vae, crops.batch(), way, config)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(learns.parameters(), 1.0)
         optimizers.step(common.cosine(clock.progress, config.warmup))
         step += 1
         losses.append(loss.item())
@@ -210,15 +224,16 @@ def train(config: Config, cache: Path, resume: bool) -> Path:
             common.log.info(
                 "step %d held-out psnr %.2f dB, of the mean error %.2f dB", step, *score
             )
-    return export_scene_vae(vae, composer, folder / "diffusers")
+    if not config.decoder_only:
+        fold_statistics(vae, composer)
+    vae.to(memory_format=torch.contiguous_format).eval()
+    vae.save_pretrained(folder / "diffusers", safe_serialization=True)
+    return folder / "diffusers"
 
 
 @torch.no_grad()
-def export_scene_vae(vae: AutoencoderKL, composer: Composer, out: Path, count: int = 64) -> Path:
-    """Write the autoencoder with the latents' normalisation folded in, and return its folder."""
-    from training.latents import fold_normalisation
-
-    vae = vae.to(memory_format=torch.contiguous_format).eval()
+def fold_statistics(vae: AutoencoderKL, composer: Composer, count: int = 64) -> None:
+    """Make the latents of scenes zero-mean with unit variance, changing no picture."""
     crops = SceneCrops(composer, HELD_OUT_STREAM, 1000, Config())
     found = []
     for _ in range(count):
@@ -228,16 +243,16 @@ def export_scene_vae(vae: AutoencoderKL, composer: Composer, out: Path, count: i
     channels = torch.cat(found).movedim(1, 0).flatten(1)
     common.log.info("latent mean %s std %s", channels.mean(1).tolist(), channels.std(1).tolist())
     fold_normalisation(vae, channels.mean(1), channels.std(1))
-    vae.save_pretrained(out, safe_serialization=True)
-    return out
 
 
 def main() -> None:
     """The command line of this stage."""
     parser = common.stage_parser(__doc__, Config.minutes)
     parser.add_argument("--shape", choices=list(SHAPES), default=Config.shape)
+    parser.add_argument("--decoder-only", action="store_true")
     args = parser.parse_args()
-    train(Config(minutes=args.minutes, shape=args.shape), args.cache, args.resume)
+    config = Config(minutes=args.minutes, shape=args.shape, decoder_only=args.decoder_only)
+    train(config, args.cache, args.resume)
 
 
 if __name__ == "__main__":
