@@ -48,6 +48,7 @@ class Config(stage.StageConfig):
     """Everything that decides the run, apart from the machine's speed.
 
     Args:
+        matrix_rate, rate: half of those the shipped UNet was trained with from nothing.
         concepts: comma-separated labels to draw, all if "".
         fresh: share of new scenes in a batch.
         capacity: scenes that each worker keeps.
@@ -61,8 +62,8 @@ class Config(stage.StageConfig):
     fresh: float = 0.15
     capacity: int = 24_000
     start: int = 256
-    matrix_rate: float = 0.02
-    rate: float = 1e-3
+    matrix_rate: float = 0.01
+    rate: float = 5e-4
     text_rate: float = 0.1
     weight_decay: float = 0.01
     caption_dropout: float = 0.1
