@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler
+from diffusers.models.attention_processor import AttnProcessor
 from PIL import Image
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
@@ -83,6 +84,8 @@ class Composed:
         self._config = config
         self._vae = load_vae(config.vae or f"{config.model}/vae")
         self._parts, self._tokenizer, fresh = build_parts(config, self._vae)
+        # On the CPU plain products beat the fused attention's backward pass by a fifth of a step.
+        self._parts.unet.set_attn_processor(AttnProcessor())
         self.model = self._parts
         self._alpha_bar = ddpm.alphas_cumprod(end=config.beta_end)
         self._weights = ddpm.noise_weight(self._alpha_bar, config.gamma, config.noisy_boost)
