@@ -91,6 +91,7 @@ def test_an_unknown_relation_is_refused() -> None:
 def test_counted_things_hardly_overlap() -> None:
     for scene in SCENES:
         if scene.layout == "count":
+            assert all(BANK.nouns[BANK.sprites[t.row].label].countable for t in scene.things)
             boxes = [thing.box for thing in scene.things]
             assert 2 <= len(boxes) <= 4
             pairs = [a.overlap(b) for i, a in enumerate(boxes) for b in boxes[:i]]

@@ -143,18 +143,23 @@ class Composer:
             return self.labels[int(rng.integers(len(self.labels)))]
         return "person" if kind == 1 else self._solids[int(rng.integers(len(self._solids)))]
 
+    def _countable(self, rng: np.random.Generator) -> str:
+        while not self.bank.nouns[label := self._label(rng)].countable:
+            pass
+        return label
+
     def _labels(self, layout: str, rng: np.random.Generator) -> list[str]:
         """The concepts of the things, no two of a held-out pair."""
         if layout == "single":
             return [self._label(rng)]
         if layout == "count":
-            return [self._label(rng)] * int(rng.integers(2, 5))
+            return [self._countable(rng)] * int(rng.integers(2, 5))
         while True:
             count = 2 if layout != "group" else int(rng.integers(3, 5))
             found = [self._label(rng) for _ in range(count)]
             if layout == "group" and rng.random() < 0.5:
                 # "Two cats and a dog": the first comes again.
-                found[1] = found[0]
+                found[0] = found[1] = self._countable(rng)
             pairs = {(a, b) for a in found for b in found if a < b}
             distinct = len(set(found)) == (len(found) if layout != "group" else len(set(found)))
             if distinct and pairs and not any(held_out("concept", a, b) for a, b in pairs):

@@ -43,6 +43,11 @@ class Noun:
     own: tuple[str, ...] = ()
     plural: str = ""
 
+    @property
+    def countable(self) -> bool:
+        """Whether one can say "two" of it: not of bread, nor of jeans."""
+        return self.names[0].split()[-1].lower() not in PLURAL_ONLY | MASS
+
 
 def plural_of(name: str) -> str:
     """The regular plural; "s" names of pairs and heaps stay as they are."""
