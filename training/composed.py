@@ -58,7 +58,7 @@ class Config(stage.StageConfig):
     """
 
     minutes: float = 480.0
-    checkpoint_minutes: float = 7.0
+    checkpoint_minutes: float = 8.0
     concepts: str = ""
     fresh: float = 0.15
     capacity: int = 24_000
@@ -150,11 +150,11 @@ class Composed:
         return make_optimizers(masters, rates)
 
     def show(self, average: dict[str, Tensor], folder: Path, step: int) -> None:
-        """Errors by level to the log, and four seeds of some prompts to the folder."""
+        """Errors by level to the log, and three seeds of some prompts to the folder."""
         common.log.info("%d scenes made, loss by level %s", self._pool.made, self._levels.report())
         with torch.autocast("cpu", torch.bfloat16):
             picture = sample_sheet(
-                average, self._config, self._vae, 4, prompts=PROMPTS[:8], steps=12
+                average, self._config, self._vae, 3, prompts=PROMPTS[:8], steps=12
             )
         picture.save(folder / f"samples-{step:06d}.jpg")
 
