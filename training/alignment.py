@@ -138,7 +138,7 @@ def fit_exit(
         optimizer.zero_grad()
         (error * weights[t]).mean().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        errors.append(float(error.mean()))
+        errors.append(float(error.detach().mean()))
         if step % 40 == 39 or step == steps - 1:
             common.log.info("exit step %d error %.3f", step, sum(errors[-40:]) / 40)
     unet.requires_grad_(True)

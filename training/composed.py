@@ -104,8 +104,11 @@ class Composed:
 
     def _align(self, cache: Path) -> None:
         """Fit the new outer level to the inner ones, see `alignment`."""
-        rng = np.random.default_rng((self._config.seed, 4))
-        folder, encoder = cache / "alignment", fast_encoder(self._vae)
+        folder, kept = cache / "alignment", cache / "alignment" / "unet.safetensors"
+        if kept.exists():
+            self._parts.unet.load_state_dict(common.load_checkpoint(kept)[0])
+            return
+        rng, encoder = np.random.default_rng((self._config.seed, 4)), fast_encoder(self._vae)
         composer = Composer(load_bank(cache))
         pool = Pool(folder, composer, encoder, ALIGNMENT_STREAM, ALIGNMENT_SCENES, rng)
         if not len(pool):
@@ -120,6 +123,7 @@ class Composed:
             return rows.latents, self._parts.text(tokens).last_hidden_state
 
         fit_exit(self._parts.unet, told, self._alpha_bar, self._weights)
+        common.save_checkpoint(kept, self._parts.unet.state_dict(), {})
 
     def loss(self) -> Tensor:
         """The mean weighted error of the predicted noise on half a batch."""

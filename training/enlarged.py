@@ -16,6 +16,7 @@ HEADS = 4
 TIME_WIDTH = 256
 TOKENS = 77
 TIMES = 1000
+RIDGE = 1e-2
 
 
 def build_enlarged(
@@ -96,12 +97,17 @@ def take_shipped(
 def _fit_time(unet: UNet2DConditionModel, shipped: UNet2DConditionModel, times: Tensor) -> None:
     """The first layer of the time embedding, so that it answers every t as the shipped one does.
 
-    Math: min over W, b of Σ_t ‖W·s(t) + b − (W'·s'(t') + b')‖², s and s' the sinusoids, t' = times
+    The sinusoids are nearly dependent: without the last term the best weights are huge and cancel
+    each other, which bfloat16 cannot hold.
+
+    Math: min over W, b of Σ_t ‖W·s(t) + b − (W'·s'(t') + b')‖² + λ‖W‖², s and s' the sinusoids,
+        t' = times
     """
     features = unet.time_proj(torch.arange(TIMES)).double()
     wanted = shipped.time_embedding.linear_1(shipped.time_proj(times)).double()
-    ones = torch.ones(TIMES, 1, dtype=torch.float64)
-    solved: Tensor = torch.linalg.lstsq(torch.cat([features, ones], 1), wanted).solution
+    features = torch.cat([features, torch.ones(TIMES, 1, dtype=torch.float64)], 1)
+    ridge = RIDGE * TIMES * torch.eye(features.shape[1], dtype=torch.float64)
+    solved: Tensor = torch.linalg.solve(features.T @ features + ridge, features.T @ wanted)
     unet.time_embedding.linear_1.weight.copy_(solved[:-1].T)
     unet.time_embedding.linear_1.bias.copy_(solved[-1])
 

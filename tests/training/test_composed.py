@@ -46,8 +46,11 @@ def test_the_time_embedding_answers_as_the_shipped_one() -> None:
     with torch.no_grad():
         found = unet.time_embedding(unet.time_proj(t))
         wanted = SHIPPED.unet.time_embedding(SHIPPED.unet.time_proj(t))
+        halved = unet.time_embedding.bfloat16()(unet.time_proj(t).bfloat16()).float()
     error = (found - wanted).square().mean() / wanted.var()
-    assert float(error) < 0.1
+    assert float(error) < 0.02
+    # Training computes in bfloat16: weights that cancel each other would be lost there.
+    assert float((halved - found).square().mean() / wanted.var()) < 1e-3
 
 
 def test_times_of_the_shipped_unet_have_four_times_the_signal() -> None:
