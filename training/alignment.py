@@ -128,11 +128,13 @@ def fit_exit(
     for step in range(steps):
         x0, hidden = draw(BATCH)
         t = ddpm.uniform_timesteps(len(x0), ddpm.STEPS)
-        with torch.autocast("cpu", torch.bfloat16):
-            error = ddpm.ddpm_step(
-                lambda x, at, text=hidden: unet(x, at, text, return_dict=False)[0].float(),
-                *(x0, torch.randn_like(x0), t, alpha_bar),
-            )
+
+        def predicted(x: Tensor, at: Tensor, text: Tensor = hidden) -> Tensor:
+            with torch.autocast("cpu", torch.bfloat16):
+                noise: Tensor = unet(x, at, text, return_dict=False)[0]
+            return noise.float()
+
+        error = ddpm.ddpm_step(predicted, x0, torch.randn_like(x0), t, alpha_bar)
         for group in optimizer.param_groups:
             group["lr"] = RATE * common.cosine(step / steps, 0.05)
         optimizer.zero_grad()
