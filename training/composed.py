@@ -54,6 +54,8 @@ class Config(stage.StageConfig):
         fresh: share of new scenes in a batch.
         capacity: scenes that each worker keeps.
         text_rate: of the UNet's rates, for the text encoder.
+        noisy_boost: see `ddpm.noise_weight`; so large, every noise level counts about equally, as
+            Karras et al. 2024 have it (arXiv:2312.02696), and the caption's part is not lost.
         vae: folder of the autoencoder, the shipped model's own if "".
     """
 
@@ -69,7 +71,7 @@ class Config(stage.StageConfig):
     weight_decay: float = 0.01
     caption_dropout: float = 0.1
     gamma: float = 5.0
-    noisy_boost: float = 3.0
+    noisy_boost: float = 10.0
     warmup: float = 0.01
     beta_end: float = BETA_END
     vae: str = ""
