@@ -21,7 +21,7 @@ from transformers import CLIPTokenizer
 from training import common, ddpm, stage
 from training.alignment import align, fit_exit, shipped_times
 from training.data.bank import load_bank
-from training.data.composition import Composer
+from training.data.composition import Composer, Shares
 from training.enlarged import CHANNELS, build_enlarged, longer_text, take_shipped
 from training.sampling import generate, make_pipeline, tile
 from training.scene_pool import Pool, fast_encoder
@@ -57,6 +57,8 @@ class Config(stage.StageConfig):
         noisy_boost: see `ddpm.noise_weight`; so large, every noise level counts about equally, as
             Karras et al. 2024 have it (arXiv:2312.02696), and the caption's part is not lost.
         vae: folder of the autoencoder, the shipped model's own if "".
+        settled: see `composition.Shares`.
+        name: of the run's folder in the cache.
     """
 
     minutes: float = 480.0
@@ -74,6 +76,8 @@ class Config(stage.StageConfig):
     noisy_boost: float = 10.0
     warmup: float = 0.01
     beta_end: float = BETA_END
+    settled: float = 0.3
+    name: str = "composed"
     vae: str = ""
 
 
@@ -99,7 +103,7 @@ class Composed:
             rank, step = stream
             rng = np.random.default_rng((config.seed, 3, rank, step))
             labels = tuple(config.concepts.split(",")) if config.concepts else None
-            composer = Composer(load_bank(cache), labels)
+            composer = Composer(load_bank(cache), labels, Shares(settled=config.settled))
             folder = cache / name / f"pool-{rank}"
             encoder = fast_encoder(self._vae)
             self._pool = Pool(folder, composer, encoder, rank, config.capacity, rng)
@@ -211,7 +215,7 @@ def sample_sheet(
 
 def make(config: Config, cache: Path, stream: tuple[int, ...]) -> Composed:
     """The task of a worker."""
-    return Composed(config, cache, "composed", stream)
+    return Composed(config, cache, config.name, stream)
 
 
 def main() -> None:
@@ -219,14 +223,18 @@ def main() -> None:
     parser = common.stage_parser(__doc__, Config.minutes)
     parser.add_argument("--workers", type=int, default=Config.workers)
     parser.add_argument("--concepts", default="")
+    parser.add_argument("--settled", type=float, default=Config.settled)
+    parser.add_argument("--name", default=Config.name, help="of the folder in the cache")
     args = parser.parse_args()
     config = Config(
         minutes=args.minutes,
         workers=args.workers,
         batch=ROWS * args.workers,
         concepts=args.concepts,
+        settled=args.settled,
+        name=args.name,
     )
-    stage.train("composed", make, config, args.cache, args.resume)
+    stage.train(config.name, make, config, args.cache, args.resume)
 
 
 if __name__ == "__main__":

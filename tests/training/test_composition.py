@@ -9,7 +9,7 @@ import pytest
 from tests.training.composed_bank import small_bank
 from training.data.backdrops import PLACES, SETTINGS, SIZE, Setting, draw_setting, random_setting
 from training.data.canvas import draw_scene, over
-from training.data.composition import Composer, Scene, Thing
+from training.data.composition import Composer, Scene, Shares, Thing
 from training.data.holdout import held_out, held_out_colour
 from training.data.kinds import load_nouns, plural_of
 from training.data.phrases import NUMBERS, caption, counts
@@ -57,6 +57,17 @@ def test_a_seed_gives_one_scene_and_another_seed_another() -> None:
     assert COMPOSER.scene((1, 5)) == SCENES[5] != SCENES[6]
     first, second = draw_scene(BANK, SCENES[5]).pixels, draw_scene(BANK, SCENES[5]).pixels
     assert np.array_equal(first, second)
+
+
+def test_settled_scenes_are_one_drawing_in_the_middle_of_a_plain_field() -> None:
+    composer = Composer(BANK, shares=Shares(settled=1.0))
+    for number in range(60):
+        scene = composer.scene((2, number))
+        (thing,) = scene.things
+        assert (thing.box.x, thing.box.y, thing.box.size) == (0.5, 0.5, 0.875)
+        assert scene.setting.name
+        assert not (thing.paint or thing.turn or thing.mirrored)
+        assert not held_out("setting", BANK.sprites[thing.row].label, scene.setting.name)
 
 
 def test_all_layouts_settings_and_relations_occur() -> None:

@@ -28,6 +28,8 @@ LIGHTS: dict[str, tuple[float, float, float]] = {
 # What a face may wear, and where: see `canvas.worn_box`.
 HATS = ("top hat", "crown", "graduation cap", "woman’s hat", "billed cap")
 SPECTACLES = ("glasses", "sunglasses")
+# As `drawings.INNER` of `drawings.SIZE`.
+SETTLED_SIZE = 0.875
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Shares:
         aimed: single things put in a named position.
         turned: things turned by up to `steep` degrees.
         lit: places under another light.
+        settled: scenes of one drawing as the shipped model knows it: upright, in the middle, on a
+            plain field. A model that starts with the shipped weights keeps its words by them.
     """
 
     layouts: tuple[float, ...] = (0.42, 0.17, 0.12, 0.21, 0.08)
@@ -56,6 +60,7 @@ class Shares:
     turned: float = 0.5
     steep: float = 18.0
     lit: float = 0.35
+    settled: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,8 @@ class Composer:
     def scene(self, seed: int | tuple[int, ...]) -> Scene:
         """The scene of a seed."""
         rng = np.random.default_rng(seed)
+        if rng.random() < self.shares.settled:
+            return self._settled(rng)
         layout = str(rng.choice(LAYOUTS, p=self.shares.layouts))
         while True:
             labels = self._labels(layout, rng)
@@ -136,6 +143,17 @@ class Composer:
             light = str(rng.choice(list(LIGHTS)[1:]))
         order = self._order(things, relation)
         return Scene(things, layout, relation, setting, light, order, bool(rng.random() < 0.5))
+
+    def _settled(self, rng: np.random.Generator) -> Scene:
+        """One drawing in the middle of a plain field."""
+        label = self.labels[int(rng.integers(len(self.labels)))]
+        setting = random_setting("plain", rng)
+        while not setting.name or held_out("setting", label, setting.name):
+            setting = random_setting("plain", rng)
+        row = self.bank.rows[label, str(rng.choice(STYLES))][0]
+        sprite = self.bank.sprites[row]
+        box = placement.sized(placement.shape_of(sprite.height, sprite.width), SETTLED_SIZE)
+        return Scene((Thing(row, box),), "single", "", setting, "", (0,), False)
 
     def _label(self, rng: np.random.Generator) -> str:
         kind = rng.choice(3, p=self.shares.kinds)
