@@ -1,10 +1,13 @@
 """Stage: the UNet and the text encoder on composed scenes of 256 px.
 
-    python -m training.composed --minutes 480 [--resume]
+    python -m training.composed --minutes 480 [--resume] [--settled 0.7] [--name composed]
 
-Starts with what the shipped model knows (`enlarged.take_shipped`), on the shipped encoder's
-latents. Scenes are drawn as the run goes (`scene_pool`). The rates follow the clock over all
-`--minutes`; a run may be stopped at any time and goes on from its last checkpoint with `--resume`.
+Starts with what the shipped model knows: its inner levels and text encoder (`enlarged`), a new
+outer level fitted to them (`alignment`), on the shipped encoder's latents. Scenes are drawn as the
+run goes (`scene_pool`); a share of them is `settled`, large at first, so that words go on meaning
+what they meant. The rates follow the clock over all `--minutes`; a run may be stopped at any time
+and goes on from its last checkpoint with `--resume`, for longer where more minutes are given.
+`python -m training.composed_sheet --name composed` draws what it can so far.
 """
 
 from dataclasses import dataclass
