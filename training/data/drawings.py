@@ -88,7 +88,7 @@ def moved(rgba: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8
     return np.asarray(canvas.convert("RGBA"), np.uint8)
 
 
-def _vectors(key: str, folder: Path) -> Iterator[tuple[str, Image.Image]]:
+def vectors(key: str, folder: Path) -> Iterator[tuple[str, Image.Image]]:
     """Every icon of an iconify package that stands for an emoji: (plain code, picture)."""
     import resvg_py
 
@@ -108,13 +108,13 @@ def _vectors(key: str, folder: Path) -> Iterator[tuple[str, Image.Image]]:
         yield plain_code(code), Image.open(io.BytesIO(bytes(png))).convert("RGBA")
 
 
-def _pictures(key: str, folder: Path) -> Iterator[tuple[str, Image.Image]]:
+def pictures(key: str, folder: Path) -> Iterator[tuple[str, Image.Image]]:
     """Every WebP picture of the 3D package: (plain code, picture)."""
     for path, data in sources.read_members(key, folder, ".webp").items():
         yield plain_code(Path(path).stem), Image.open(io.BytesIO(data)).convert("RGBA")
 
 
-def _entries(folder: Path) -> dict[str, dict[str, Any]]:
+def entries(folder: Path) -> dict[str, dict[str, Any]]:
     """The emojibase entries by plain code, without components, flags of places and skin tones."""
     data = sources.read_json("names", folder, "en/data.json")
     kept = [e for e in data if e.get("group", COMPONENT_GROUP) != COMPONENT_GROUP]
@@ -136,12 +136,12 @@ def load_drawings(cache: Path, packages: Path | None = None) -> Drawings:
     pixel_file, key_file = cache / "drawings.npy", cache / "drawings.json"
     if not (pixel_file.exists() and key_file.exists()):
         cache.mkdir(parents=True, exist_ok=True)
-        names = _entries(packages)
+        names = entries(packages)
         keys: list[tuple[str, str]] = []
         rows: list[NDArray[np.uint8]] = []
         for style in STYLES:
-            pictures = _pictures if style == "3d" else _vectors
-            for code, image in sorted(pictures(style, packages), key=lambda pair: pair[0]):
+            made = pictures if style == "3d" else vectors
+            for code, image in sorted(made(style, packages), key=lambda pair: pair[0]):
                 if code in names:
                     keys.append((code, style))
                     rows.append(np.asarray(centre(image), np.uint8))

@@ -145,7 +145,7 @@ def caption(figure: Figure, wording: Wording, rng: np.random.Generator) -> str:
     return ", ".join(parts)
 
 
-def _shapes(figure: Figure, at: Mapping[str, Points]) -> list[Shape]:
+def person_shapes(figure: Figure, at: Mapping[str, Points]) -> list[Shape]:
     """Ground, seat and person, back to front; in heights, not yet mirrored."""
     pose = POSES[figure.pose]
     looks = Looks(
@@ -243,7 +243,7 @@ def draw(figure: Figure) -> Sample:
     """
     pose = POSES[figure.pose]
     at = joints(pose, figure.arms, figure.legs, figure.turn, figure.lean, figure.nod, figure.build)
-    shapes = _shapes(figure, at)
+    shapes = person_shapes(figure, at)
     flip = np.array([-1.0 if figure.mirrored else 1.0, 1.0])
     shapes = [Shape(s.corners * flip, s.colour, s.part) for s in shapes]
     scale, offset = _fit(shapes, figure)

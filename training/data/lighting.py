@@ -192,25 +192,30 @@ def surface(
 
 
 def render(
-    solids: Sequence[Solid], camera: Camera, light: Light, greys: tuple[float, float]
+    solids: Sequence[Solid],
+    camera: Camera,
+    light: Light,
+    greys: tuple[float, float],
+    size: int = SIZE,
 ) -> NDArray[np.uint8]:
-    """The picture, (128, 128, 3) uint8, from 2×2 rays a pixel.
+    """The picture, (size, size, 3) uint8, from 2×2 rays a pixel.
 
     Args:
         greys: of the floor and the wall where nothing shades them, 0..255.
+        size: in pixels, a multiple of 2; the camera's focal length must fit it.
     """
-    side = SIZE * STEP
-    rays, lamp = camera.rays(SIZE, STEP), light.spread(side)
-    depth, met = cast(solids, camera, rays, SIZE, STEP)
+    side = size * STEP
+    rays, lamp = camera.rays(size, STEP), light.spread(side)
+    depth, met = cast(solids, camera, rays, size, STEP)
     grey = backdrop(solids, camera, light, greys, rays, lamp)
     picture = np.repeat(grey[:, :, None], 3, 2)
     for index, solid in enumerate(solids):
-        part = window(camera.project(solid.bounds()), SIZE, STEP)
+        part = window(camera.project(solid.bounds()), size, STEP)
         mask = met[part] == index + 1
         if not mask.any():
             continue
         points = camera.position.along(rays.at(part), depth[part])
         picture[part][mask] = surface(solids, index, camera, light, (part, mask, points), lamp)
-    mean = picture.reshape(SIZE, STEP, SIZE, STEP, 3).mean((1, 3))
+    mean = picture.reshape(size, STEP, size, STEP, 3).mean((1, 3))
     shown = SHOWN[(np.clip(mean, 0, 1) * (len(SHOWN) - 1)).astype(np.int16)]
     return np.asarray(shown, np.uint8)

@@ -1,5 +1,6 @@
 """The tokenizer, learnt from captions and tags, and the small text encoder's shape."""
 
+import copy
 from collections.abc import Iterable, Sequence
 
 from tokenizers import Regex as Pattern
@@ -55,11 +56,11 @@ def tokenizer_from_learner(learner: Tokenizer, alphabet: list[str]) -> CLIPToken
 
 
 def tokenize(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> Tensor:
-    """Captions as (N, MAX_TOKENS) int64, cut or padded."""
+    """Captions as (N, T) int64, cut or padded to the T tokens that the tokenizer allows."""
     tokens: Tensor = tokenizer(
         list(captions),
         padding="max_length",
-        max_length=MAX_TOKENS,
+        max_length=tokenizer.model_max_length,
         truncation=True,
         return_tensors="pt",
     ).input_ids
@@ -82,3 +83,10 @@ def build_text_encoder(vocabulary: int, hidden: int, layers: int) -> CLIPTextMod
             projection_dim=hidden,
         )
     )
+
+
+def tokenizer_of_length(tokenizer: CLIPTokenizer, length: int) -> CLIPTokenizer:
+    """The same tokenizer for captions of up to `length` tokens, start and end among them."""
+    found: CLIPTokenizer = copy.deepcopy(tokenizer)
+    found.model_max_length = length
+    return found

@@ -57,6 +57,12 @@ def save_config(config: Any, folder: Path) -> None:
     (folder / "config.json").write_text(text + "\n")
 
 
+def read_fields(folder: Path) -> dict[str, Any]:
+    """Read what `save_config` wrote, by the fields' names; lists as tuples."""
+    fields: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    return {k: tuple(value) if isinstance(value, list) else value for k, value in fields.items()}
+
+
 def open_run(folder: Path, stage: str, config: RunConfig) -> None:
     """Begin a run's log, save its Config and seed torch."""
     start_log(folder, stage)

@@ -27,6 +27,7 @@ class StageConfig(RunConfig):
 
     Args:
         ema_power: see `schedule.ema_decay`.
+        workers: processes that train together.
     """
 
     batch: int = 128
@@ -34,6 +35,7 @@ class StageConfig(RunConfig):
     ema_power: float = 12.0
     checkpoint_minutes: float = 3.0
     log_steps: int = 20
+    workers: int = WORKERS
 
 
 class Task(ABC):
@@ -88,7 +90,7 @@ def train(name: str, make: Make, config: StageConfig, cache: Path, resume: bool)
     else:
         task.begin(folder, resume)
     context = torch.multiprocessing.get_context("spawn")
-    memory = Memory.of(task.model, context)
+    memory = Memory.of(task.model, context, config.workers)
     if kept:
         for kind, flat in (
             ("model", memory.masters), ("model", memory.weights), ("average", memory.average),
@@ -100,7 +102,7 @@ def train(name: str, make: Make, config: StageConfig, cache: Path, resume: bool)
         context.Process(
             target=work, args=(rank, memory, name, make, config, cache, state), daemon=True
         )
-        for rank in range(1, WORKERS)
+        for rank in range(1, config.workers)
     ]
     for other in others:
         other.start()

@@ -34,7 +34,6 @@ from training.data.tokenizer import tokenize
 from training.optim.optimizers import Optimizers, muon_and_adam
 from training.optim.run_folder import log
 from training.optim.stage import Task
-from training.optim.team import WORKERS
 from training.stages.shipped import SiblingConfig, run_sibling
 
 BY_ELEMENT = ("embedding", "logit_scale")
@@ -167,7 +166,7 @@ class ClipTask(Task):
         self._clip = build_clip(config, text)
         self._parts = LearningParts(self._clip)
         self.model: nn.Module = self._parts
-        self._rows = config.batch // WORKERS
+        self._rows = config.batch // config.workers
         # The tower is only read, so half precision is all it needs while training.
         self._text = self._clip.text_model.bfloat16()
         rank, step = stream or (0, 0)

@@ -29,7 +29,6 @@ from training.optim.checkpoint import load_checkpoint, save_checkpoint
 from training.optim.optimizers import Optimizers, muon_and_adam
 from training.optim.run_folder import log, stage_parser
 from training.optim.stage import Task, load_average, train
-from training.optim.team import WORKERS
 from training.stages.decoder import load_vae
 from training.stages.samples import tile
 from training.stages.shipped import SiblingConfig, load_shipped
@@ -135,7 +134,7 @@ class ControlNetTask(Task):
         self._text, self._unet = pipeline.text_encoder.bfloat16(), pipeline.unet.bfloat16()
         self._alpha_bar = ddpm.alphas_cumprod()
         self._weights = ddpm.noise_weight(self._alpha_bar, 5.0, config.noisy_boost)
-        self._rows = config.batch // WORKERS
+        self._rows = config.batch // config.workers
 
     def loss(self) -> Tensor:
         """The weighted error of the noise that the UNet predicts with the map's help."""

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from training.optim.optimizers import Optimizers, muon_and_adam
 from training.optim.stage import Task
-from training.optim.team import WORKERS
 from training.stages.flow_parts import (
     EmptyTokens,
     FlowText,
@@ -115,7 +114,7 @@ class FlowTask(Task):
         # The pipeline appends 256 equal tokens where it finds no T5; one of them does for all.
         EmptyTokens.lay_over(self._transformer)
         self._text.bfloat16()
-        self._rows = config.batch // WORKERS
+        self._rows = config.batch // config.workers
 
     def loss(self) -> Tensor:
         """The mean squared error of this worker's rows."""

@@ -25,7 +25,6 @@ from training.data.tokenizer import tokenize
 from training.optim import ddpm
 from training.optim.optimizers import Optimizers
 from training.optim.stage import Task
-from training.optim.team import WORKERS
 from training.stages.samples import PROMPTS, generate, tile
 from training.stages.shipped import SiblingConfig, load_shipped, run_sibling, shipped_corpus
 
@@ -153,7 +152,7 @@ class ConsistencyTask(Task):
         self._teacher, self._student = teacher.unet.bfloat16(), student.unet.bfloat16()
         self.model: nn.Module = add_adapter(self._student, config.rank)
         self._alpha_bar = ddpm.alphas_cumprod()
-        self._rows = config.batch // WORKERS
+        self._rows = config.batch // config.workers
         with torch.no_grad():
             self._empty = self._text(tokenize(teacher.tokenizer, [""])).last_hidden_state
 

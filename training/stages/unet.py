@@ -7,7 +7,6 @@ average and the optimizer; `samples-*.png` are drawn with the average as the run
 Source: Ho et al. 2020, arXiv:2006.11239; Rombach et al. 2022, arXiv:2112.10752.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +29,7 @@ from training.optim import ddpm, stage
 from training.optim.checkpoint import load_checkpoint, save_checkpoint
 from training.optim.muon import Muon, split_named
 from training.optim.optimizers import Optimizers
-from training.optim.run_folder import stage_parser
-from training.optim.team import WORKERS
+from training.optim.run_folder import read_fields, stage_parser
 from training.stages.decoder import load_vae
 from training.stages.samples import sample_grid
 from training.stages.shipped import load_shipped
@@ -179,9 +177,7 @@ def make_optimizers(masters: dict[str, Tensor], config: Config) -> Optimizers:
 
 def read_config(folder: Path) -> Config:
     """The Config as the run saved it in `folder/config.json`."""
-    fields = json.loads((folder / "config.json").read_text())
-    lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
-    return Config(**(fields | lists))
+    return Config(**read_fields(folder))
 
 
 def build_model(config: Config, vocabulary: int) -> Model:
@@ -214,7 +210,7 @@ class UnetTask(stage.Task):
         self._alpha_bar = ddpm.alphas_cumprod()
         self._weights = ddpm.noise_weight(self._alpha_bar, config.gamma, config.noisy_boost)
         self._levels = LevelLoss()
-        self._rows = config.batch // WORKERS
+        self._rows = config.batch // config.workers
 
     def begin(self, folder: Path, resume: bool) -> None:
         """A text encoder that was taught first, or all weights of `config.start`."""
