@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pipelines.denoising.evaluator import Evaluator
 from pipelines.denoising.guided_trajectory import GuidedTrajectory
-from pipelines.denoising.oom_fallbacks import rungs
+from pipelines.denoising.oom_fallbacks import fallbacks
 from pipelines.denoising.row import Row, alike
 from pipelines.errors import ContactSheetError, OutOfMemory
 
@@ -192,10 +192,10 @@ class _Batches:
         try:
             return self._compute(chunk)
         except torch.OutOfMemoryError as error:
-            for rung in rungs("rows", len(chunk), self.exact):
-                if rung == "free" and self.free_memory():
+            for fallback in fallbacks("rows", len(chunk), self.exact):
+                if fallback == "free" and self.free_memory():
                     return self.next(rows)
-                if rung == "halve":
+                if fallback == "halve":
                     self.evaluator.shrink(len(chunk))
                     log.warning("out of memory at %d rows; taking fewer from now on", len(chunk))
                     return self.next(rows)

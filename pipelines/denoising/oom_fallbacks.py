@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 Work = Literal["rows", "pictures"]
-Rung = Literal["free", "halve", "slice", "tile"]
+Fallback = Literal["free", "halve", "slice", "tile"]
 
 
-def rungs(work: Work, count: int, exact: bool = False) -> tuple[Rung, ...]:
+def fallbacks(work: Work, count: int, exact: bool = False) -> tuple[Fallback, ...]:
     """List what is tried in turn when memory ran out; after the last, the work fails alone.
 
     Args:

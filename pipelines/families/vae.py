@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from pipelines.denoising.oom_fallbacks import rungs
+from pipelines.denoising.oom_fallbacks import fallbacks
 from pipelines.devices.hardware import free_memory
 from pipelines.devices.vae_memory import AT_ONCE, VaePlan, vae_plan
 from pipelines.errors import OutOfMemory
@@ -47,7 +47,7 @@ def with_oom_fallbacks(
     pictures: int = 1,
     plan: VaePlan = AT_ONCE,
 ) -> Made:
-    """Call a function that uses the VAE; out of memory, go down `rungs` one by one.
+    """Call a function that uses the VAE; out of memory, go down `fallbacks` one by one.
 
     Args:
         make: calls the VAE for some pictures.
@@ -56,7 +56,7 @@ def with_oom_fallbacks(
     Returns: what `make` returns.
     Raises: OutOfMemory: if nothing that is left to do helps.
     """
-    left = list(rungs("pictures", pictures))
+    left = list(fallbacks("pictures", pictures))
     while True:
         try:
             with vae_mode(vae, plan):
@@ -65,11 +65,11 @@ def with_oom_fallbacks(
             said = str(error)
         if not left:
             raise OutOfMemory(f"the picture does not fit in memory, even in tiles: {said}")
-        rung = left.pop(0)
-        if rung == "free" and not free_idle():
-            rung = left.pop(0)
-        log.warning("out of memory in the VAE; trying again: %s", rung)
-        plan = VaePlan(plan.slicing or rung == "slice", plan.tiling or rung == "tile")
+        fallback = left.pop(0)
+        if fallback == "free" and not free_idle():
+            fallback = left.pop(0)
+        log.warning("out of memory in the VAE; trying again: %s", fallback)
+        plan = VaePlan(plan.slicing or fallback == "slice", plan.tiling or fallback == "tile")
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from pipelines.denoising.oom_fallbacks import rungs
+from pipelines.denoising.oom_fallbacks import fallbacks
 from pipelines.devices.hardware import Hardware
 from pipelines.devices.placement import Placement, Weights, default_budget, lru_victims, place
 from pipelines.devices.precision import T5, VAE, dtype_name
@@ -242,7 +242,7 @@ def test_the_estimate_of_a_decoding_is_a_lower_bound_and_not_far_off(
 
 
 def test_the_ladder() -> None:
-    assert rungs("rows", 8) == ("free", "halve")
-    assert rungs("rows", 1) == rungs("rows", 8, exact=True) == ("free",)
-    assert rungs("pictures", 1) == ("free", "tile")
-    assert rungs("pictures", 4) == ("free", "slice", "tile")
+    assert fallbacks("rows", 8) == ("free", "halve")
+    assert fallbacks("rows", 1) == fallbacks("rows", 8, exact=True) == ("free",)
+    assert fallbacks("pictures", 1) == ("free", "tile")
+    assert fallbacks("pictures", 4) == ("free", "slice", "tile")
