@@ -1,6 +1,7 @@
 """Contact Sheet's entry: `python app.py` serves the page; the sub-commands need no browser.
 
-Exit status: 0 done, 1 some picture could not be made, 2 bad input (nothing was written).
+Exit status: 0 done, 1 some picture could not be made, 2 bad input (nothing was written), 130 ended
+by Ctrl+C, 143 by SIGTERM (what was finished is written).
 """
 
 from __future__ import annotations
@@ -15,6 +16,12 @@ from typing import Annotated
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+if __name__ == "__main__":
+    # Before the libraries, which a signal would otherwise find half imported.
+    from ui.cli.interruption import install
+
+    install()
 
 import typer
 
@@ -38,6 +45,7 @@ from ui.cli.console import (
 from ui.cli.control_option import read_controls
 from ui.cli.download import add_download
 from ui.cli.guider_table import guider_row, modifier_row
+from ui.cli.interruption import ended_by, leave_if_interrupted
 from ui.cli.model_table import model_row
 from ui.cli.options import Machine, ModelName, Models, Settings, takes
 from ui.cli.preprocessors import add_commands
@@ -99,6 +107,7 @@ def serve(
             auth=auth or os.environ.get("CONTACT_SHEET_AUTH") or None,
             allow_hosts=allow_host or (),
         )  # fmt: skip
+    leave_if_interrupted()
 
 
 @app.command()
@@ -115,7 +124,9 @@ def generate(
         studio = settings.studio()
         controls.add_pictures(studio)
         run = studio.submit(Sheet(base=request), previews=False)
-        outcomes = follow(run)
+        with ended_by(run.stop):
+            outcomes = follow(run)
+        leave_if_interrupted()
         if not outcomes:
             typer.echo(f"error: {run.snapshot().error or 'the run was stopped'}", err=True)
             raise typer.Exit(1)
@@ -163,20 +174,28 @@ def make_sheet(
         folder = SheetFolder(out, sheet)
         studio = settings.studio(outputs)
         controls.add_pictures(studio)
+        for line in studio.store.notices:
+            typer.echo(f"note: {line}", err=True)
         run = studio.submit(plan, previews=False)
+    with ended_by(run.stop), bad_input_ends_here(1):
         outcomes = follow(run, folder.add)
         end = run.snapshot()
-        folder.finish(end.stats)
+        if outcomes:
+            folder.finish(end.stats)
+    leave_if_interrupted()
     failed = [outcome for outcome in outcomes if isinstance(outcome, CellFailed)]
-    for outcome in failed:
-        typer.echo(f"error: cell {outcome.cell}: {outcome.error}", err=True)
+    if end.status == "failed" and end.error:
+        typer.echo(f"error: {end.error}", err=True)
+    else:
+        for outcome in failed:
+            typer.echo(f"error: cell {outcome.cell}: {outcome.error}", err=True)
     stats = end.stats
     typer.echo(
         f"{stats.cells} cells ({stats.cells_cached} were there), {stats.rows_computed} of "
         f"{stats.rows_naive} rows in {stats.batches} batches, {stats.seconds:.1f} s: "
         f"{out / 'sheet.png'}"
     )
-    if failed or len(outcomes) < stats.cells:
+    if failed or len(outcomes) < stats.cells or end.status != "done":
         raise typer.Exit(1)
 
 
