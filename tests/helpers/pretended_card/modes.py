@@ -108,6 +108,8 @@ class DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, args: Any, kwargs: Any, source: torch.device | None, asked: Any
     ) -> Any:
         goal = source if asked is None else (asked if asked.type == self._ledger.kind else None)
+        if goal is not None and goal.type == "mps" and kwargs.get("dtype") == torch.float64:
+            raise no_float64()
         non_blocking = kwargs.pop("non_blocking", False)
         if source != goal:
             self._ledger.copied(args[0], source, goal, non_blocking, "to")

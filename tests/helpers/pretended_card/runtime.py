@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+# It looks inside functions that are replaced here, and would be imported while they are.
+import torch._dynamo  # noqa: F401
+
 from tests.helpers.pretended_card.ledger import Memory
 
 if TYPE_CHECKING:
