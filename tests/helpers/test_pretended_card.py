@@ -214,7 +214,8 @@ def test_threads_see_the_card_and_choose_their_own() -> None:
     def work() -> None:
         torch.cuda.set_device(1)
         seen.append(torch.ones(1, device="cuda").device)
-        seen.append(torch.cuda.Stream().device)
+        stream: Any = torch.cuda.Stream
+        seen.append(stream().device)
 
     with pretended_card(total=[1000, 1000]) as card:
         thread = threading.Thread(target=work)
@@ -249,13 +250,14 @@ def test_apples_cards_know_no_float64_and_have_words_of_their_own() -> None:
         x = torch.ones(2, device="mps")
         assert card.live == 8
         assert (x + 1).device.type == "mps"
-        for act in (
+        acts: list[Any] = [
             lambda: x.double(),
             lambda: x.to(torch.float64),
             lambda: torch.zeros(1, dtype=torch.float64, device="mps"),
             lambda: torch.tensor([1.0], dtype=torch.float64, device="mps"),
             lambda: torch.zeros(1, dtype=torch.float64).to("mps"),
-        ):
+        ]
+        for act in acts:
             with pytest.raises(TypeError, match="float64"):
                 act()
         with pytest.raises(RuntimeError, match="MPS backend out of memory"):

@@ -66,7 +66,7 @@ class DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs, ledger = dict(kwargs or {}), self._ledger
-        name = func._schema.name.split("::")[1]
+        name = func.name().split("::")[1].split(".")[0]
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         places = [ledger.device_of(tensor) for tensor in tensors]
         asked = self._asked(kwargs)

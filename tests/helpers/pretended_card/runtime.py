@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 # It looks inside functions that are replaced here, and would be imported while they are.
-import torch._dynamo  # noqa: F401
+import torch._dynamo
 
+from tests.helpers.pretended_card.card import PretendedCard
 from tests.helpers.pretended_card.ledger import Memory
-
-if TYPE_CHECKING:
-    from tests.helpers.pretended_card.card import PretendedCard
 
 NAME = "Pretended RTX"
 
