@@ -11,7 +11,7 @@ import re
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_ROOTS = re.compile(rb'(?P<key>"root": ?|const root = )"https?://[^"]*"')
+_ROOT = re.compile(rb'const root = "(?P<address>https?://[^"]*)"')
 _BASE = b'<base href="./" />'
 _MANIFEST = b'href="/manifest.json"'
 
@@ -53,6 +53,12 @@ class RelativePage:
 def relative(page: bytes, root_path: str) -> bytes:
     """Make the addresses of a page relative to itself, or to the root path where that is known."""
     root = root_path.encode() or b"./"
-    page = _ROOTS.sub(rb'\g<key>"' + root + b'"', page)
-    page = page.replace(_BASE, b'<base href="' + root.rstrip(b"/") + b'/" />', 1)
+    told = _ROOT.search(page)
+    if told is not None:
+        # As the root itself, and before the files of components.
+        page = page.replace(b'"' + told["address"] + b'"', b'"' + root + b'"')
+        page = page.replace(b'"' + told["address"] + b"/", b'"' + root.rstrip(b"/") + b"/")
+    # Browsers look for an icon at the root of the site, if none is named.
+    base = b'<base href="%s/" /><link rel="icon" href="favicon.ico" />' % root.rstrip(b"/")
+    page = page.replace(_BASE, base, 1)
     return page.replace(_MANIFEST, b'href="./manifest.json"', 1)

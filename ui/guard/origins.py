@@ -28,7 +28,7 @@ class OriginCheck:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         reason = foreign(scope, self.names)
         if reason is None:
-            await self.app(scope, receive, send)
+            await self.app(_from_page(scope), receive, send)
         else:
             await refuse(scope, receive, send, 403, reason)
 
@@ -57,6 +57,20 @@ def foreign(scope: Scope, names: HostNames) -> str | None:
         if not followed or scope["path"] != "/":
             return "not for pages of another site"
     return None
+
+
+def _from_page(scope: Scope) -> Scope:
+    """Take a request of a page of ours as sent to where the page is.
+
+    A proxy may not have said so; Gradio answers with addresses of files, which must lie there.
+    """
+    origin = Headers(scope=scope).get("origin")
+    if origin is None:
+        return scope
+    url = urlsplit(origin)
+    kept = [one for one in scope["headers"] if one[0] != b"host"]
+    headers = [(b"host", url.netloc.encode("latin-1")), *kept]
+    return {**scope, "scheme": url.scheme, "headers": headers}
 
 
 def _origin_parts(origin: str) -> tuple[str, str] | None:
