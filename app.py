@@ -40,6 +40,7 @@ from ui.cli.download import add_download
 from ui.cli.guider_table import guider_row, modifier_row
 from ui.cli.model_table import model_row
 from ui.cli.options import Machine, ModelName, Models, Settings, takes
+from ui.cli.page_options import PageOptions
 from ui.cli.preprocessors import add_commands
 from ui.cli.style_option import axis_in_style, style_row
 
@@ -64,27 +65,10 @@ def main(context: typer.Context) -> None:
 
 
 @app.command()
-@takes(Machine)
+@takes(PageOptions)
 def serve(
-    machine: Machine,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[
-        int | None, typer.Option(help="Port; default: the first free one from 7860.")
-    ] = None,
+    page: PageOptions,
     outputs: Annotated[Path, typer.Option(help="Folder for finished pictures.")] = Path("outputs"),
-    auth: Annotated[
-        str | None,
-        typer.Option(
-            metavar="USER:PASSWORD",
-            envvar="CONTACT_SHEET_AUTH",
-            show_envvar=True,
-            help="Login that the page asks for; needed where other machines reach it.",
-        ),
-    ] = None,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(help="Name by which a proxy or a network calls this server; repeatable."),
-    ] = None,
 ) -> None:
     """Serve the page."""
     quiet_libraries()
@@ -94,11 +78,7 @@ def serve(
     with bad_input_ends_here():
         from ui.server import serve as serve_page
 
-        serve_page(
-            machine.studio(outputs), host=host, port=port,
-            auth=auth or os.environ.get("CONTACT_SHEET_AUTH") or None,
-            allow_hosts=allow_host or (),
-        )  # fmt: skip
+        serve_page(page.studio(outputs), **page.of_server())
 
 
 @app.command()
