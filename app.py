@@ -162,12 +162,12 @@ def make_sheet(
 
 @app.command("models")
 def list_models(models: Models = None, as_json: AsJson = False) -> None:
-    """List the models, ControlNets and LoRAs that are here."""
+    """List the models, ControlNets, LoRAs and embeddings that are here."""
     with bad_input_ends_here():
         studio = Machine(models=models).studio()
-        # A LoRA in a single file is no model, and stands among the LoRAs.
-        known = [info for info in studio.models() if info.source != "lora"]
-        found = [*known, *studio.controlnets(), *studio.loras()]
+        # LoRAs and embeddings in single files are no models, and stand among their like.
+        known = [info for info in studio.models() if info.source not in ("lora", "embedding")]
+        found = [*known, *studio.controlnets(), *studio.loras(), *studio.embeddings()]
         rows = [model_row(studio, info, as_json) for info in found]
     show(rows, as_json)
 

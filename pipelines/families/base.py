@@ -31,6 +31,7 @@ class LoadedModel:
         configs: as in the folder, by component, with `scheduler` (pristine) and `model_index`.
         controlnets: loaded ones, by the names they were asked for.
         loras: loaded ones, by the names they were asked for; `lora_patcher` applies them.
+        embeddings: those that prompts may name: name to text encoder to vectors, (vectors, D).
         base: the fingerprint without the LoRAs that are in the weights; "" where none are.
         prepared: what backends made of the denoiser, by their own keys; goes when it goes.
     """
@@ -44,6 +45,7 @@ class LoadedModel:
     prepared: MutableMapping[Any, Any] = field(default_factory=dict)
     controlnets: Mapping[str, Any] = field(default_factory=dict)
     loras: Mapping[str, LoadedLoRA] = field(default_factory=dict)
+    embeddings: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     base: str = ""
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
 
+from pipelines.checkpoints.embeddings.layouts import Embedding
 from pipelines.controlnet.adapter import controls_of
 from pipelines.controlnet.conditioner import ControlConditioner
 from pipelines.controlnet.residuals import Residuals
@@ -114,7 +115,7 @@ class Renderer:
                 loaded = True
                 for state, sizes in states.items():
                     if not self._stopped():
-                        self._lora_state(state, sizes, entry.family, model)
+                        self._lora_state(state, sizes, entry, model)
         except Cancelled:
             return
         except ContactSheetError as error:
@@ -124,10 +125,14 @@ class Renderer:
                 return
             self._fail(cells, error)
 
-    def _lora_state(self, state: State, sizes: Sizes, family: Family, model: LoadedModel) -> None:
+    def _lora_state(
+        self, state: State, sizes: Sizes, entry: ModelEntry, model: LoadedModel
+    ) -> None:
         """Make the cells that have the same LoRAs, while these are in the model's weights."""
-        changed = False
+        changed, family = False, entry.family
         try:
+            requests = [self._cells[cell] for cell in chain(*sizes.values())]
+            model = with_embeddings(model, entry, requests)
             with applied(model, family, state, self._manager.reserve) as with_loras:
                 changed = True
                 for cells in sizes.values():
@@ -238,6 +243,17 @@ class Renderer:
     def _fail(self, cells: Iterable[int], error: ContactSheetError) -> None:
         for cell in cells:
             self._sink.failed(cell, str(error))
+
+
+def with_embeddings(
+    model: LoadedModel, entry: ModelEntry, requests: Sequence[Request]
+) -> LoadedModel:
+    """Add the embeddings that Requests with the same LoRAs name. Raises: ModelUnavailable."""
+    named: dict[str, Embedding] = {}
+    for request in requests:
+        named |= entry.embeddings.of(request)
+    vectors = {name: one.read(entry.spec) for name, one in named.items()}
+    return replace(model, embeddings=vectors) if vectors else model
 
 
 def to_image(pixels: Tensor) -> Image:
