@@ -166,17 +166,19 @@ def make_sheet(
         run = studio.submit(plan, previews=False)
         outcomes = follow(run, folder.add)
         end = run.snapshot()
-        folder.finish(end.stats)
+        finished = folder.finish(end.stats)
     failed = [outcome for outcome in outcomes if isinstance(outcome, CellFailed)]
     for outcome in failed:
         typer.echo(f"error: cell {outcome.cell}: {outcome.error}", err=True)
+    for line in filter(None, (finished.note, finished.error and f"error: {finished.error}")):
+        typer.echo(line, err=True)
     stats = end.stats
+    where = out / ("sheet.json" if finished.error else "sheet.png")
     typer.echo(
         f"{stats.cells} cells ({stats.cells_cached} were there), {stats.rows_computed} of "
-        f"{stats.rows_naive} rows in {stats.batches} batches, {stats.seconds:.1f} s: "
-        f"{out / 'sheet.png'}"
+        f"{stats.rows_naive} rows in {stats.batches} batches, {stats.seconds:.1f} s: {where}"
     )
-    if failed or len(outcomes) < stats.cells:
+    if failed or finished.error or len(outcomes) < stats.cells:
         raise typer.Exit(1)
 
 

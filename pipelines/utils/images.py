@@ -12,10 +12,14 @@ from pipelines.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.PngImagePlugin import PngInfo
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 PIXELS_MAX = 64 * 2**20
 """Pictures with more pixels are refused before they are decoded."""
+GRID_PIXELS_MAX = 2**27
+"""A sheet's grid is scaled down to so many pixels: other programs refuse larger pictures, Pillow
+from 2**27.4 on."""
 
 
 def open_picture(source: Path | bytes, pixels_max: int = PIXELS_MAX) -> Image:
@@ -88,12 +92,13 @@ def content_hash(picture: Image) -> str:
     return hashlib.sha256(head + picture.tobytes()).hexdigest()[:32]
 
 
-def png_bytes(picture: Image, compress_level: int = 6) -> bytes:
+def png_bytes(picture: Image, compress_level: int = 6, info: PngInfo | None = None) -> bytes:
     """Encode a picture as PNG, lossless.
 
     Args:
         compress_level: 0 to 9, zlib's; 1 is fast and a little larger, for what is sent once.
+        info: its text chunks.
     """
     buffer = BytesIO()
-    picture.save(buffer, "PNG", compress_level=compress_level)
+    picture.save(buffer, "PNG", compress_level=compress_level, pnginfo=info)
     return buffer.getvalue()
