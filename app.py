@@ -6,8 +6,8 @@ Exit status: 0 done, 1 some picture could not be made, 2 bad input (nothing was 
 from __future__ import annotations
 
 import json
-import logging
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -31,13 +31,13 @@ from ui.cli.console import (
     bad_input_ends_here,
     check_writable,
     follow,
-    quiet_libraries,
     shape_line,
     show,
 )
 from ui.cli.control_option import read_controls
 from ui.cli.download import add_download
 from ui.cli.guider_table import guider_row, modifier_row
+from ui.cli.library_output import log_with_times, start_process, take_verbose
 from ui.cli.model_table import model_row
 from ui.cli.options import Machine, ModelName, Models, Settings, takes
 from ui.cli.page_options import PageOptions
@@ -58,7 +58,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")
 
 
 @app.callback(invoke_without_command=True)
-def main(context: typer.Context) -> None:
+def main(
+    context: typer.Context,
+    verbose: Annotated[  # taken out by `Group`, wherever it stands
+        bool, typer.Option("--verbose", help="Show what other libraries say; may stand anywhere.")
+    ] = False,
+) -> None:
     """Serve when no command is named."""
     if context.invoked_subcommand is None:
         serve()
@@ -71,10 +76,7 @@ def serve(
     outputs: Annotated[Path, typer.Option(help="Folder for finished pictures.")] = Path("outputs"),
 ) -> None:
     """Serve the page."""
-    quiet_libraries()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    for noisy in ("httpx", "uvicorn.access", "asyncio"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    log_with_times()
     with bad_input_ends_here():
         from ui.server import serve as serve_page
 
@@ -87,7 +89,6 @@ def generate(
     settings: Settings, out: Annotated[Path, typer.Option(help="The PNG file to write.")]
 ) -> None:
     """Make one picture and write it as PNG, with its settings inside."""
-    quiet_libraries()
     with bad_input_ends_here():
         controls = read_controls(settings.control)
         request = controls.add_to(settings.request())
@@ -125,7 +126,6 @@ def make_sheet(
     ] = Path("outputs"),
 ) -> None:
     """Make a sheet: every value of every axis, denoised together."""
-    quiet_libraries()
     with bad_input_ends_here():
         folders = wildcard_folders()
         axes = [
@@ -146,17 +146,19 @@ def make_sheet(
         run = studio.submit(plan, previews=False)
         outcomes = follow(run, folder.add)
         end = run.snapshot()
-        folder.finish(end.stats)
+        finished = folder.finish(end.stats)
     failed = [outcome for outcome in outcomes if isinstance(outcome, CellFailed)]
     for outcome in failed:
         typer.echo(f"error: cell {outcome.cell}: {outcome.error}", err=True)
+    for line in filter(None, (finished.note, finished.error and f"error: {finished.error}")):
+        typer.echo(line, err=True)
     stats = end.stats
+    where = out / ("sheet.json" if finished.error else "sheet.png")
     typer.echo(
         f"{stats.cells} cells ({stats.cells_cached} were there), {stats.rows_computed} of "
-        f"{stats.rows_naive} rows in {stats.batches} batches, {stats.seconds:.1f} s: "
-        f"{out / 'sheet.png'}"
+        f"{stats.rows_naive} rows in {stats.batches} batches, {stats.seconds:.1f} s: {where}"
     )
-    if failed or len(outcomes) < stats.cells:
+    if failed or finished.error or len(outcomes) < stats.cells:
         raise typer.Exit(1)
 
 
@@ -227,4 +229,5 @@ def info(file: Annotated[Path, typer.Argument(help="A picture with settings insi
 
 
 if __name__ == "__main__":
+    start_process(verbose=take_verbose(sys.argv[1:])[0])
     app()

@@ -17,6 +17,7 @@ from pipelines.utils.pixel_modes import flatten as flatten
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.PngImagePlugin import PngInfo
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "AVIF", "TIFF")
 """What people are told; a JPEG of a camera may be an MPO, which Pillow counts to it."""
@@ -46,6 +47,9 @@ _DAMAGE = (
     *(OSError, SyntaxError, ValueError, struct.error, KeyError, IndexError, TypeError),
     *(EOFError, OverflowError, ArithmeticError, AttributeError, RuntimeError, NotImplementedError),
 )
+GRID_PIXELS_MAX = 2**27
+"""A sheet's grid is scaled down to so many pixels: other programs refuse larger pictures, Pillow
+from 2**27.4 on."""
 
 
 def open_picture(
@@ -120,12 +124,13 @@ def content_hash(picture: Image) -> str:
     return hashlib.sha256(head + picture.tobytes()).hexdigest()[:32]
 
 
-def png_bytes(picture: Image, compress_level: int = 6) -> bytes:
+def png_bytes(picture: Image, compress_level: int = 6, info: PngInfo | None = None) -> bytes:
     """Encode a picture as PNG, lossless.
 
     Args:
         compress_level: 0 to 9, zlib's; 1 is fast and a little larger, for what is sent once.
+        info: its text chunks.
     """
     buffer = BytesIO()
-    picture.save(buffer, "PNG", compress_level=compress_level)
+    picture.save(buffer, "PNG", compress_level=compress_level, pnginfo=info)
     return buffer.getvalue()
