@@ -1,6 +1,7 @@
 """Contact Sheet's entry: `python app.py` serves the page; the sub-commands need no browser.
 
-Exit status: 0 done, 1 some picture could not be made, 2 bad input (nothing was written).
+Exit status: 0 done, 1 some picture could not be made, 2 bad input (nothing was written), 130 ended
+by Ctrl+C, 143 by SIGTERM (what was finished is written).
 """
 
 from __future__ import annotations
@@ -16,6 +17,12 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+if __name__ == "__main__":
+    # Before the libraries, which a signal would otherwise find half imported.
+    from ui.cli.interruption import install
+
+    install()
+
 import typer
 
 from pipelines import Sheet
@@ -23,7 +30,7 @@ from pipelines.denoising.guiders.registry import GUIDERS, MODIFIERS
 from pipelines.request.axis_grammar import parse_axis, prompt_variants
 from pipelines.runs.events import CellDone, CellFailed
 from pipelines.runs.png_metadata import write_png
-from pipelines.runs.sheet_folder import SheetFolder, check_folder
+from pipelines.runs.sheet_folder import Finished, SheetFolder, check_folder
 from pipelines.samplers import SAMPLERS
 from presets import styles_for, wildcard_folders
 from ui.cli.console import (
@@ -37,6 +44,7 @@ from ui.cli.console import (
 from ui.cli.control_option import read_controls
 from ui.cli.download import add_download
 from ui.cli.guider_table import guider_row, modifier_row
+from ui.cli.interruption import ended_by, leave_if_interrupted
 from ui.cli.library_output import log_with_times, start_process, take_verbose
 from ui.cli.model_table import model_row
 from ui.cli.options import Machine, ModelName, Models, Settings, takes
@@ -81,6 +89,7 @@ def serve(
         from ui.server import serve as serve_page
 
         serve_page(page.studio(outputs), **page.of_server())
+    leave_if_interrupted()
 
 
 @app.command()
@@ -96,7 +105,9 @@ def generate(
         studio = settings.studio()
         controls.add_pictures(studio)
         run = studio.submit(Sheet(base=request), previews=False)
-        outcomes = follow(run)
+        with ended_by(run.stop):
+            outcomes = follow(run)
+        leave_if_interrupted()
         if not outcomes:
             typer.echo(f"error: {run.snapshot().error or 'the run was stopped'}", err=True)
             raise typer.Exit(1)
@@ -143,13 +154,20 @@ def make_sheet(
         folder = SheetFolder(out, sheet)
         studio = settings.studio(outputs)
         controls.add_pictures(studio)
+        for line in studio.store.notices:
+            typer.echo(f"note: {line}", err=True)
         run = studio.submit(plan, previews=False)
+    with ended_by(run.stop), bad_input_ends_here(1):
         outcomes = follow(run, folder.add)
         end = run.snapshot()
-        finished = folder.finish(end.stats)
+        finished = folder.finish(end.stats) if outcomes else Finished()
+    leave_if_interrupted()
     failed = [outcome for outcome in outcomes if isinstance(outcome, CellFailed)]
-    for outcome in failed:
-        typer.echo(f"error: cell {outcome.cell}: {outcome.error}", err=True)
+    if end.status == "failed" and end.error:
+        typer.echo(f"error: {end.error}", err=True)
+    else:
+        for outcome in failed:
+            typer.echo(f"error: cell {outcome.cell}: {outcome.error}", err=True)
     for line in filter(None, (finished.note, finished.error and f"error: {finished.error}")):
         typer.echo(line, err=True)
     stats = end.stats
@@ -158,7 +176,7 @@ def make_sheet(
         f"{stats.cells} cells ({stats.cells_cached} were there), {stats.rows_computed} of "
         f"{stats.rows_naive} rows in {stats.batches} batches, {stats.seconds:.1f} s: {where}"
     )
-    if failed or finished.error or len(outcomes) < stats.cells:
+    if failed or finished.error or len(outcomes) < stats.cells or end.status != "done":
         raise typer.Exit(1)
 
 

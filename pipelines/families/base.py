@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines import samplers
+from pipelines.errors import ContactSheetError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -145,8 +146,16 @@ def decode_latents(model: LoadedModel, latents: Tensor, reads: Sequence[str] = (
 
 
 def to_pixels(image: Tensor) -> Tensor:
-    """Turn a VAE's output, −1..1, into uint8 on the CPU."""
+    """Turn a VAE's output, −1..1, into uint8 on the CPU.
+
+    Raises: ContactSheetError: if there is a number in it that is none, as where float16
+        overflows; as uint8 it would be a blank picture.
+    """
     import torch
 
+    if not bool(torch.isfinite(image).all()):
+        raise ContactSheetError(
+            "the VAE's numbers overflowed and give no picture; float32 may help, or another VAE"
+        )
     image = (image * 0.5 + 0.5).clamp(0.0, 1.0).float()
     return (image * 255.0).round().to("cpu", torch.uint8)

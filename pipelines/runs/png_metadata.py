@@ -138,7 +138,8 @@ def read_request(image: Image) -> Request | None:
 
     Raises: InvalidRequest, UnknownName: if it carries one that this version cannot read.
     """
-    text = getattr(image, "text", {}).get(OURS) or image.info.get(OURS)
+    # Ours stands before the pixels; `text` would decode them all to look behind them as well.
+    text = image.info.get(OURS) or getattr(image, "text", {}).get(OURS)
     return Request.from_json(text) if isinstance(text, str) else None
 
 

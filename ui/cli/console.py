@@ -25,7 +25,7 @@ from rich.table import Table
 
 from pipelines import ContactSheetError, InvalidRequest, Sheet
 from pipelines.request.labels import axis_title
-from pipelines.runs.events import CellDone, CellFailed, CellProgress
+from pipelines.runs.events import CellDone, CellFailed, CellProgress, RunNotice
 from pipelines.runs.run import Run
 from pipelines.runs.sheet_folder import nearest_existing
 from ui.cli.library_output import take_verbose
@@ -85,6 +85,8 @@ def follow(
                         total=now.evaluations_total,
                         rate=now.rate,
                     )
+                case RunNotice(text=str(text)):
+                    progress.console.print(text, style=None, markup=False, highlight=False)
                 case CellDone() | CellFailed():
                     ended[event.cell] = event
                     ended_cell(event)
@@ -116,13 +118,17 @@ def check_writable(out: Path) -> None:
 
 
 @contextmanager
-def bad_input_ends_here() -> Iterator[None]:
-    """Turn the errors a user can cause into one line on stderr and exit status 2."""
+def bad_input_ends_here(status: int = 2) -> Iterator[None]:
+    """Turn the errors a user can cause into one line on stderr and an exit status.
+
+    Args:
+        status: 2 where nothing was written yet, 1 after that.
+    """
     try:
         yield
     except ContactSheetError as error:
         typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from None
+        raise typer.Exit(status) from None
 
 
 def show(rows: list[dict[str, Any]], as_json: bool) -> None:
