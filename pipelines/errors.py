@@ -17,11 +17,24 @@ A message says what came, what is allowed and what to do. Only `ui/` turns these
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+QUOTE_MAX = 190
+"""Characters of a quote that a message repeats: what came may be as long as a book."""
+_MESSAGE_MAX = 2000
+_INSIDE = r"(?:\\.|(?!(?P=sign))[^\\])"
+# A quote does not begin behind a letter: that is an apostrophe.
+_LONG_QUOTE = re.compile(
+    rf"(?<!\w)(?P<sign>['\"])(?P<head>{_INSIDE}{{{QUOTE_MAX}}}){_INSIDE}++(?P=sign)?+", re.DOTALL
+)
 
 
 class ContactSheetError(Exception):
-    """Base of all errors that are shown to the user as they are."""
+    """Base of all errors that are shown to the user as they are, with long quotes cut."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(with_short_quotes(message))
 
 
 class InvalidRequest(ContactSheetError):
@@ -73,6 +86,12 @@ class Busy(ContactSheetError):
 
 class Cancelled(ContactSheetError):
     """The user stopped the run."""
+
+
+def with_short_quotes(message: str) -> str:
+    """Cut what a message quotes, and a message that is long all the same."""
+    cut = _LONG_QUOTE.sub(r"\g<sign>\g<head>…\g<sign>", message)
+    return cut if len(cut) <= _MESSAGE_MAX else f"{cut[:_MESSAGE_MAX]}…"
 
 
 def shortened(text: str, length: int = 200) -> str:

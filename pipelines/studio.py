@@ -133,6 +133,11 @@ class Studio:
         library = self.manager.library
         return library.loras() if model is None else library.open(model).loras
 
+    def embeddings(self, model: str | None = None) -> list[ModelInfo]:
+        """All embeddings found, also those that cannot be used; or those that fit a model."""
+        library = self.manager.library
+        return library.embeddings() if model is None else library.open(model).embeddings.fitting
+
     def add_picture(self, picture: Image | bytes | str | Path) -> str:
         """Keep a picture for controls; its hash, which is a Control's `image`.
 
@@ -179,9 +184,15 @@ class Studio:
     def tokens(self, model: str, prompt: str) -> Tokens:
         """How many tokens a prompt has for a model, and what of it is not read.
 
+        Each vector of an embedding counts; what is none that can be used counts as text.
         Raises: UnknownName, ModelUnavailable.
         """
-        return count_tokens(self.manager.library.open(model).info, prompt)
+        entry = self.manager.library.open(model)
+        try:
+            named = entry.embeddings.named([prompt])
+        except ContactSheetError:  # a run says so
+            named = {}
+        return count_tokens(entry.info, prompt, {name: one.vectors for name, one in named.items()})
 
     def noise_levels(self, request: Request) -> tuple[float, ...]:
         """σ at the start of every step of a complete Request; see `samplers.noise_levels`."""

@@ -62,7 +62,10 @@ def _add_sheets(app: FastAPI, studio: Studio) -> None:
         if run is None or kind not in SHEET_FILES:
             raise HTTPException(404, "no such sheet")
         media_type, make = SHEET_FILES[kind]
-        return Response(make(run.snapshot()), media_type=media_type)
+        try:
+            return Response(make(run.snapshot()), media_type=media_type)
+        except (ContactSheetError, MemoryError) as error:
+            raise HTTPException(507, str(error) or "memory does not suffice") from None
 
 
 def _add_sources(app: FastAPI, studio: Studio) -> None:

@@ -6,13 +6,14 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
 
+from pipelines.checkpoints.embeddings.layouts import Embedding
 from pipelines.controlnet.adapter import controls_of
 from pipelines.controlnet.conditioner import ControlConditioner
 from pipelines.controlnet.residuals import Residuals
@@ -122,7 +123,7 @@ class Renderer:
                 loaded = True
                 for state, sizes in states.items():
                     if not self._stopped():
-                        yield from self._lora_state(state, sizes, entry.family, model)
+                        yield from self._lora_state(state, sizes, entry, model)
                 return
         except Cancelled:
             return
@@ -139,10 +140,13 @@ class Renderer:
             self._fail(cells, failure)
 
     def _lora_state(
-        self, state: State, sizes: Sizes, family: Family, model: LoadedModel
+        self, state: State, sizes: Sizes, entry: ModelEntry, model: LoadedModel
     ) -> Iterator[None]:
         """Make the cells that have the same LoRAs, while these are in the model's weights."""
+        family = entry.family
         try:
+            requests = [self._cells[cell] for cell in chain(*sizes.values())]
+            model = with_embeddings(model, entry, requests)
             with ExitStack() as patch:
                 change = partial(applied, model, family, state, self._manager.reserve)
                 with_loras = patch.enter_context(change())
@@ -275,6 +279,17 @@ class Renderer:
         for cell in cells:
             if cell not in self._sink.ended:
                 self._sink.failed(cell, explain(error))
+
+
+def with_embeddings(
+    model: LoadedModel, entry: ModelEntry, requests: Sequence[Request]
+) -> LoadedModel:
+    """Add the embeddings that Requests with the same LoRAs name. Raises: ModelUnavailable."""
+    named: dict[str, Embedding] = {}
+    for request in requests:
+        named |= entry.embeddings.of(request)
+    vectors = {name: one.read(entry.spec) for name, one in named.items()}
+    return replace(model, embeddings=vectors) if vectors else model
 
 
 def to_image(pixels: Tensor) -> Image:

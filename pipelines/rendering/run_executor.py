@@ -198,9 +198,13 @@ class RunExecutor:
                 f"{fingerprint} {VERSION} {device}{self._options.mark}{manager.memory_options.mark}"
             )
 
-        return lambda request: request.address(
-            context(*_models(request)) + version_mark(request.guider)
-        )
+        def address(request: Request) -> str:
+            embeddings = opened(request.model).embeddings.mark(request)
+            return request.address(
+                context(*_models(request)) + version_mark(request.guider) + embeddings
+            )
+
+        return address
 
 
 def verdict(cells: int, done: int, errors: Sequence[str]) -> tuple[RunStatus, str | None]:

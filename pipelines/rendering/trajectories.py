@@ -15,6 +15,7 @@ from pipelines.errors import ContactSheetError, OutOfMemory
 from pipelines.families import weighted_prompts
 from pipelines.families.base import Family, LoadedModel, build_scheduler
 from pipelines.families.capabilities import Capabilities
+from pipelines.families.textual_inversion import embedded
 from pipelines.request.request import Request
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def encode_prompts(
     Returns: conditions by text; what went wrong, for a text that has none.
     """
     supports = family.spec.capabilities(model.configs)
+    model = embedded(model, family.spec)
     prompts: set[str] = set()
     negatives: set[str] = set()
     for request in requests:
