@@ -5,6 +5,9 @@
     ├── UnknownName         a sampler, schedule, model or field that does not exist
     ├── ModelUnavailable    a model is missing, broken, unsafe or of an unsupported kind
     ├── OutOfMemory         the device is too small, after everything that frees memory was tried
+    ├── StorageUnavailable  what was made cannot be kept or read now: full, locked, damaged, gone
+    │   └── StorageLocked   another process has its database locked
+    ├── Busy                too many runs wait already
     └── Cancelled           the user stopped the run
 
 A message says what came, what is allowed and what to do. Only `ui/` turns these into
@@ -14,11 +17,24 @@ A message says what came, what is allowed and what to do. Only `ui/` turns these
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+QUOTE_MAX = 190
+"""Characters of a quote that a message repeats: what came may be as long as a book."""
+_MESSAGE_MAX = 2000
+_INSIDE = r"(?:\\.|(?!(?P=sign))[^\\])"
+# A quote does not begin behind a letter: that is an apostrophe.
+_LONG_QUOTE = re.compile(
+    rf"(?<!\w)(?P<sign>['\"])(?P<head>{_INSIDE}{{{QUOTE_MAX}}}){_INSIDE}++(?P=sign)?+", re.DOTALL
+)
 
 
 class ContactSheetError(Exception):
-    """Base of all errors that are shown to the user as they are."""
+    """Base of all errors that are shown to the user as they are, with long quotes cut."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(with_short_quotes(message))
 
 
 class InvalidRequest(ContactSheetError):
@@ -56,8 +72,26 @@ class OutOfMemory(ContactSheetError):
     """The device is too small for this cell, after all that frees memory was tried."""
 
 
+class StorageUnavailable(ContactSheetError):
+    """The outputs folder or its database cannot be written or read now."""
+
+
+class StorageLocked(StorageUnavailable):
+    """Another process has the database locked."""
+
+
+class Busy(ContactSheetError):
+    """Too many runs wait already."""
+
+
 class Cancelled(ContactSheetError):
     """The user stopped the run."""
+
+
+def with_short_quotes(message: str) -> str:
+    """Cut what a message quotes, and a message that is long all the same."""
+    cut = _LONG_QUOTE.sub(r"\g<sign>\g<head>…\g<sign>", message)
+    return cut if len(cut) <= _MESSAGE_MAX else f"{cut[:_MESSAGE_MAX]}…"
 
 
 def shortened(text: str, length: int = 200) -> str:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import gradio as gr
 
-from pipelines.errors import ContactSheetError
+from pipelines.errors import ContactSheetError, with_short_quotes
 
 log = logging.getLogger(__name__)
 
-_LONG_QUOTE = re.compile(
-    r"""(?P<sign>['"])(?P<head>(?:(?!(?P=sign)).){190})(?:(?!(?P=sign)).)+(?P=sign)""", re.S
-)
-_LONGEST = 2000
 BUG = "Something went wrong inside Contact Sheet; the server's log has the details."
 
 
@@ -36,12 +31,6 @@ def shown() -> Iterator[None]:
     except Exception as error:
         log.exception("bug in a handler of the page")
         raise toast(BUG) from error
-
-
-def with_short_quotes(message: str) -> str:
-    """Cut what a message quotes: what a client sent may be a megabyte."""
-    cut = _LONG_QUOTE.sub(r"\g<sign>\g<head>…\g<sign>", message)
-    return cut if len(cut) <= _LONGEST else f"{cut[:_LONGEST]}…"
 
 
 def toast(message: str) -> gr.Error:

@@ -20,8 +20,9 @@ from starlette.requests import Request as HttpRequest
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
-from pipelines import ContactSheetError, InvalidRequest, Studio
+from pipelines import Cancelled, ContactSheetError, InvalidRequest, Studio
 from ui.certificate import Certificate
+from ui.cli.interruption import ended_by
 from ui.form.choices import model_choices
 from ui.guard.addresses import API
 from ui.guard.forwarded import Proxies
@@ -81,6 +82,11 @@ class PageServer(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self.ready(self.url)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # It would print a traceback for every page that still watches a run.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        await super().shutdown(sockets)
 
     def serve_forever(self) -> None:
         """Serve until the process is interrupted (Ctrl+C) or `should_exit` is set."""
@@ -182,17 +188,29 @@ def serve(
     Raises: InvalidRequest: as `make_server`.
     """
 
+    warming: list[threading.Thread] = []
+
     def ready(url: str) -> None:
         print(f"Contact Sheet is at {url}", flush=True)
         if auth is None and any(options.get(one) for one in _OF_PROXIES):
             log.warning(
                 "Whoever reaches the proxy can use the page: it asks for no login (--auth)."
             )
-        threading.Thread(target=_warm_up, args=(studio,), name="warm-up", daemon=True).start()
+        warming.append(
+            threading.Thread(target=_warm_up, args=(studio,), name="warm-up", daemon=True)
+        )
+        warming[-1].start()
 
     server = make_server(studio, host, port, auth=auth, ready=ready, **options)
+    for line in studio.store.notices:
+        print(f"note: {line}", flush=True)
     try:
-        server.serve_forever()
+        # The signal comes again when the server has ended; the worker is to end in order then.
+        with ended_by(lambda: None):
+            server.serve_forever()
+            studio.close()
+            for thread in warming:
+                thread.join()
     finally:
         studio.close()
 
@@ -220,6 +238,8 @@ def _warm_up(studio: Studio) -> None:
         return
     try:
         studio.warm_up(models[0][1])
+    except Cancelled:
+        return
     except ContactSheetError as error:
         # The page says the same as soon as someone uses this model.
         log.warning("%s", error)

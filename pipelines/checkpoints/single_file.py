@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.checkpoints.formats.gguf_header import GGUF
-from pipelines.checkpoints.identification.denoiser import Shapes
+from pipelines.checkpoints.identification.denoiser import DISTILLED, Shapes
 from pipelines.checkpoints.identification.identify import PUBLISHED, Identification
 from pipelines.checkpoints.identification.leftovers import is_leftover, unread
+from pipelines.checkpoints.identification.unet_blocks import with_blocks_of
 from pipelines.checkpoints.single_file_scheduler import scheduler_config
 from pipelines.devices.quantization import QUANTIZE_INSTALL
 from pipelines.errors import ModelUnavailable
@@ -110,7 +111,7 @@ def plan(path: Path, found: Identification, shapes: Shapes, donors: Sequence[Don
         for donor in donors
         if donor.pipeline in ("", pipeline) and _speaks(found, shapes, donor)
     ]
-    configs = _configs(path, found, shapes, fitting)
+    configs = with_blocks_of(_configs(path, found, shapes, fitting), shapes, path, found)
     donor = _giver(fitting, lacking)
     optional = found.spec.optional
     if donor is None and not optional.isdisjoint(found.missing):
@@ -165,7 +166,7 @@ def _check_runnable(path: Path, found: Identification) -> None:
         raise ModelUnavailable(f"{path} is no model by itself but a {found.sentence}")
     if not (_CONFIGS / found.family).is_dir():
         raise ModelUnavailable(f"{path} is a {PUBLISHED[found.family].label}, which no family runs")
-    if found.variant:
+    if found.variant and not found.variant.startswith(DISTILLED):
         raise ModelUnavailable(
             f"{path} is a {found.variant} model, which cannot be loaded from a single file"
         )

@@ -38,12 +38,17 @@ PROMPT_VARIANTS = "prompt_variants"
 """Written like a field: an axis of prompts, given by a template. A Sheet holds the prompts
 themselves, so it means the same when a wildcard file has changed."""
 
-_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"
+DIGITS_MAX = 60
+"""Digits of one number; exact arithmetic with a million of them takes minutes."""
+
+# Possessive, here and below: what does not match is found out in one look at each character.
+_NUMBER = r"[+-]?+(?:\d++(?:\.\d*+)?+|\.\d++)"
 _RANGE = re.compile(
-    rf"^({_NUMBER})\s*-\s*({_NUMBER})(?:\s*\(\s*({_NUMBER})\s*\)|\s*\[\s*(\d+)\s*\])?$"
+    rf"({_NUMBER})\s*+-\s*+({_NUMBER})\s*+"
+    rf"(?:\(\s*+({_NUMBER})\s*+\)|\[\s*+(\d++)\s*+\])?+"
 )
-_SINGLE = re.compile(rf"^{_NUMBER}$")
-_SAMPLE = re.compile(r"^(.*?)\s*\[\s*(\d+)\s*(?:@\s*(\d+)\s*)?\]$", re.DOTALL)
+_SINGLE = re.compile(_NUMBER)
+_SAMPLE = re.compile(r"\s*+(\d++)\s*+(?:@\s*+(\d++)\s*+)?+")
 _TOGETHER = re.compile(r"\s&\s(?=\s*[a-z0-9_]+\s*=)")
 
 
@@ -75,9 +80,7 @@ def prompt_variants(text: str, wildcards: Sequence[Path] = ()) -> tuple[str, ...
 
     Raises: UnknownName, InvalidRequest.
     """
-    match = _SAMPLE.match(text)
-    sample, seed = (int(match[2]), int(match[3] or 0)) if match else (None, 0)
-    template = (match[1] if match else text).strip()
+    template, sample, seed = _sampled(text.strip())
     if len(template) > 1 and template[0] == template[-1] == '"':
         template = template[1:-1].replace('""', '"')
     if not template:
@@ -85,6 +88,15 @@ def prompt_variants(text: str, wildcards: Sequence[Path] = ()) -> tuple[str, ...
             f"axis {PROMPT_VARIANTS!r} has no template; give one, such as a {{red|green}} apple"
         )
     return prompt_templates.expand(template, wildcards, sample, seed)
+
+
+def _sampled(text: str) -> tuple[str, int | None, int]:
+    """The template of a text, how many prompts to draw of it, and the seed of the draw."""
+    template, bracket, inside = text.removesuffix("]").rpartition("[")
+    match = _SAMPLE.fullmatch(inside) if bracket and text.endswith("]") else None
+    if match is None:
+        return text, None, 0
+    return template.rstrip(), int(_number(match[1])), int(_number(match[2] or "0"))
 
 
 def parse_values(field: str, text: str) -> tuple[int | float | str, ...]:
@@ -96,18 +108,21 @@ def parse_values(field: str, text: str) -> tuple[int | float | str, ...]:
     Raises: UnknownName, InvalidRequest: naming the bad value.
     """
     kind = value_type(field)
-    entries = list(split(text))
-    if not entries:
+    entries = split(text)
+    values: list[Decimal | str] = []
+    for entry in entries:
+        values += [entry] if kind is str else _numbers(field, entry)
+        if len(values) > MOST_VALUES:
+            more = "" if next(entries, None) is None else " or more"
+            raise InvalidRequest(
+                f"axis {field!r} has {len(values)} values{more}; at most {MOST_VALUES} are allowed"
+            )
+    if not values:
         raise InvalidRequest(f"axis {field!r} has no values; give some, such as {_EXAMPLE[kind]}")
     if kind is str:
-        return tuple(entries)
-    values = [value for entry in entries for value in _numbers(field, entry)]
-    if len(values) > MOST_VALUES:
-        raise InvalidRequest(
-            f"axis {field!r} has {len(values)} values; at most {MOST_VALUES} are allowed"
-        )
+        return tuple(map(str, values))
     if kind is int:
-        return tuple(_whole(field, value) for value in values)
+        return tuple(_whole(field, Decimal(value)) for value in values)
     return tuple(float(value) for value in values)
 
 
@@ -173,22 +188,30 @@ def _entry(entry: str, quoted: bool, text: str) -> str:
 
 def _numbers(field: str, entry: str) -> list[Decimal]:
     """The numbers of one entry: a number or a range."""
-    if _SINGLE.match(entry):
-        return [Decimal(entry)]
-    match = _RANGE.match(entry)
+    if _SINGLE.fullmatch(entry):
+        return [_number(entry)]
+    match = _RANGE.fullmatch(entry)
     if not match:
         raise InvalidRequest(
             f"axis {field!r}: {entry!r} is no number and no range; "
             "write 5, 1-10, 1-10 (+2) or 1-10 [5]"
         )
-    start, end = Decimal(match[1]), Decimal(match[2])
+    start, end = _number(match[1]), _number(match[2])
     if match[4] is not None:
-        return _spaced(field, entry, start, end, int(match[4]))
-    step = Decimal(match[3]) if match[3] is not None else Decimal(1 if end >= start else -1)
+        return _spaced(field, entry, start, end, int(_number(match[4])))
+    step = _number(match[3]) if match[3] is not None else Decimal(1 if end >= start else -1)
     if step == 0 or (end - start) * step < 0:
         raise InvalidRequest(f"axis {field!r}: {entry!r} never arrives with steps of {step}")
     _check_count(field, entry, int((end - start) / step) + 1)
     return [start + step * i for i in range(int((end - start) / step) + 1)]
+
+
+def _number(text: str) -> Decimal:
+    if len(text) > DIGITS_MAX:
+        raise InvalidRequest(
+            f"the number {text!r} has {len(text)} digits; at most {DIGITS_MAX} are allowed"
+        )
+    return Decimal(text)
 
 
 def _spaced(field: str, entry: str, start: Decimal, end: Decimal, count: int) -> list[Decimal]:

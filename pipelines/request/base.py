@@ -57,7 +57,10 @@ def _explain(cls: type[FrozenModel], detail: ErrorDetails) -> InvalidRequest | U
 
 def _short(value: Any) -> str:
     """How a value is quoted in an error: a long one is cut."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number of thousands of digits"
     return text if len(text) <= 80 else f"{text[:77]}…"
 
 

@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
 from pipelines.errors import InvalidRequest, UnknownName
+from pipelines.request.base import PROMPT_MAX
 
 if TYPE_CHECKING:
-    from dynamicprompts.sampling_context import SamplingContext
     from dynamicprompts.wildcards import WildcardManager
     from dynamicprompts.wildcards.collection import WildcardCollection
 
@@ -65,12 +66,14 @@ def expand(
     if sample is not None and not 1 <= sample <= MOST_PROMPTS:
         raise InvalidRequest(f"the sample is {sample}; it must be from 1 to {MOST_PROMPTS}")
     found, whole = _listed(template, folders, seed, MOST_PROMPTS if sample is None else _POOL)
+    if whole and not found:
+        raise InvalidRequest(f"{template!r} stands for no prompt at all")
     if sample is None:
         if not whole:
-            raise InvalidRequest(
-                f"{template!r} stands for more than {MOST_PROMPTS} prompts; "
-                "write [20] behind it to draw 20 of them"
-            )
+            many = f"stands for more than {MOST_PROMPTS} prompts"
+            if len(found) < MOST_PROMPTS:
+                many = f"takes too many tries to list ({len(found)} prompts were found)"
+            raise InvalidRequest(f"{template!r} {many}; write [20] behind it to draw 20 of them")
         return tuple(found)
     if not whole:
         return _draw(template, folders, seed, sample)
@@ -100,46 +103,59 @@ def wildcards(folders: Sequence[Path]) -> dict[str, list[str]]:
 
 
 def _listed(template: str, folders: Sequence[Path], seed: int, most: int) -> tuple[list[str], bool]:
-    """At most so many prompts of a template, in order, without repeats; whether these are all."""
+    """At most so many prompts of a template, in order, without repeats; whether these are all.
+
+    There are fewer where the work of listing them is too much.
+    """
+    from pipelines.request.template_sampler import WorkSpent
+
     if not is_template(template):
         return [template], True
     found: dict[str, None] = {}
     every = _prompts(template, folders, Random(seed), "COMBINATORIAL")
-    # Some templates repeat themselves, those with `~` for ever.
-    for prompt in islice(every, _TRIES * most):
-        if len(found) == most and prompt not in found:
-            return list(found), False
-        found[prompt] = None
-    return list(found), next(every, None) is None
+    try:
+        # Some templates repeat themselves, those with `~` for ever.
+        for prompt in islice(every, _TRIES * most):
+            if len(found) == most and prompt not in found:
+                return list(found), False
+            found[prompt] = None
+        return list(found), next(every, None) is None
+    except WorkSpent:
+        return list(found), False
 
 
 def _draw(template: str, folders: Sequence[Path], seed: int, sample: int) -> tuple[str, ...]:
     """Distinct prompts of a template that stands for too many to list."""
+    from pipelines.request.template_sampler import WorkSpent
+
     drawn: dict[str, None] = {}
-    for prompt in islice(_prompts(template, folders, Random(seed), "RANDOM"), _TRIES * sample):
-        drawn[prompt] = None
-        if len(drawn) == sample:
-            return tuple(drawn)
+    draws = 0
+    with suppress(WorkSpent):
+        for prompt in islice(_prompts(template, folders, Random(seed), "RANDOM"), _TRIES * sample):
+            draws += 1
+            drawn[prompt] = None
+            if len(drawn) == sample:
+                return tuple(drawn)
     raise InvalidRequest(
-        f"{template!r} gave {len(drawn)} different prompts in {_TRIES * sample} draws; "
-        f"ask for fewer than {sample}"
+        f"{template!r} gave {len(drawn)} different prompts in {draws} draws; "
+        f"ask for fewer than {sample}, or write a smaller template"
     )
 
 
 def _prompts(template: str, folders: Sequence[Path], random: Random, method: str) -> Iterator[str]:
-    """Prompts as dynamicprompts makes them, its errors in our words."""
-    from dynamicprompts.enums import SamplingMethod
-    from dynamicprompts.sampling_context import SamplingContext
+    """Prompts as dynamicprompts makes them, its errors in our words. Raises: WorkSpent."""
     from pyparsing import ParseException
 
-    context: SamplingContext = SamplingContext(
-        default_sampling_method=SamplingMethod[method],
-        wildcard_manager=_manager(wildcards(folders)),
-        rand=random,
-        ignore_whitespace=True,
-    )
+    from pipelines.request.template_sampler import CountedContext
+
+    context = CountedContext.of(method, wildcard_manager=_manager(wildcards(folders)), rand=random)
     try:
         for result in context.sample_prompts(_hide(template)):
+            if len(result.text) > PROMPT_MAX:
+                raise InvalidRequest(
+                    f"{template!r} stands for a prompt of {len(result.text)} characters; "
+                    f"at most {PROMPT_MAX} are allowed"
+                )
             yield str(result).translate(_SHOWN)
     except ParseException as error:
         rest = error.pstr[error.loc :].translate(_SHOWN)
@@ -148,9 +164,14 @@ def _prompts(template: str, folders: Sequence[Path], random: Random, method: str
             "choice, __name__ for a wildcard, and \\{ \\| \\} \\_ for the characters themselves"
         ) from None
     except RecursionError:
-        raise InvalidRequest(f"{template!r} holds a wildcard that holds itself") from None
+        raise InvalidRequest(
+            f"{template!r} holds a wildcard that holds itself, or has too many parts"
+        ) from None
     except KeyError as error:
         raise InvalidRequest(f"{template!r} uses a variable it does not set: {error}") from None
+    except (RuntimeError, ValueError, OverflowError) as error:
+        # A part without a result among others, or weights of which nothing can be drawn.
+        raise InvalidRequest(f"{template!r} cannot be expanded: {error}") from None
 
 
 def _hide(text: str) -> str:

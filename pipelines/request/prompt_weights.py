@@ -15,15 +15,22 @@ any of this, or all of whose weights are 1, is a plain text.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+
+from pipelines.errors import InvalidRequest
 
 _SYNTAX = re.compile(r"[()\[\]]|\bBREAK\b")
-_BREAK = re.compile(r"\s*\bBREAK\b\s*")
+_BREAK = re.compile(r"\bBREAK\b")
+# Possessive throughout: what does not match is found out in one look at each character.
 _TOKEN = re.compile(
-    r"\\[()\[\]]|\(|\[|:\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*\)|\)|\]|[^\\()\[\]:]+|[\\:]"
+    r"\\[()\[\]]|\(|\[|:\s*+([+-]?+(?:\d++(?:\.\d*+)?+|\.\d++))\s*+\)|\)|\]|"
+    r"[^\\()\[\]:]++|[\\:]"
 )
 _STEP = 1.1
+WEIGHT_MAX = 1e6
+"""Largest weight: what is larger leaves nothing of a picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,10 @@ Parts = tuple[tuple[WeightedText, ...], ...]
 
 
 def parse_weights(prompt: str) -> Parts | str:
-    """Parse a prompt into parts with weights; the text itself where it has neither."""
+    """Parse a prompt into parts with weights; the text itself where it has neither.
+
+    Raises: InvalidRequest: if a weight is larger than WEIGHT_MAX.
+    """
     if not _SYNTAX.search(prompt):
         return prompt
     parts = tuple(filter(None, map(_merged, _weighed(prompt)))) or ((WeightedText("", 1.0),),)
@@ -51,21 +61,17 @@ def parse_weights(prompt: str) -> Parts | str:
 def _weighed(prompt: str) -> list[list[WeightedText]]:
     """Runs of text with the product of the weights around them, by part."""
     texts: list[str | None] = []  # None is where a part ends
-    weights: list[float] = []
+    ranges: list[tuple[int, int, float]] = []
     round_: list[int] = []
     square: list[int] = []
 
-    def put(text: str | None) -> None:
-        texts.append(text)
-        weights.append(1.0)
-
     def multiply(start: int, factor: float) -> None:
-        weights[start:] = [weight * factor for weight in weights[start:]]
+        ranges.append((start, len(texts), factor))
 
     for match in _TOKEN.finditer(prompt):
         token, number = match[0], match[1]
         if len(token) == 2 and token[0] == "\\":
-            put(token[1])
+            texts.append(token[1])
         elif token == "(":
             round_.append(len(texts))
         elif token == "[":
@@ -77,35 +83,66 @@ def _weighed(prompt: str) -> list[list[WeightedText]]:
         elif token == "]" and square:
             multiply(square.pop(), 1 / _STEP)
         else:
-            first, *others = _BREAK.split(token)
-            put(first)
-            for text in others:
-                put(None)
-                put(text)
+            texts.extend(_broken(token))
     for start in round_:
         multiply(start, _STEP)
     for start in square:
         multiply(start, 1 / _STEP)
 
     parts: list[list[WeightedText]] = [[]]
-    for text, weight in zip(texts, weights, strict=True):
+    for text, weight in zip(texts, _products(len(texts), ranges), strict=True):
         if text is None:
             parts.append([])
         elif text:
+            if not abs(weight) <= WEIGHT_MAX:
+                raise InvalidRequest(
+                    f"{text!r} in the prompt has the weight {weight:g}; it must be from "
+                    f"{-WEIGHT_MAX:,.0f} to {WEIGHT_MAX:,.0f}"
+                )
             # Brackets that cancel give 1, not 1 and a rounding error.
             parts[-1].append(WeightedText(text, round(weight, 6)))
     return parts
 
 
+def _broken(text: str) -> Iterator[str | None]:
+    """A run of text cut at each BREAK, without the blanks around it; None is where it was."""
+    first, *others = _BREAK.split(text)
+    yield first.rstrip() if others else first
+    for number, other in enumerate(others, 1):
+        yield None
+        yield other.strip() if number < len(others) else other.lstrip()
+
+
+def _products(length: int, ranges: Sequence[tuple[int, int, float]]) -> list[float]:
+    """For each place the product of the factors whose ranges hold it: n ranges cost n·log n.
+
+    Args:
+        ranges: start, end and factor. A segment tree: a node's factor is that of all below it.
+    """
+    tree = [1.0] * (2 * length)
+    for start, end, factor in ranges:
+        left, right = start + length, end + length
+        while left < right:
+            if left & 1:
+                tree[left] *= factor
+                left += 1
+            if right & 1:
+                right -= 1
+                tree[right] *= factor
+            left >>= 1
+            right >>= 1
+    for node in range(1, length):
+        tree[2 * node] *= tree[node]
+        tree[2 * node + 1] *= tree[node]
+    return tree[length:]
+
+
 def _merged(pieces: list[WeightedText]) -> tuple[WeightedText, ...]:
     """Neighbours of one weight joined."""
-    found: list[WeightedText] = []
-    for piece in pieces:
-        if found and found[-1].weight == piece.weight:
-            found[-1] = WeightedText(found[-1].text + piece.text, piece.weight)
-        else:
-            found.append(piece)
-    return tuple(found)
+    return tuple(
+        WeightedText("".join(piece.text for piece in alike), weight)
+        for weight, alike in groupby(pieces, lambda piece: piece.weight)
+    )
 
 
 _ENDS = (r"\.</w>", r"[.,;:]</w>", r".*</w>")
@@ -122,9 +159,10 @@ def chunk_lengths(tokens: Sequence[str], most: int) -> list[int]:
         most: in a chunk.
     """
     lengths: list[int] = []
-    rest = list(tokens)
-    while len(rest) > most:
-        cuts = (i for end in _ENDS for i in range(most, 0, -1) if re.fullmatch(end, rest[i - 1]))
+    start = 0
+    while len(tokens) - start > most:
+        full = tokens[start : start + most]
+        cuts = (i for end in _ENDS for i in range(most, 0, -1) if re.fullmatch(end, full[i - 1]))
         lengths.append(next(cuts, most))
-        rest = rest[lengths[-1] :]
-    return [*lengths, len(rest)]
+        start += lengths[-1]
+    return [*lengths, len(tokens) - start]

@@ -92,8 +92,11 @@ def unet_variant(shapes: Shapes, prefix: str) -> str:
             kinds = {4: "", 5: "depth", 7: "upscaling", 8: "instruct", 9: "inpainting"}
             plain = kinds.get(first[1], f"{first[1]}-channel")
             if not plain and first[0] == _XL_WIDTH and _is_pruned_xl(shapes, prefix):
-                return "distilled (SSD-1B, Vega or Koala)"
-            return plain or ("lcm" if f"{prefix}time_embedding.cond_proj.weight" in shapes else "")
+                return f"{DISTILLED} (SSD-1B, Vega or Koala)"
+            if f"{prefix}time_embedding.cond_proj.weight" in shapes:
+                return plain or "lcm"
+            pruned = not plain and first[0] == _SD_WIDTH and _is_pruned(shapes, prefix)
+            return f"{DISTILLED} (BK-SDM)" if pruned else plain
     for name in ("img_in.weight", "x_embedder.weight"):
         # Tiny models of the same make are narrower: only the wide, published ones are named.
         if len(first := shapes.get(prefix + name, ())) > 1:
@@ -101,7 +104,11 @@ def unet_variant(shapes: Shapes, prefix: str) -> str:
     return ""
 
 
-_XL_WIDTH = 320
+DISTILLED = "distilled"
+"""How the variants begin that are a published network with blocks taken out."""
+_XL_WIDTH = _SD_WIDTH = 320
+_DEEPEST = ("input_blocks.11.0.", "down_blocks.3.resnets.1.")
+"""The innermost layer of SD's U-Net, in both layouts."""
 _XL_DEEPEST = (
     ("input_blocks.8.1", "middle_block.1"),
     ("down_blocks.2.attentions.1", "mid_block.attentions.0"),
@@ -118,6 +125,15 @@ def _is_pruned_xl(shapes: Shapes, prefix: str) -> bool:
         return False
     deepest = _XL_DEEPEST[unet_layout(shapes, prefix) == "diffusers"]
     return not all(has(shapes, f"{prefix}{one}.transformer_blocks.9.") for one in deepest)
+
+
+def _is_pruned(shapes: Shapes, prefix: str) -> bool:
+    """Whether a U-Net of SD's width lacks layers that SD has (BK-SDM, arXiv:2305.15798)."""
+    if {f"{prefix}label_emb.0.0.weight", f"{prefix}add_embedding.linear_1.weight"} & {*shapes}:
+        return False
+    deepest = _DEEPEST[unet_layout(shapes, prefix) == "diffusers"]
+    middle = any(has(shapes, prefix + one) for one in ("middle_block.", "mid_block."))
+    return not (middle and has(shapes, prefix + deepest))
 
 
 def transformer_family(shapes: Shapes, prefix: str) -> Found | None:
