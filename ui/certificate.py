@@ -42,12 +42,20 @@ class Certificate:
             except OSError as error:
                 raise InvalidRequest(f"{option} is {str(file)!r}: {error.strerror}") from None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        is_locked = False
+
+        def password() -> str:
+            nonlocal is_locked
+            is_locked = True
+            return self.password or ""
+
         try:
             # Without a function that answers, OpenSSL would ask at the terminal.
-            context.load_cert_chain(self.certfile, self.keyfile, lambda: self.password or "")
+            context.load_cert_chain(self.certfile, self.keyfile, password)
         except (OSError, ValueError) as error:
+            reason = "the key's password is wrong or missing" if is_locked else _reason(error)
             raise InvalidRequest(
-                f"--ssl-certfile {self.certfile}: {_reason(error)}; both files must be PEM, the "
+                f"--ssl-certfile {self.certfile}: {reason}; both files must be PEM, the "
                 f"key in --ssl-keyfile, its password in {VARIABLE}"
             ) from None
 
@@ -67,9 +75,6 @@ def read_certificate(
 
 
 def _reason(error: Exception) -> str:
-    reason = getattr(error, "reason", None) or ""
-    known = {
-        "KEY_VALUES_MISMATCH": "the key is another certificate's",
-        "BAD_DECRYPT": "the key's password is wrong or missing",
-    }
-    return known.get(reason, "no certificate with its key could be read from it")
+    if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+        return "the key is another certificate's"
+    return "no certificate with its key could be read from it"

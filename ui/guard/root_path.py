@@ -39,6 +39,7 @@ def address_below(root_path: str, path: str, is_route: Callable[[str], bool]) ->
     if root_path and path.startswith(root_path):
         if not rest and not is_route(path):
             return ""
-        if rest == "/" or (rest.startswith("/") and is_route(rest)):
-            return rest
+        below = "/" + rest.lstrip("/")
+        if rest.startswith("/") and (below == "/" or is_route(below)):
+            return below
     return path

@@ -82,6 +82,14 @@ def test_names_of_a_server() -> None:
     for host in ("10.0.0.8", "example", "sheet.example.org", "sheet.example:", "[::1", "::1"):
         assert not names.include(host, "10.0.0.7"), host
     assert HostNames.of("::1", []).include("[::1]:7860", "::1")
+    assert names.include("10.0.0.7:80", "::ffff:10.0.0.7"), "as it arrives where both are heard"
+    assert names.include("[fd00:0:0::2]", "fd00::2")
+    for given, sent in {
+        "a.example,b.example": "b.example", "fd00::9": "[fd00::9]:7860", "[fd00::9]": "[fd00::9]",
+        "bücher.example": "xn--bcher-kva.example", "a.example": "a.example.:80",
+        "a.example.": "a.example",
+    }.items():  # fmt: skip
+        assert HostNames.of("0.0.0.0", [given]).include(sent, "10.0.0.7"), given
     with pytest.raises(InvalidRequest, match="--allow-host is 'http://x'"):
         HostNames.of("::1", ["http://x"])
 
