@@ -15,6 +15,7 @@ from pipelines.denoising.evaluator import Tally
 from pipelines.denoising.guiders.base import row_count
 from pipelines.denoising.guiders.registry import version_mark
 from pipelines.errors import ContactSheetError
+from pipelines.families.base import sampling_mark
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.model_manager.model_entry import ModelEntry
 from pipelines.rendering.batch_evaluator import ComputeOptions
@@ -174,9 +175,14 @@ class RunExecutor:
                 f"{fingerprint} {VERSION} {device}{self._options.mark}{manager.memory_options.mark}"
             )
 
-        return lambda request: request.address(
-            context(*_models(request)) + version_mark(request.guider)
-        )
+        def address(request: Request) -> str:
+            model = opened(request.model)
+            marks = sampling_mark(model.family, model.configs, request)
+            return request.address(
+                context(*_models(request)) + version_mark(request.guider) + marks
+            )
+
+        return address
 
 
 def verdict(cells: int, done: int, errors: Sequence[str]) -> tuple[RunStatus, str | None]:
