@@ -102,7 +102,8 @@ class RunExecutor:
                 sink.finish("failed", Stats(), f"internal error: {error}")
 
     def withdraw(self, run: Run) -> None:
-        """End a run that was stopped before it began."""
+        """End a run that was stopped before it began; its events are those of any run."""
+        run.publish(RunStarted(run.id, run.requests))
         run.publish(RunFinished(run.id, "stopped", Stats(cells=len(run.requests))))
         if run.listed:
             with suppress(*UNRECORDED):  # without an end it counts as stopped too
