@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipelines.checkpoints.adapter_metadata import read_settings
-from pipelines.checkpoints.diffusers_folder import weight_shapes
+from pipelines.checkpoints.diffusers_folder import check_inside, weight_shapes
 from pipelines.checkpoints.embeddings.layouts import bundled_embeddings
 from pipelines.checkpoints.formats.header import TensorRow
 from pipelines.checkpoints.formats.tensor_files import is_file, read_header
@@ -104,6 +104,7 @@ def _describe(file: Path) -> ModelInfo | None:
     names: Mapping[str, TensorRow] = {}
     try:
         size = file.stat().st_size
+        check_inside(file, file.parent if in_folder else file.with_suffix(""))
         header = read_header(file)
         names = header.rows
         if not any(name.endswith((*LORA_ENDINGS, *LYCORIS_ENDINGS)) for name in names):

@@ -6,7 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pipelines.checkpoints.diffusers_folder import component_config, read_index, read_json
+from pipelines.checkpoints.diffusers_folder import (
+    check_inside,
+    component_config,
+    read_index,
+    read_json,
+)
 from pipelines.checkpoints.single_file import SingleFile
 from pipelines.errors import ModelUnavailable
 from pipelines.families import spec_of
@@ -58,6 +63,7 @@ def index_of(info: ModelInfo) -> dict[str, Any]:
 def scheduler_of(info: ModelInfo) -> dict[str, Any]:
     """Read a model's own scheduler config. Raises: ModelUnavailable."""
     if info.single is None:
+        check_inside(scheduler_file(info.path), info.path)
         return read_json(scheduler_file(info.path))
     return dict(info.single.configs["scheduler"])
 

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pipelines.checkpoints import model_info
+from pipelines.checkpoints.diffusers_folder import check_part
 from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.families import spec_of
 from pipelines.families.embedded_tokenizer import EmbeddedTokenizer
@@ -67,6 +68,7 @@ def _readers(model: ModelInfo) -> Iterator[tuple[Any, int]]:
     for name, entry in model_info.index_of(model).items():
         if name.startswith("tokenizer") and isinstance(entry, list) and all(entry):
             part = donated.get(name, model.path / name)
+            check_part(part.parent, part.name)
             tokenizer = _tokenizer(part, entry[1])
             yield tokenizer, lengths.get(name) or tokenizer.model_max_length
 

@@ -69,7 +69,7 @@ def _table(data: bytes) -> Header:
     if sum(map(bare.count, (b'"', b"[", b"{", b","))) > _PARTS_MAX:
         raise _Bad("bad header, of too many parts")
     try:
-        table = json.loads(data)
+        table = json.loads(data, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         raise _Bad("bad header") from None
     if not isinstance(table, dict):
@@ -77,7 +77,21 @@ def _table(data: bytes) -> Header:
     metadata = table.pop(_METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise _Bad("bad header, whose metadata are no texts")
-    return Header({name: _row(name, row) for name, row in table.items()}, metadata)
+    rows = {name: _row(name, row) for name, row in table.items()}
+    end = 0
+    for start, stop in sorted(row.data_offsets for row in rows.values()):
+        if start != end:
+            raise _Bad("bad header, whose tensors do not lie one after the other")
+        end = stop
+    return Header(rows, metadata)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of the table, none of whose names stands there twice."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise _Bad("bad header, which says something twice")
+    return made
 
 
 def _row(name: str, row: Any) -> TensorRow:

@@ -42,6 +42,7 @@ def test_a_picture_reads_each_json_file_of_its_model_once(
     studio.close()
     configs = ["model_index.json", "scheduler/scheduler_config.json"]
     configs += [f"{part}/config.json" for part in ("text_encoder", "unet", "vae")]
+    configs.append("tokenizer/tokenizer_config.json")  # that it names no files elsewhere
     assert reads == Counter(f"tiny/{one}" for one in configs)
     assert located == ["tiny", "tiny"], "to check the Request, and when its turn has come"
 
