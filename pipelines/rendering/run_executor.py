@@ -102,6 +102,7 @@ class RunExecutor:
 
     def withdraw(self, run: Run) -> None:
         """End a run that was stopped before it began."""
+        run.publish(RunStarted(run.id, run.requests))
         run.publish(RunFinished(run.id, "stopped", Stats(cells=len(run.requests))))
         if run.listed:
             with suppress(*UNRECORDED):  # without an end it counts as stopped too
