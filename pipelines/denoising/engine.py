@@ -20,6 +20,7 @@ from pipelines.denoising.evaluator import Evaluator
 from pipelines.denoising.guided_trajectory import GuidedTrajectory
 from pipelines.denoising.oom_fallbacks import fallbacks
 from pipelines.denoising.row import Row, alike
+from pipelines.denoising.second_tries import SecondTries, in_our_words
 from pipelines.devices.out_of_memory import is_out_of_memory
 from pipelines.errors import ContactSheetError, OutOfMemory
 
@@ -56,7 +57,6 @@ class Failed:
     error: Exception
 
 
-@dataclass(frozen=True, slots=True)
 class Paused:
     """Between two batches, because `give_way` said so; whoever reads on lets the engine go on."""
 
@@ -108,7 +108,7 @@ def denoise(
     waiting = deque(cells)
     live: list[_Live] = []
     batches = _Batches(evaluator, free_memory, exact)
-    again = _Again(free_memory)
+    again = SecondTries(free_memory)
     while waiting or live:
         yield from _admit(waiting, live, 4 * evaluator.most, again)
         if not live:
@@ -131,42 +131,20 @@ def denoise(
         for one in live:
             mine = [_own(outputs[place], askers[place]) for place in one.places]
             for event in _advance(one, mine):
-                if isinstance(event, Failed) and again.worth(event):
+                if not isinstance(event, Failed):
+                    yield event
+                elif again.worth(event.cell, event.error):
                     waiting.appendleft((one.cell, one.make))
                 else:
-                    yield again.said(event) if isinstance(event, Failed) else event
+                    yield Failed(event.cell, in_our_words(event.error))
         live = [one for one in live if not one.ended]
-
-
-@dataclass(frozen=True, slots=True)
-class _Again:
-    """The second try of cells whose own part, such as a scheduler's step, ran out of memory."""
-
-    free_memory: Callable[[], bool]
-    tried: set[int] = field(default_factory=set)
-
-    def worth(self, failed: Failed) -> bool:
-        """Free memory for a second try, if that is what failed the first; from its beginning."""
-        if failed.cell in self.tried or not is_out_of_memory(failed.error):
-            return False
-        self.tried.add(failed.cell)
-        failed.error.with_traceback(None)  # it keeps what did not fit
-        log.warning("out of memory in cell %d; it is begun again", failed.cell)
-        self.free_memory()
-        return True
-
-    def said(self, failed: Failed) -> Failed:
-        """A failure in the words of the field."""
-        if not is_out_of_memory(failed.error):
-            return failed
-        return Failed(failed.cell, OutOfMemory(f"it does not fit in memory: {failed.error}"))
 
 
 def _admit(
     waiting: deque[tuple[int, Callable[[], GuidedTrajectory]]],
     live: list[_Live],
     room: int,
-    again: _Again,
+    again: SecondTries,
 ) -> Iterator[Failed]:
     """Let cells join while there is room for their rows.
 
@@ -183,12 +161,11 @@ def _admit(
             failed = Failed(cell, error)
         else:
             continue
-        # Outside the handler, whose error keeps what did not fit.
-        if again.worth(failed):
+        if again.worth(failed.cell, failed.error):
             waiting.appendleft((cell, make))
         else:
             log.error("cell %d could not start", cell, exc_info=failed.error)
-            yield again.said(failed)
+            yield Failed(cell, in_our_words(failed.error))
 
 
 def _merge(live: Sequence[_Live]) -> list[Row]:

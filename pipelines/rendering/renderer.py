@@ -30,6 +30,7 @@ from pipelines.model_manager.manager import PipelineManager
 from pipelines.model_manager.model_entry import ModelEntry
 from pipelines.rendering.batch_evaluator import BatchEvaluator, ComputeOptions
 from pipelines.rendering.batch_timings import BatchTimings
+from pipelines.rendering.cell_errors import explain, noted
 from pipelines.rendering.cell_groups import (
     Addons,
     Sizes,
@@ -128,7 +129,7 @@ class Renderer:
         except Cancelled:
             return
         except Exception as error:  # one model that breaks must not lose the cells of others
-            failure = _noted(error)
+            failure = noted(error)
         # Outside the handler, whose error keeps what did not fit.
         if not loaded and len(by_addons) > 1:
             for some in by_addons.values():
@@ -159,7 +160,7 @@ class Renderer:
         except Cancelled:
             raise
         except Exception as error:
-            self._fail(chain(*sizes.values()), _noted(error))
+            self._fail(chain(*sizes.values()), noted(error))
 
     def _cells_of(self, cells: Sequence[int], family: Family, model: LoadedModel) -> Iterator[None]:
         """Make cells of one size; what breaks for all of them fails those that have not ended."""
@@ -168,7 +169,7 @@ class Renderer:
         except Cancelled:
             raise
         except Exception as error:
-            self._fail(cells, _noted(error))
+            self._fail(cells, noted(error))
 
     def _size_group(
         self, cells: Sequence[int], family: Family, model: LoadedModel
@@ -297,17 +298,3 @@ def to_image(pixels: Tensor) -> Image:
     from PIL import Image
 
     return Image.fromarray(pixels[0].permute(1, 2, 0).numpy())
-
-
-def _noted(error: Exception) -> Exception:
-    """The error, in the log where it is none of ours, and without what its traceback keeps."""
-    if not isinstance(error, ContactSheetError):
-        log.error("a part of a run broke", exc_info=error)
-    return error.with_traceback(None)
-
-
-def explain(error: Exception) -> str:
-    """Describe an error as a failed cell shows it: our own as they are, others with their type."""
-    if isinstance(error, ContactSheetError):
-        return str(error)
-    return f"{type(error).__name__}: {error}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, NamedTuple, TypeVar
 
-from pipelines.errors import Busy
+from pipelines.errors import Busy, InvalidRequest
 
 T = TypeVar("T")
 
@@ -89,9 +89,16 @@ def beside(line: Sequence[QueueEntry[T]], fits: Callable[[QueueEntry[T]], bool])
 
 
 class RunQueue(Generic[T]):
-    """Queue that threads join and one worker takes from. Empty and closed, it ends."""
+    """Queue that threads join and one worker takes from. Empty and closed, it ends.
+
+    Args:
+        limit: entries that may wait; who joins asks `check_room` first.
+    Raises: InvalidRequest: if none may.
+    """
 
     def __init__(self, limit: int = LIMIT) -> None:
+        if limit < 1:
+            raise InvalidRequest(f"queue limit is {limit}; it must be at least 1")
         self._places: tuple[QueueEntry[T], ...] = ()
         self._limit = limit
         self._closed = False

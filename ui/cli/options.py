@@ -17,6 +17,7 @@ from pipelines.devices.placement import Offload
 from pipelines.devices.quantization import QUANTIZATIONS
 from pipelines.request.axis_grammar import split
 from pipelines.request.field_labels import FIELD_LABELS
+from pipelines.runs.queue import LIMIT
 from presets import recommended
 from ui.cli.control_option import ControlTexts
 from ui.cli.style_option import prompts_in_style
@@ -100,7 +101,7 @@ class Machine:
     quantize: QuantizeName = None
     attention: AttentionName = "torch"
 
-    def studio(self, outputs: Path | None = None) -> Studio:
+    def studio(self, outputs: Path | None = None, queue_limit: int = LIMIT) -> Studio:
         """Open a studio on it. Raises: InvalidRequest."""
         if self.memory is not None and self.memory <= 0:
             raise InvalidRequest(f"memory is {self.memory:g} GB; it must be more than 0")
@@ -119,6 +120,7 @@ class Machine:
             memory_options=MemoryOptions(
                 cast(Offload, self.offload), self.quantize, self.attention
             ),
+            queue_limit=queue_limit,
         )
 
 

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from pipelines import Studio
+from pipelines.runs.queue import LIMIT
 from ui.certificate import VARIABLE, read_certificate
 from ui.cli.options import Machine
 
@@ -56,6 +58,11 @@ KeyPassword = Annotated[
 ]
 
 
+QueueLimit = Annotated[
+    int, typer.Option(help="Runs that may wait; who asks for one more is told to come back.")
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageOptions(Machine):
     """Options of the served page, beside those of its machine."""
@@ -69,6 +76,11 @@ class PageOptions(Machine):
     ssl_certfile: Certfile = None
     ssl_keyfile: Keyfile = None
     ssl_keyfile_password: KeyPassword = None
+    queue_limit: QueueLimit = LIMIT
+
+    def studio(self, outputs: Path | None = None, queue_limit: int | None = None) -> Studio:
+        """Open a studio that so many runs may wait for. Raises: InvalidRequest."""
+        return Machine.studio(self, outputs, queue_limit or self.queue_limit)
 
     def of_server(self) -> dict[str, Any]:
         """Return them as `ui.server.serve` takes them. Raises: InvalidRequest."""

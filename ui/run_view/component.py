@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
 
-from pipelines import Studio
+from pipelines import StorageUnavailable, Studio
 from ui.memory_status import memory_line
 from ui.run_view import snapshot_json
 from ui.scripts import script
+
+log = logging.getLogger(__name__)
 
 VIEWER = (
     "compare.js", "run_view.js", "cells.js", "lightbox.js", "table.js", "zoom.js", "keys.js",
@@ -39,7 +42,10 @@ def run_view(
     previews = snapshot_json.Previews()
 
     def poll(asked: Mapping[str, Any]) -> dict[str, Any]:
-        run = studio.find(str(asked.get("run", "")))
+        try:
+            run = studio.find(str(asked.get("run", "")))
+        except StorageUnavailable as error:
+            return {**snapshot_json.NOT_FOUND, "line": str(error)}
         if run is None:
             return dict(snapshot_json.NOT_FOUND)
         seen = [str(key) for key in asked.get("seen", [])]
@@ -80,7 +86,12 @@ def run_strip(*, elem_id: str) -> gr.HTML:
 def strip_value(studio: Studio, current: str, limit: int = 12) -> dict[str, Any]:
     """List the newest runs for `run_strip`, and which of them is on the page."""
     runs = []
-    for summary in studio.recent(limit):
+    try:
+        recent = studio.recent(limit)
+    except StorageUnavailable as error:
+        log.warning("the recent runs cannot be listed: %s", error)
+        recent = []
+    for summary in recent:
         shown = summary.shown
         runs.append(
             {

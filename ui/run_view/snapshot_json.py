@@ -99,7 +99,13 @@ def table(sheet: Sheet) -> dict[str, Any] | None:
 
 
 def status_line(snapshot: Snapshot) -> str:
-    """Write the run's state in one line of plain words."""
+    """Write the run's state in one line of plain words, and what keeps it or befell it."""
+    if snapshot.notice is None:
+        return _state_line(snapshot)
+    return f"{_state_line(snapshot)} · {snapshot.notice}"
+
+
+def _state_line(snapshot: Snapshot) -> str:
     count = len(snapshot.cells)
     done = sum(cell.status == "done" for cell in snapshot.cells)
     failed = sum(cell.status == "failed" for cell in snapshot.cells)
