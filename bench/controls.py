@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.__main__ import HEADER, line, ours, theirs
+from bench.__main__ import HEADER, end_with_one_line, line, ours, theirs
 from bench.paired_runs import compare
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def main(
     import torch
     from PIL import Image, ImageDraw
 
-    from bench.limit import limits
+    from bench.limit import Limit
     from pipelines import Axis, Control, Request, Sheet, Studio
     from pipelines.utils.threads import run_in_short_lived_thread
 
@@ -70,18 +70,18 @@ def main(
         costs: list[Stats] = []
         work = partial(ours, studio, sheet, costs)
         other = partial(studio.call, partial(theirs, peer, cells))
-        one = compare("6 strengths × 4 scales", work, other, pairs)
+        limit = Limit.of(peer.pipe, *size)
+        one = compare("6 strengths × 4 scales", work, other, pairs, limit.measure)
         cost = costs[-1]
         # The ControlNet is the UNet's encoder: counted as half a row, which is near enough here.
         rows = cost.rows_computed + 0.5 * cost.control_rows
-        flops, rate = limits(peer.pipe, *size)
         summary: dict[str, Any] = {
             **one.summary(),
             "rows": cost.rows_computed,
             "rows_naive": cost.rows_naive,
             "batches": cost.batches,
         }
-        summary["of_limit"] = round(rows * flops / rate / summary["ours_seconds"], 3)
+        summary["of_limit"] = round(limit.share_of_rows(rows, summary["ours_seconds"]), 3)
         print(f"{control}, {torch.get_num_threads()} threads\n{HEADER}\n{line(summary)}")
         naive = len(cells) * 2 * steps
         print(f"ControlNet rows: {cost.control_rows}; diffusers computes {naive}")
@@ -149,4 +149,4 @@ def controlled_call(request: Request, picture: Callable[[str], Image]) -> dict[s
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    end_with_one_line(main)

@@ -50,18 +50,26 @@ class Comparison:
         }
 
 
-def compare(name: str, ours: Work, peer: Work, pairs: int) -> Comparison:
-    """Run both once to warm up, then `pairs` times in turns; who goes first alternates."""
+def compare(
+    name: str, ours: Work, peer: Work, pairs: int, between: Callable[[], None] = lambda: None
+) -> Comparison:
+    """Run both once to warm up, then `pairs` times in turns; who goes first alternates.
+
+    Args:
+        between: called before every turn, and after the last.
+    """
     apart = pixels_apart(ours(), peer())
     times: dict[str, list[float]] = {"ours": [], "peer": []}
     sides = [("ours", ours), ("peer", peer)]
     for turn in range(pairs):
+        between()
         pictures = {}
         for side, work in sides if turn % 2 == 0 else reversed(sides):
             started = time.perf_counter()
             pictures[side] = work()
             times[side].append(time.perf_counter() - started)
         apart = max(apart, pixels_apart(pictures["ours"], pictures["peer"]))
+    between()
     return Comparison(name, tuple(times["ours"]), tuple(times["peer"]), apart)
 
 

@@ -2,8 +2,8 @@
 
     python -m bench.profile [--only "12 samplers"] [--rows 16]
 
-First a whole sheet: seconds inside the denoiser, and its FLOPs over those of the machine's
-float32 matrix products in the same time; the rest by what it is. Then one batch of rows by kind
+First a whole sheet: seconds inside the denoiser, and its FLOPs over those that the fastest of its
+own products would reach in the same time; the rest by what it is. Then one batch of rows by kind
 of operation, each with its own rate where it has FLOPs.
 """
 
@@ -22,8 +22,8 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.__main__ import all_sheets, ours
-from bench.limit import limits
+from bench.__main__ import all_sheets, end_with_one_line, ours
+from bench.limit import Limit, unet_inputs
 from bench.peer import Peer
 from pipelines import Request, Studio
 from pipelines.rendering import renderer, trajectories
@@ -63,7 +63,7 @@ def timed(owner: Any, name: str, seconds: dict[str, float]) -> Iterator[None]:
         setattr(owner, name, inner)
 
 
-def whole_sheet(studio: Studio, name: str, request: Request, flops: int, rate: float) -> None:
+def whole_sheet(studio: Studio, name: str, request: Request, limit: Limit) -> None:
     """Print where a warm run of a sheet spends its time."""
     sheet, costs = all_sheets(request)[name], list[Stats]()
     ours(studio, sheet, costs)
@@ -80,8 +80,9 @@ def whole_sheet(studio: Studio, name: str, request: Request, flops: int, rate: f
     rows, batches = costs[-1].rows_computed, costs[-1].batches
     inside = spent["evaluate"]
     print(f"{name}: {total:.2f} s, {rows} rows in {batches} batches, {rows / batches:.1f} a batch")
-    share = rows * flops / rate / inside
-    print(f"  denoiser {inside:.2f} s ({inside / total:.0%}), at {share:.0%} of matrix products")
+    limit.measure()
+    share = limit.share_of_rows(rows, inside)
+    print(f"  denoiser {inside:.2f} s ({inside / total:.0%}), at {share:.0%} of the limit")
     for what, key in (("VAE", "decode"), ("text", "encode"), ("files", "save_picture")):
         print(f"  {what} {spent[key]:.2f} s ({spent[key] / total:.0%})")
     rest = total - sum(spent.values())
@@ -89,7 +90,7 @@ def whole_sheet(studio: Studio, name: str, request: Request, flops: int, rate: f
 
 
 @torch.inference_mode()
-def one_batch(network: nn.Module, inputs: tuple[Any, ...], rate: float) -> None:
+def one_batch(network: nn.Module, inputs: tuple[Any, ...], limit: Limit) -> None:
     """Print where one call of the network spends its time, by kind of operation."""
     for _ in range(3):
         network(*inputs)
@@ -108,7 +109,7 @@ def one_batch(network: nn.Module, inputs: tuple[Any, ...], rate: float) -> None:
     total = sum(seconds.values())
     print(f"one batch of {len(inputs[0])} rows: {total:.3f} s")
     for kind, spent in sorted(seconds.items(), key=lambda one: -one[1]):
-        reached = f"{flops[kind] / spent / rate:.0%} of matrix products" if flops[kind] else ""
+        reached = f"{limit.share(flops[kind], spent):.0%} of the limit" if flops[kind] else ""
         print(f"  {kind:18}{spent:.3f} s  {spent / total:5.0%}  {reached}")
 
 
@@ -134,17 +135,16 @@ def main(
     peer = run_in_short_lived_thread(
         lambda: Peer.load(studio.manager.library.open(model).info.path)
     )
-    flops, rate = limits(peer.pipe, *size)
-    print(f"matrix products at {rate / 1e9:.0f} GFLOP/s, {flops / 1e9:.2f} GFLOP a row")
+    limit = Limit.of(peer.pipe, *size)
+    print(
+        f"products at {limit.rate / 1e9:.0f} GFLOP/s at best, "
+        f"{limit.row_flops / 1e9:.2f} GFLOP a row"
+    )
     for name in only or ("8 guidance scales", "12 samplers", "4 prompts × 4 seeds"):
-        whole_sheet(studio, name, request, flops, rate)
+        whole_sheet(studio, name, request, limit)
     studio.close()
-    config: Any = peer.pipe.unet.config
-    scale = peer.pipe.vae_scale_factor
-    latents = torch.randn(rows, config.in_channels, size[1] // scale, size[0] // scale)
-    text = torch.randn(rows, peer.pipe.tokenizer.model_max_length, config.cross_attention_dim)
-    one_batch(peer.pipe.unet, (latents, torch.full((rows,), 500.0), text), rate)
+    one_batch(peer.pipe.unet, unet_inputs(peer.pipe, *size, rows), limit)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    end_with_one_line(main)
