@@ -101,6 +101,8 @@ def parse_values(field: str, text: str) -> tuple[int | float | str, ...]:
         raise InvalidRequest(f"axis {field!r} has no values; give some, such as {_EXAMPLE[kind]}")
     if kind is str:
         return tuple(entries)
+    if kind is bool:
+        return tuple(_switch(field, entry) for entry in entries)
     values = [value for entry in entries for value in _numbers(field, entry)]
     if len(values) > MOST_VALUES:
         raise InvalidRequest(
@@ -111,10 +113,17 @@ def parse_values(field: str, text: str) -> tuple[int | float | str, ...]:
     return tuple(float(value) for value in values)
 
 
-_EXAMPLE = {int: "1-4", float: "1,3,5", str: '"a red apple", "a pear"'}
+_EXAMPLE = {int: "1-4", float: "1,3,5", str: '"a red apple", "a pear"', bool: "false,true"}
 
 
-def value_type(field: str) -> type[int] | type[float] | type[str]:
+def _switch(field: str, entry: str) -> bool:
+    """A value of a field that is on or off."""
+    if entry.lower() not in ("true", "false"):
+        raise InvalidRequest(f"axis {field!r}: {entry!r} is neither true nor false")
+    return entry.lower() == "true"
+
+
+def value_type(field: str) -> type[int] | type[float] | type[str] | type[bool]:
     """Look up the type of a field's values. Raises: UnknownName: if there is no such field."""
     if field in (PROMPT_REPLACE, skip_layers.FIELD):
         return str
@@ -125,7 +134,7 @@ def value_type(field: str) -> type[int] | type[float] | type[str]:
     if of_item is not None:
         return of_item.kind
     annotation = Request.model_fields[field].annotation
-    for kind in (str, int, float):
+    for kind in (str, int, float, bool):
         if annotation is kind or kind in get_args(annotation):
             return kind
     raise TypeError(f"Request.{field} is neither text nor a number")  # a new kind of field
