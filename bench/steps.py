@@ -45,7 +45,9 @@ def distance(studio: Studio, request: Request, limit: np.ndarray) -> str:
     return f"{np.sqrt(((picture - limit) ** 2).mean()):.1f}"
 
 
-def main(groups: Annotated[list[str] | None, typer.Argument(help="All by default.")] = None) -> None:
+def main(
+    groups: Annotated[list[str] | None, typer.Argument(help="All by default.")] = None,
+) -> None:
     """Measure and print one line a setting."""
     studio = Studio(HERE / "models", None, device="cpu")
     ends = {

@@ -84,8 +84,8 @@ _ROWS = (
         "`flow_euler`, every schedule, 2 steps and more, on models whose pipeline passes no levels",
         "takes levels from 1 to the training's least, so that the last evaluation changes nothing "
         "and n steps look like n − 1",
-        "σ = linspace(1, 1/n, n), then shifted and spaced by the schedule; `sgm_uniform` is that list "
-        "too",
+        "σ = linspace(1, 1/n, n), then shifted and spaced by the schedule; `sgm_uniform` is that "
+        "list too",
         "FLUX' own sampling.get_schedule, linspace(1, 0, n + 1); diffusers' FluxPipeline passes "
         "the same",
     ),

@@ -35,7 +35,7 @@ def listed(row: Sampler, spacing: str, steps: int, config: Mapping[str, Any]) ->
     total, offset = training_steps(config), int(config.get("steps_offset", 0))
     more = int(row.lists == "intervals")
     if spacing == "linspace":
-        rising = np.linspace(0, total - 1, steps + more)
+        rising: Any = np.linspace(0, total - 1, steps + more)
         rising = rising if row.lists == "levels" else rising.round()
     elif spacing == "leading":
         rising = np.arange(steps + more) * float(total // (steps + more)) + offset

@@ -5,7 +5,7 @@ One Gaussian has one error, which may pass through zero by chance; sixteen do no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -121,9 +121,6 @@ class ExactModel:
         return self.means + (x - self.means) * self.stds / (self.stds**2 + sigma**2).sqrt()
 
 
-Build = Callable[[str, str, Mapping[str, Any], int], Any]
-
-
 @dataclass(frozen=True)
 class Walked:
     """One trajectory: the timesteps asked for, the latents, and their distance from the limit."""
@@ -137,9 +134,9 @@ def run(
     model: ExactModel, sampler: str, schedule: str, steps: int, as_diffusers: bool = False
 ) -> Walked:
     """Walk one trajectory in float64. The limit is only that of samplers without noise."""
-    spacing = {"mu": 0.8} if model.config.get("use_dynamic_shifting") else None
-    if spacing:  # as the family tells it
-        spacing["sigmas"] = [1 - i / steps for i in range(steps)]
+    spacing: dict[str, Any] | None = None
+    if model.config.get("use_dynamic_shifting"):  # as the family tells it
+        spacing = {"mu": 0.8, "sigmas": [1 - i / steps for i in range(steps)]}
     scheduler = samplers.build(
         sampler, schedule, model.config, steps, 3, spacing, as_diffusers=as_diffusers
     )

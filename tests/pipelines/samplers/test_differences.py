@@ -231,7 +231,9 @@ def test_zero_snr(sampler):
 def test_unclipped(sampler):
     """Diffusers clips latents where the model's own scheduler knows no clipping."""
     config = {k: v for k, v in SDXL.items() if k != "clip_sample"}
-    assert samplers.build(sampler, "default", config, 10, 0, as_diffusers=True).config["clip_sample"]
+    assert samplers.build(sampler, "default", config, 10, 0, as_diffusers=True).config[
+        "clip_sample"
+    ]
     assert not samplers.build(sampler, "default", config, 10, 0).config["clip_sample"]
     assert "unclipped" in acting(sampler, "default", config, 10)
     own = {**config, "_class_name": "DDIMScheduler", "clip_sample": True}
@@ -244,4 +246,6 @@ def test_addresses_change_only_where_pictures_do():
         marked = version_mark(row.id, "default", config, 20)
         assert bool(marked) == (row.id == "flow_euler"), row.id
     assert version_mark("euler", "default", SDXL, 334).startswith(" source 1: late-start")
-    assert version_mark("dpmpp_2m", "beta", SDXL, 20) != version_mark("dpmpp_2m", "karras", SDXL, 20)
+    assert version_mark("dpmpp_2m", "beta", SDXL, 20) != version_mark(
+        "dpmpp_2m", "karras", SDXL, 20
+    )

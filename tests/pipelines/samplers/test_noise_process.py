@@ -154,7 +154,9 @@ def test_a_schedule_replaces_the_one_of_the_config(flag, schedule):
 @pytest.mark.parametrize("sampler", ["dpmpp_2m", "dpmpp_2s"])
 def test_a_stochastic_checkpoint_does_not_make_other_samplers_stochastic(sampler):
     config = {**CONFIGS["sd 1.5"], "algorithm_type": "sde-dpmsolver++"}
-    assert samplers.build(sampler, "default", config, 10, 0).config["algorithm_type"] == "dpmsolver++"
+    assert (
+        samplers.build(sampler, "default", config, 10, 0).config["algorithm_type"] == "dpmsolver++"
+    )
 
 
 @pytest.mark.parametrize("sampler", [row.id for row in SAMPLERS.values()])
