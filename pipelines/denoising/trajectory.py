@@ -86,7 +86,7 @@ def noise_level(scheduler: Scheduler, t: float) -> float:
         return t / float(scheduler.config["num_train_timesteps"])
     low = min(int(t), len(alphas) - 2)
     # At zero terminal SNR the last ᾱ is 0 in some schedulers, and this least one in others.
-    pair = (max(float(alphas[low + i]), LEAST_ALPHA) for i in (0, 1))
+    pair = (float(alphas[low + i]) or LEAST_ALPHA for i in (0, 1))
     below, above = (0.5 * math.log(1.0 / alpha - 1.0) for alpha in pair)
     return math.exp(below + (t - low) * (above - below))
 

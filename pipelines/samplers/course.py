@@ -58,7 +58,7 @@ def chart(
     """
     row = SAMPLERS[sampler]
     if row.kind == "flow":
-        return _flow(row, schedule, steps, levels_given)
+        return _flow(row, steps, levels_given)
     if steps > training_steps(config):
         raise InvalidRequest(
             f"steps is {steps}; this model was trained with {training_steps(config)} timesteps, "
@@ -118,10 +118,7 @@ def _misses_next(times: Times, steps: int, config: Mapping[str, Any]) -> bool:
     return times[-1] - gap >= 0 or any(time - gap != after for time, after in pairwise(times))
 
 
-def _flow(row: Sampler, schedule: str, steps: int, levels_given: bool) -> Course:
-    found = {
-        "beta-timesteps": schedule == "beta",
-        "flow-levels": schedule != "beta" and not levels_given and steps > 1,
-    }
-    ids = tuple(name for name, acts in found.items() if acts)
-    return Course(ids, beta=schedule == "beta", flow_levels=bool(ids))
+def _flow(row: Sampler, steps: int, levels_given: bool) -> Course:
+    # Heun's last step is of first order: the shorter it is the better, as diffusers has it.
+    acts = row.id == "flow_euler" and not levels_given and steps > 1
+    return Course(("flow-levels",), flow_levels=True) if acts else PLAIN

@@ -38,11 +38,10 @@ class Difference:
 _ROWS = (
     Difference(
         "beta-timesteps",
-        "schedule `beta`, every sampler that has it",
+        "schedule `beta`, every sampler of diffusion models that has it",
         "spaces noise levels σ by a beta distribution, so that nearly all steps fall on strong "
         "noise, and ends on the least level, where the last step does nothing",
-        "spaces timesteps: round((T − 1)·F⁻¹(1 − i/n; 0.6, 0.6)); for flow matching σ before its "
-        "shift",
+        "spaces timesteps: round((T − 1)·F⁻¹(1 − i/n; 0.6, 0.6))",
         "Lee et al. 2024, Beta Sampling is All You Need, arXiv:2407.12173, Sec. 4",
     ),
     Difference(
@@ -82,10 +81,11 @@ _ROWS = (
     ),
     Difference(
         "flow-levels",
-        "`flow_euler` and `flow_heun`, 2 steps and more",
+        "`flow_euler`, every schedule, 2 steps and more, on models whose pipeline passes no levels",
         "takes levels from 1 to the training's least, so that the last evaluation changes nothing "
         "and n steps look like n − 1",
-        "σ = linspace(1, 1/n, n), shifted once",
+        "σ = linspace(1, 1/n, n), then shifted and spaced by the schedule; `sgm_uniform` is that "
+        "list too",
         "FLUX' own sampling.get_schedule, linspace(1, 0, n + 1); diffusers' FluxPipeline passes "
         "the same",
     ),
@@ -98,7 +98,7 @@ _ROWS = (
     ),
     Difference(
         "unclipped",
-        "`ddpm`, `ddim`, `tcd` on models whose own scheduler has no `clip_sample` and whose "
+        "`ddpm` and `ddim` on models whose own scheduler has no `clip_sample` and whose "
         "config does not name it",
         "clips latents to −1..1, its default for pictures",
         "does not clip, as the model's own scheduler does not",

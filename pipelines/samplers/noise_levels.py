@@ -40,5 +40,5 @@ def noise_levels(
     # PNDM repeats a timestep to start.
     times = [int(t) for t, _ in groupby(scheduler.timesteps.tolist())]
     # At zero terminal SNR the last ᾱ is 0; the schedulers that list σ take this least one.
-    alphas = [max(float(scheduler.alphas_cumprod[t]), LEAST_ALPHA) for t in times]
+    alphas = [float(scheduler.alphas_cumprod[t]) or LEAST_ALPHA for t in times]
     return tuple(((1 - alpha) / alpha) ** 0.5 for alpha in alphas)

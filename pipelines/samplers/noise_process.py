@@ -18,6 +18,7 @@ _ZERO = ("rescale_betas_zero_snr",)
 _SPACED = ("timestep_spacing", "steps_offset")
 _FINAL = ("final_sigmas_type",)
 _DPM = (*_THRESHOLD, *_FINAL, "lambda_min_clipped", "variance_type")
+_FLOW = ("use_flow_sigmas", "use_dynamic_shifting")
 _EDM = ("sigma_min", "sigma_max", "sigma_data", "sigma_schedule", "rho", "num_train_timesteps",
         "prediction_type", *_FINAL)  # fmt: skip
 
@@ -37,8 +38,8 @@ TAKES: Mapping[str, frozenset[str]] = MappingProxyType(
             "HeunDiscreteScheduler": (*_VP, *_SPACED, *_CLIP),
             "KDPM2DiscreteScheduler": (*_VP, *_SPACED),
             "KDPM2AncestralDiscreteScheduler": (*_VP, *_SPACED),
-            "DPMSolverMultistepScheduler": (*_VP, *_SPACED, *_ZERO, *_DPM, "use_flow_sigmas"),
-            "DPMSolverSinglestepScheduler": (*_VP, *_DPM, "use_flow_sigmas"),
+            "DPMSolverMultistepScheduler": (*_VP, *_SPACED, *_ZERO, *_DPM, *_FLOW),
+            "DPMSolverSinglestepScheduler": (*_VP, *_DPM, *_FLOW),
             "DPMSolverSDEScheduler": (*_VP, *_SPACED),
             "UniPCMultistepScheduler": (
                 *_VP, *_SPACED, *_ZERO, *_THRESHOLD, *_FINAL, "use_flow_sigmas", "sigma_min",

@@ -29,5 +29,6 @@ def _log_snr(config: str) -> Tensor:
 
     # It knows every way to say betas, zero terminal SNR included.
     made: Any = DDIMScheduler.from_config(json.loads(config))
-    alphas = torch.cumprod(1.0 - made.betas.double(), 0).clamp(min=LEAST_ALPHA)
+    alphas = torch.cumprod(1.0 - made.betas.double(), 0)
+    alphas[alphas == 0] = LEAST_ALPHA
     return torch.log(alphas / (1.0 - alphas))

@@ -113,8 +113,7 @@ _ROWS = (
             "Lipman et al. 2022, arXiv:2210.02747; Esser et al. 2024, arXiv:2403.03206",
             schedules=_ALL, kind="flow", lists="own"),
     Sampler("flow_heun", "Flow Heun", "FlowMatchHeunDiscreteScheduler", 2,
-            "Lipman et al. 2022, arXiv:2210.02747", schedules=_SPACING, calls_per_step=2,
-            kind="flow", lists="own"),
+            "Lipman et al. 2022, arXiv:2210.02747", calls_per_step=2, kind="flow", lists="own"),
 )  # fmt: skip
 
 SAMPLERS: Mapping[str, Sampler] = MappingProxyType({row.id: row for row in _ROWS})

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 from functools import cache, wraps
-from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ import torch
 
 from pipelines.samplers.course import Course
 from pipelines.samplers.noise_table import LEAST_ALPHA
-from pipelines.samplers.timesteps import beta_quantiles
 
 _FLAGS = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas")
 
@@ -32,7 +30,9 @@ def set_source_timesteps(
         spacing: what `set_timesteps` is told beside the steps.
     """
     if course.flow_levels:
-        _set_flow_levels(made, kind, steps, spacing, course.beta)
+        # So every evaluation counts; the scheduler shifts and spaces them.
+        levels = [1 - i / steps for i in range(steps)]
+        kind.set_timesteps(made, steps, **{**spacing, "sigmas": levels})
     elif course.rounded:
         to_time = made._sigma_to_t
         made._sigma_to_t = lambda *given: to_time(*given).round()
@@ -114,27 +114,6 @@ def _set_times(made: Any, course: Course) -> None:
         times = np.concatenate([times[:1], times[1:2], times[1:]])
         made.plms_timesteps = times.astype(np.int64)
     made.timesteps = torch.from_numpy(times.astype(np.int64))
-
-
-def _set_flow_levels(
-    made: Any, kind: Any, steps: int, spacing: Mapping[str, Any], beta: bool
-) -> None:
-    """Let the levels of flow matching go from 1 to 1/n, so that every evaluation counts.
-
-    Math: σ = linspace(1, 1/n, n), or the quantiles of a beta distribution, then shifted.
-    """
-    levels = np.array(beta_quantiles(steps)) if beta else np.linspace(1.0, 1.0 / steps, steps)
-    if "sigmas" in signature(kind.set_timesteps).parameters:
-        made.register_to_config(use_beta_sigmas=False)
-        kind.set_timesteps(made, steps, **{**spacing, "sigmas": levels})
-        made.register_to_config(use_beta_sigmas=beta)
-        return
-    kind.set_timesteps(made, steps)
-    shift = made.config["shift"]
-    shifted = torch.from_numpy(shift * levels / (1 + (shift - 1) * levels)).to(torch.float32)
-    doubled = torch.cat([shifted[:1], shifted[1:].repeat_interleave(2)])
-    made.sigmas = torch.cat([doubled, torch.zeros(1)])
-    made.timesteps = doubled * made.config["num_train_timesteps"]
 
 
 @cache

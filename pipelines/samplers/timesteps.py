@@ -35,7 +35,7 @@ def listed(row: Sampler, spacing: str, steps: int, config: Mapping[str, Any]) ->
     total, offset = training_steps(config), int(config.get("steps_offset", 0))
     more = int(row.lists == "intervals")
     if spacing == "linspace":
-        rising = np.linspace(0, total - 1, steps + more)
+        rising: Any = np.linspace(0, total - 1, steps + more)
         rising = rising if row.lists == "levels" else rising.round()
     elif spacing == "leading":
         rising = np.arange(steps + more) * float(total // (steps + more)) + offset
@@ -83,18 +83,6 @@ def _starts_in_noise(spacing: str, times: Times, parts: int, total: int) -> bool
     return rest <= 1
 
 
-@lru_cache(maxsize=256)
-def beta_quantiles(steps: int) -> tuple[float, ...]:
-    """Quantiles of the beta distribution, descending from 1, one a step.
-
-    Math: F⁻¹(1 − i/n; 0.6, 0.6), i = 0 … n − 1
-    """
-    import numpy as np
-    from scipy.stats import beta
-
-    return tuple(map(float, beta.ppf(1 - np.arange(steps) / steps, BETA, BETA)))
-
-
 def beta_spaced(steps: int, config: Mapping[str, Any]) -> Times:
     """List timesteps at the quantiles of a beta distribution, descending.
 
@@ -104,8 +92,17 @@ def beta_spaced(steps: int, config: Mapping[str, Any]) -> Times:
     """
     last = training_steps(config) - 1
     times: list[float] = []
-    for i, share in enumerate(beta_quantiles(steps)):
+    for i, share in enumerate(_beta_quantiles(steps)):
         below = times[-1] - 1 if times else last
         # Not so low that the steps still to come have no room.
         times.append(float(max(min(round(share * last), below), steps - 1 - i)))
     return tuple(times)
+
+
+@lru_cache(maxsize=256)
+def _beta_quantiles(steps: int) -> tuple[float, ...]:
+    """F⁻¹(1 − i/n), i = 0 … n − 1, descending from 1."""
+    import numpy as np
+    from scipy.stats import beta
+
+    return tuple(map(float, beta.ppf(1 - np.arange(steps) / steps, BETA, BETA)))

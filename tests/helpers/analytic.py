@@ -84,11 +84,12 @@ def walk(
     schedule: str = "default",
     size: int = 8,
     config: dict[str, Any] | None = None,
+    as_diffusers: bool = False,
 ) -> tuple[list[Eval], Tensor]:
     """All evaluations of one trajectory in float64, and its latents."""
     row = samplers.SAMPLERS[sampler]
     base = config or (FLOW if row.kind == "flow" else BETAS)
-    scheduler = samplers.build(sampler, schedule, base, steps, seed=3)
+    scheduler = samplers.build(sampler, schedule, base, steps, 3, as_diffusers=as_diffusers)
     noise, generator = initial_noise((1, size, size), seed=3)
     machine = trajectory(scheduler, noise.double(), generator)
     evals = [next(machine)]

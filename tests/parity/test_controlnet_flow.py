@@ -84,6 +84,7 @@ def asked(model: str, *controls: Control, **changes: Any) -> Request:
     base = Request(
         model=model, prompt="an apple", negative_prompt="a pear", steps=5, sampler="flow_euler",
         guidance_scale=4.0, seed=11, width=32, height=32, controls=controls,
+        as_diffusers=True,
     )  # fmt: skip
     return base.replace(**changes)
 

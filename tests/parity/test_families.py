@@ -130,7 +130,8 @@ def ours(zoo: Path, requests: list[Request], batch: int = 16) -> list[torch.Tens
 
 
 def mixed(model: str, *cells: dict[str, Any]) -> list[Request]:
-    return [Request(model=model, **{**TEXT, **cell}) for cell in cells]
+    """Requests of diffusers' own numbers, which is what they are compared with."""
+    return [Request(model=model, as_diffusers=True, **{**TEXT, **cell}) for cell in cells]
 
 
 XL_CELLS = (

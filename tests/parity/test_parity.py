@@ -33,7 +33,13 @@ PAIRS = [
     for schedule in row.schedules
 ]
 BASE = Request(
-    model="tiny", prompt="an apple", negative_prompt="a pear", steps=6, guidance_scale=4.5, seed=11
+    model="tiny",
+    prompt="an apple",
+    negative_prompt="a pear",
+    steps=6,
+    guidance_scale=4.5,
+    seed=11,
+    as_diffusers=True,
 )
 
 

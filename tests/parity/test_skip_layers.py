@@ -27,7 +27,8 @@ from ui.cli.options import read_skip
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SKIPPING = {"steps": 4, "sampler": "flow_euler", "skip_layers": "1", "skip_layer_stop": 0.8}
-BASE = Request(model="sd3", prompt="an apple", seed=3, width=32, height=32, **SKIPPING)
+BASE = Request(model="sd3", prompt="an apple", seed=3, width=32, height=32, as_diffusers=True,
+               **SKIPPING)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -104,7 +104,7 @@ def test_any_texts_can_be_quoted(texts) -> None:
 
 def test_every_field_of_a_request_can_be_an_axis() -> None:
     for field in {*Request.model_fields} - {"controls", "loras"}:
-        assert value_type(field) in (str, int, float)
+        assert value_type(field) in (str, int, float, bool)
     for field in Control.model_fields:
         assert value_type(f"control_{field}") is value_type(f"control8_{field}")
         assert value_type(f"control_{field}") in (str, float)

@@ -255,6 +255,7 @@ CHANGED = {
     "height": 64,
     "controls": (Control(image="0" * 32),),
     "loras": ("ink:0.5",),
+    "as_diffusers": True,
 }
 
 
