@@ -1,13 +1,14 @@
 """Contact Sheet's entry: `python app.py` serves the page; the sub-commands need no browser.
 
-Exit status: 0 done, 1 some picture could not be made, 2 bad input (nothing was written).
+Exit status: 0 done, 1 some picture could not be made, 2 bad input (nothing was written), 130 ended
+by Ctrl+C, 143 by SIGTERM (what was finished is written).
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,12 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+if __name__ == "__main__":
+    # Before the libraries, which a signal would otherwise find half imported.
+    from ui.cli.interruption import install
+
+    install()
+
 import typer
 
 from pipelines import Sheet
@@ -23,7 +30,7 @@ from pipelines.denoising.guiders.registry import GUIDERS, MODIFIERS
 from pipelines.request.axis_grammar import parse_axis, prompt_variants
 from pipelines.runs.events import CellDone, CellFailed
 from pipelines.runs.png_metadata import write_png
-from pipelines.runs.sheet_folder import SheetFolder, check_folder
+from pipelines.runs.sheet_folder import Finished, SheetFolder, check_folder
 from pipelines.samplers import SAMPLERS
 from presets import styles_for, wildcard_folders
 from ui.cli.console import (
@@ -31,15 +38,17 @@ from ui.cli.console import (
     bad_input_ends_here,
     check_writable,
     follow,
-    quiet_libraries,
     shape_line,
     show,
 )
 from ui.cli.control_option import read_controls
 from ui.cli.download import add_download
 from ui.cli.guider_table import guider_row, modifier_row
+from ui.cli.interruption import ended_by, leave_if_interrupted
+from ui.cli.library_output import log_with_times, start_process, take_verbose
 from ui.cli.model_table import model_row
 from ui.cli.options import Machine, ModelName, Models, Settings, takes
+from ui.cli.page_options import PageOptions
 from ui.cli.preprocessors import add_commands
 from ui.cli.style_option import axis_in_style, style_row
 
@@ -57,48 +66,30 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")
 
 
 @app.callback(invoke_without_command=True)
-def main(context: typer.Context) -> None:
+def main(
+    context: typer.Context,
+    verbose: Annotated[  # taken out by `Group`, wherever it stands
+        bool, typer.Option("--verbose", help="Show what other libraries say; may stand anywhere.")
+    ] = False,
+) -> None:
     """Serve when no command is named."""
     if context.invoked_subcommand is None:
         serve()
 
 
 @app.command()
-@takes(Machine)
+@takes(PageOptions)
 def serve(
-    machine: Machine,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[
-        int | None, typer.Option(help="Port; default: the first free one from 7860.")
-    ] = None,
+    page: PageOptions,
     outputs: Annotated[Path, typer.Option(help="Folder for finished pictures.")] = Path("outputs"),
-    auth: Annotated[
-        str | None,
-        typer.Option(
-            metavar="USER:PASSWORD",
-            envvar="CONTACT_SHEET_AUTH",
-            show_envvar=True,
-            help="Login that the page asks for; needed where other machines reach it.",
-        ),
-    ] = None,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(help="Name by which a proxy or a network calls this server; repeatable."),
-    ] = None,
 ) -> None:
     """Serve the page."""
-    quiet_libraries()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    for noisy in ("httpx", "uvicorn.access", "asyncio"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    log_with_times()
     with bad_input_ends_here():
         from ui.server import serve as serve_page
 
-        serve_page(
-            machine.studio(outputs), host=host, port=port,
-            auth=auth or os.environ.get("CONTACT_SHEET_AUTH") or None,
-            allow_hosts=allow_host or (),
-        )  # fmt: skip
+        serve_page(page.studio(outputs), **page.of_server())
+    leave_if_interrupted()
 
 
 @app.command()
@@ -107,7 +98,6 @@ def generate(
     settings: Settings, out: Annotated[Path, typer.Option(help="The PNG file to write.")]
 ) -> None:
     """Make one picture and write it as PNG, with its settings inside."""
-    quiet_libraries()
     with bad_input_ends_here():
         controls = read_controls(settings.control)
         request = controls.add_to(settings.request())
@@ -115,7 +105,9 @@ def generate(
         studio = settings.studio()
         controls.add_pictures(studio)
         run = studio.submit(Sheet(base=request), previews=False)
-        outcomes = follow(run)
+        with ended_by(run.stop):
+            outcomes = follow(run)
+        leave_if_interrupted()
         if not outcomes:
             typer.echo(f"error: {run.snapshot().error or 'the run was stopped'}", err=True)
             raise typer.Exit(1)
@@ -145,7 +137,6 @@ def make_sheet(
     ] = Path("outputs"),
 ) -> None:
     """Make a sheet: every value of every axis, denoised together."""
-    quiet_libraries()
     with bad_input_ends_here():
         folders = wildcard_folders()
         axes = [
@@ -163,31 +154,40 @@ def make_sheet(
         folder = SheetFolder(out, sheet)
         studio = settings.studio(outputs)
         controls.add_pictures(studio)
+        for line in studio.store.notices:
+            typer.echo(f"note: {line}", err=True)
         run = studio.submit(plan, previews=False)
+    with ended_by(run.stop), bad_input_ends_here(1):
         outcomes = follow(run, folder.add)
         end = run.snapshot()
-        folder.finish(end.stats)
+        finished = folder.finish(end.stats) if outcomes else Finished()
+    leave_if_interrupted()
     failed = [outcome for outcome in outcomes if isinstance(outcome, CellFailed)]
-    for outcome in failed:
-        typer.echo(f"error: cell {outcome.cell}: {outcome.error}", err=True)
+    if end.status == "failed" and end.error:
+        typer.echo(f"error: {end.error}", err=True)
+    else:
+        for outcome in failed:
+            typer.echo(f"error: cell {outcome.cell}: {outcome.error}", err=True)
+    for line in filter(None, (finished.note, finished.error and f"error: {finished.error}")):
+        typer.echo(line, err=True)
     stats = end.stats
+    where = out / ("sheet.json" if finished.error else "sheet.png")
     typer.echo(
         f"{stats.cells} cells ({stats.cells_cached} were there), {stats.rows_computed} of "
-        f"{stats.rows_naive} rows in {stats.batches} batches, {stats.seconds:.1f} s: "
-        f"{out / 'sheet.png'}"
+        f"{stats.rows_naive} rows in {stats.batches} batches, {stats.seconds:.1f} s: {where}"
     )
-    if failed or len(outcomes) < stats.cells:
+    if failed or finished.error or len(outcomes) < stats.cells or end.status != "done":
         raise typer.Exit(1)
 
 
 @app.command("models")
 def list_models(models: Models = None, as_json: AsJson = False) -> None:
-    """List the models, ControlNets and LoRAs that are here."""
+    """List the models, ControlNets, LoRAs and embeddings that are here."""
     with bad_input_ends_here():
         studio = Machine(models=models).studio()
-        # A LoRA in a single file is no model, and stands among the LoRAs.
-        known = [info for info in studio.models() if info.source != "lora"]
-        found = [*known, *studio.controlnets(), *studio.loras()]
+        # LoRAs and embeddings in single files are no models, and stand among their like.
+        known = [info for info in studio.models() if info.source not in ("lora", "embedding")]
+        found = [*known, *studio.controlnets(), *studio.loras(), *studio.embeddings()]
         rows = [model_row(studio, info, as_json) for info in found]
     show(rows, as_json)
 
@@ -247,4 +247,5 @@ def info(file: Annotated[Path, typer.Argument(help="A picture with settings insi
 
 
 if __name__ == "__main__":
+    start_process(verbose=take_verbose(sys.argv[1:])[0])
     app()

@@ -6,11 +6,13 @@ Importing this touches no device, no network and no model; torch loads with the 
 """
 
 from pipelines.errors import (
+    Busy,
     Cancelled,
     ContactSheetError,
     InvalidRequest,
     ModelUnavailable,
     OutOfMemory,
+    StorageUnavailable,
     UnknownName,
 )
 from pipelines.request.control import Control
@@ -21,6 +23,7 @@ from pipelines.studio import Studio
 
 __all__ = [
     "Axis",
+    "Busy",
     "Cancelled",
     "ContactSheetError",
     "Control",
@@ -30,6 +33,7 @@ __all__ = [
     "OutOfMemory",
     "Request",
     "Sheet",
+    "StorageUnavailable",
     "Studio",
     "UnknownName",
 ]

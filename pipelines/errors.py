@@ -5,6 +5,9 @@
     ├── UnknownName         a sampler, schedule, model or field that does not exist
     ├── ModelUnavailable    a model is missing, broken, unsafe or of an unsupported kind
     ├── OutOfMemory         the device is too small, after everything that frees memory was tried
+    ├── StorageUnavailable  what was made cannot be kept or read now: full, locked, damaged, gone
+    │   └── StorageLocked   another process has its database locked
+    ├── Busy                too many runs wait already
     └── Cancelled           the user stopped the run
 
 A message says what came, what is allowed and what to do. Only `ui/` turns these into
@@ -67,6 +70,18 @@ class ModelUnavailable(ContactSheetError):
 
 class OutOfMemory(ContactSheetError):
     """The device is too small for this cell, after all that frees memory was tried."""
+
+
+class StorageUnavailable(ContactSheetError):
+    """The outputs folder or its database cannot be written or read now."""
+
+
+class StorageLocked(StorageUnavailable):
+    """Another process has the database locked."""
+
+
+class Busy(ContactSheetError):
+    """Too many runs wait already."""
 
 
 class Cancelled(ContactSheetError):

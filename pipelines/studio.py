@@ -22,20 +22,21 @@ from pipelines.checkpoints.token_count import Tokens, count_tokens
 from pipelines.controlnet.control_maps import Maps, check_preprocessor
 from pipelines.devices.hardware import Hardware
 from pipelines.devices.memory_options import DEFAULT_MEMORY, MemoryOptions
-from pipelines.errors import Cancelled, ContactSheetError
+from pipelines.errors import Cancelled, ContactSheetError, StorageLocked
 from pipelines.families.capabilities import Capabilities
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering.batch_evaluator import ComputeOptions
 from pipelines.rendering.resolver import Resolver
 from pipelines.rendering.run_executor import RunExecutor
 from pipelines.rendering.run_plan import RunPlan
-from pipelines.rendering.worker import Worker
+from pipelines.rendering.worker import Task, Worker
 from pipelines.request.control import Control
 from pipelines.request.request import Request
 from pipelines.request.sheet import Sheet
-from pipelines.runs.events import CellDone, CellFailed, Event, RunFinished
+from pipelines.runs.events import CellDone, CellFailed, Event, RunFinished, RunNotice
 from pipelines.runs.image_store import ImageStore
 from pipelines.runs.null_store import AnyStore, NullStore
+from pipelines.runs.queue import LIMIT
 from pipelines.runs.run import Run
 from pipelines.runs.run_registry import RunRegistry
 from pipelines.runs.store import RunSummary, Store
@@ -64,6 +65,7 @@ class Studio:
             cache folder (CONTACT_SHEET_CACHE names another).
         memory_options: where models wait, in how many bits, and what computes attention.
         hardware: what the device is like; None = probed at the first use.
+        queue_limit: runs that may wait.
     Raises: InvalidRequest, UnknownName: for a backend or a package that is not here, or a batch
         out of range.
     """
@@ -80,6 +82,7 @@ class Studio:
         batch: int | None = None,
         memory_options: MemoryOptions = DEFAULT_MEMORY,
         hardware: Hardware | None = None,
+        queue_limit: int = LIMIT,
     ) -> None:
         options = ComputeOptions(backend, batch, exact, cache_folder())
         options.check()
@@ -100,7 +103,7 @@ class Studio:
         )
         self._maps = Maps(self._images)
         self._executor = RunExecutor(self.manager, self.store, options, self._maps)
-        self._worker = Worker(self.manager)
+        self._worker = Worker(self.manager, queue_limit)
 
     def models(self) -> list[ModelInfo]:
         """All models found, also those that cannot be used (they say why)."""
@@ -129,6 +132,11 @@ class Studio:
         """All LoRAs found, also those that cannot be used; or those that fit a model."""
         library = self.manager.library
         return library.loras() if model is None else library.open(model).loras
+
+    def embeddings(self, model: str | None = None) -> list[ModelInfo]:
+        """All embeddings found, also those that cannot be used; or those that fit a model."""
+        library = self.manager.library
+        return library.embeddings() if model is None else library.open(model).embeddings.fitting
 
     def add_picture(self, picture: Image | bytes | str | Path) -> str:
         """Keep a picture for controls; its hash, which is a Control's `image`.
@@ -176,15 +184,22 @@ class Studio:
     def tokens(self, model: str, prompt: str) -> Tokens:
         """How many tokens a prompt has for a model, and what of it is not read.
 
+        Each vector of an embedding counts; what is none that can be used counts as text.
         Raises: UnknownName, ModelUnavailable.
         """
-        return count_tokens(self.manager.library.open(model).info, prompt)
+        entry = self.manager.library.open(model)
+        try:
+            named = entry.embeddings.named([prompt])
+        except ContactSheetError:  # a run says so
+            named = {}
+        return count_tokens(entry.info, prompt, {name: one.vectors for name, one in named.items()})
 
     def noise_levels(self, request: Request) -> tuple[float, ...]:
         """σ at the start of every step of a complete Request; see `samplers.noise_levels`."""
         model = self.manager.library.open(request.model)
         spacing, config = model.family.spacing(model.configs, request), model.configs["scheduler"]
-        return noise_levels(request.sampler, request.schedule, config, request.steps, spacing)
+        sampler, schedule = request.sampler, request.schedule
+        return noise_levels(sampler, schedule, config, request.steps, spacing, request.as_diffusers)
 
     def resolve(self, request: Request) -> Request:
         """A complete Request that the model can do.
@@ -217,7 +232,10 @@ class Studio:
 
         Raises: InvalidRequest, UnknownName, ModelUnavailable: as `plan`.
         """
-        return self.store.picture(self.address(request)) if self.store.keeps else None
+        if not self.store.keeps:
+            return None
+        complete = self.resolve(request)
+        return self.store.picture(self._executor.address(complete), complete)
 
     def submit(
         self,
@@ -233,7 +251,8 @@ class Studio:
             listed: whether it stands among the recent runs; its pictures are kept either way.
             filmed: cells whose every preview is kept (`Run.film`); they are made anew.
         Raises: InvalidRequest, UnknownName, ModelUnavailable: if any cell cannot be made;
-            then nothing is queued.
+            Busy: if too many runs wait; StorageUnavailable: if it cannot be recorded. Then nothing
+            is queued.
         """
         self._worker.check_open()
         if isinstance(sheet, RunPlan):
@@ -243,12 +262,26 @@ class Studio:
             cells = self._resolve(sheet.expand())
         # Their errors belong here, not in every cell.
         backends.fitting(self._backend, self.manager.device)
-        run = Run(sheet, cells, filmed=frozenset(filmed))
+        run = Run(sheet, cells, filmed=frozenset(filmed), listed=listed)
         if listed:
-            self.store.begin(run.id, sheet, cells)
+            self._record(run)
+        task = Task(partial(self._executor.make, run, previews), run.stop, lambda: run.stop_asked)
+
+        def withdraw() -> None:
+            if self._worker.withdraw(task):
+                self._executor.withdraw(run)
+
+        run.on_stop(withdraw)
         self._runs.add(run)
-        self._worker.add(partial(self._executor.make, run, previews), self._executor.uses(run))
+        self._worker.add(task, self._executor.uses(run))
         return run
+
+    def _record(self, run: Run) -> None:
+        """Record a run that was asked for; where the database is locked, the worker does later."""
+        try:
+            self.store.begin(run.id, run.sheet, run.requests, patience=1.0)
+        except StorageLocked as error:
+            run.publish(RunNotice(run.id, f"Waiting: {error}"))
 
     def run(self, sheet: Sheet) -> Iterator[Event]:
         """Make a sheet and yield its events; leaving the loop early stops the run.
@@ -270,8 +303,19 @@ class Studio:
         raise Cancelled("the run was stopped before its picture was finished")
 
     def find(self, id: str) -> Run | None:
-        """A run by its id, live or from the store; None if there is none."""
+        """A run by its id, live or from the store; None if there is none.
+
+        Raises: StorageUnavailable: if its record cannot be read.
+        """
         return self._runs.find(id)
+
+    def live(self, id: str) -> Run | None:
+        """A run by its id if it is in memory; the store is not asked."""
+        return self._runs.live(id)
+
+    def cell(self, id: str, cell: int) -> tuple[Request, Path | None] | None:
+        """A cell's Request and the file of its picture; an old run stays where it is for this."""
+        return self._runs.cell(id, cell)
 
     def pick_winner(self, id: str, cell: int | None) -> bool:
         """Keep which finished cell of a run the user likes best; None takes it back.
@@ -303,7 +347,7 @@ class Studio:
         import pipelines.rendering.renderer  # noqa: F401  (imports torch and diffusers)
 
         def load() -> None:
-            with self.manager.use(model):
+            with self.manager.use(model, stop=lambda: self._worker.closed):
                 pass
 
         run_in_short_lived_thread(load)  # it copies weights in parallel
@@ -312,5 +356,5 @@ class Studio:
         """Stop all runs and the worker."""
         for run in self.runs:
             run.stop()
-        self._worker.close()
+        self._worker.end()
         self.store.close()

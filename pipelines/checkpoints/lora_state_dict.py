@@ -22,12 +22,8 @@ from torch import Tensor
 
 from pipelines.checkpoints.adapter_metadata import alpha_over_rank, read_settings
 from pipelines.checkpoints.formats.tensor_files import read_header
-from pipelines.checkpoints.identification.lora_names import (
-    HALVES,
-    LYCORIS,
-    TUCKER,
-    refused_form,
-)
+from pipelines.checkpoints.identification import lora_names
+from pipelines.checkpoints.identification.lora_names import BUNDLED, HALVES, LYCORIS, TUCKER
 from pipelines.checkpoints.lora_delta import FORMS, AnyDelta, Delta, FactoredDelta, rank_of
 from pipelines.errors import ModelUnavailable, first_line
 from pipelines.families import FamilySpec
@@ -114,11 +110,13 @@ def deltas(
 
 def _layers(file: Path, tensors: Mapping[str, Tensor]) -> list[_Layer]:
     """What the file holds, by its own names. Raises: ModelUnavailable: if something is unread."""
-    if form := refused_form(tensors):
+    if form := lora_names.refused_form(tensors):
         raise ModelUnavailable(f"{file} is no plain LoRA but {form}, which is not supported")
     layers: dict[tuple[str, str], _Layer] = {}
     alphas: dict[str, float] = {}
     for key, tensor in tensors.items():
+        if key.startswith(BUNDLED):  # a word for prompts
+            continue
         if key.endswith(".alpha"):
             alphas[_ALPHA.sub("", key)] = float(tensor) if tensor.device.type != "meta" else 1.0
             continue

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipelines.checkpoints.adapter_metadata import read_settings
 from pipelines.checkpoints.diffusers_folder import weight_shapes
+from pipelines.checkpoints.embeddings.layouts import bundled_embeddings
 from pipelines.checkpoints.formats.header import TensorRow
 from pipelines.checkpoints.formats.tensor_files import is_file, read_header
 from pipelines.checkpoints.identification.lora_names import (
@@ -117,6 +118,7 @@ def _describe(file: Path) -> ModelInfo | None:
         if layer := incomplete_layer(names):
             raise ModelUnavailable(f"{file} is damaged: {layer} lacks some of its factors")
         read_settings(file, header)
+        bundled_embeddings(file, header.shapes)
     except OSError as error:
         if not in_folder:
             return None

@@ -1,4 +1,4 @@
-"""Model info: describes a model, a ControlNet or a LoRA found on disk."""
+"""Model info: describes a model, a ControlNet, a LoRA or an embedding found on disk."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from pipelines.errors import ModelUnavailable
 from pipelines.families import spec_of
 from pipelines.families.capabilities import Capabilities, Configs
 
-Kind = Literal["model", "controlnet", "lora"]
+Kind = Literal["model", "controlnet", "lora", "embedding"]
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """Model info: describes a model, a ControlNet or a LoRA found on disk.
+    """Model info: describes a model, a ControlNet, a LoRA or an embedding found on disk.
 
     Attributes:
         pipeline: its diffusers class.
         problem: why it cannot be used; None if it can.
         source: folder, or what identification says a single file is; empty where it cannot.
         single: how a single file becomes a model; None for a folder.
+        vectors: of an embedding: how many tokens it takes in a prompt.
     """
 
     id: str
@@ -35,6 +36,7 @@ class ModelInfo:
     kind: Kind = "model"
     source: str = "folder"
     single: SingleFile | None = field(default=None, repr=False)
+    vectors: int = 0
 
     def reference(self, asked: str) -> str:
         """Name it for a complete Request: as it was asked for, or by its path if that was one."""

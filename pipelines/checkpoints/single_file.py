@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.checkpoints.formats.gguf_header import GGUF
-from pipelines.checkpoints.identification.denoiser import Shapes
+from pipelines.checkpoints.identification.denoiser import DISTILLED, Shapes
 from pipelines.checkpoints.identification.identify import PUBLISHED, Identification
 from pipelines.checkpoints.identification.leftovers import is_leftover, unread
+from pipelines.checkpoints.identification.unet_blocks import with_blocks_of
 from pipelines.checkpoints.single_file_scheduler import scheduler_config
 from pipelines.devices.quantization import QUANTIZE_INSTALL
 from pipelines.errors import ModelUnavailable
@@ -65,14 +66,18 @@ class SingleFile:
         """List how the names of a component's tensors may begin."""
         if part in _DENOISERS:
             return (self.found.prefix,)
+        outer = self.found.outer
         if self.found.layout == "diffusers":
-            return (f"{part}.",)
-        return PUBLISHED[self.found.family].parts[part]
+            return (f"{outer}{part}.",)
+        return tuple(outer + prefix for prefix in PUBLISHED[self.found.family].parts[part])
 
     def names(self, part: str, names: Iterable[str]) -> list[str]:
         """Select those of the file's tensors that are of a component."""
         prefixes = self.prefixes(part)
-        return [n for n in names if n.startswith(prefixes) and not is_leftover(n)]
+        outer = self.found.outer
+        return [
+            n for n in names if n.startswith(prefixes) and not is_leftover(n.removeprefix(outer))
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +115,7 @@ def plan(path: Path, found: Identification, shapes: Shapes, donors: Sequence[Don
         for donor in donors
         if donor.pipeline in ("", pipeline) and _speaks(found, shapes, donor)
     ]
-    configs = _configs(path, found, shapes, fitting)
+    configs = with_blocks_of(_configs(path, found, shapes, fitting), shapes, path, found)
     donor = _giver(fitting, lacking)
     optional = found.spec.optional
     if donor is None and not optional.isdisjoint(found.missing):
@@ -141,7 +146,7 @@ def _check_all_read(source: SingleFile, shapes: Shapes) -> None:
     found = source.found
     own = [found.spec.denoiser, *PUBLISHED[found.family].parts.keys() - set(found.missing)]
     prefixes = [prefix for part in own for prefix in source.prefixes(part)]
-    if left := unread(shapes, tuple(prefixes)):
+    if left := unread(shapes, tuple(prefixes), found.outer):
         raise ModelUnavailable(
             f"{source.path} has {len(left)} tensors that nothing reads, such as {min(left)!r}; "
             "without them it would draw something else"
@@ -165,7 +170,7 @@ def _check_runnable(path: Path, found: Identification) -> None:
         raise ModelUnavailable(f"{path} is no model by itself but a {found.sentence}")
     if not (_CONFIGS / found.family).is_dir():
         raise ModelUnavailable(f"{path} is a {PUBLISHED[found.family].label}, which no family runs")
-    if found.variant:
+    if found.variant and not found.variant.startswith(DISTILLED):
         raise ModelUnavailable(
             f"{path} is a {found.variant} model, which cannot be loaded from a single file"
         )
@@ -221,6 +226,7 @@ def _speaks(found: Identification, shapes: Shapes, donor: Donor) -> bool:
         if part == "vae" or part in found.missing:
             continue
         given = prefixes if found.layout == "original" else (f"{part}.",)
+        given = tuple(found.outer + prefix for prefix in given)
         # A donor of tokenizers alone has no text encoder that could contradict.
         theirs = donor.widths.get(part)
         if theirs is not None and theirs != token_shape(shapes, given):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pipelines.checkpoints import model_info
 from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.families import spec_of
+from pipelines.families.embedded_tokenizer import EmbeddedTokenizer
 from pipelines.request.prompt_weights import Parts, chunk_lengths, parse_weights
 from pipelines.utils.file_cache import cached_by_file
 
@@ -32,14 +34,30 @@ class Tokens:
     parts: int = 1
 
 
-def count_tokens(model: ModelInfo, text: str) -> Tokens:
+def count_tokens(
+    model: ModelInfo, text: str, embeddings: Mapping[str, int] = MappingProxyType({})
+) -> Tokens:
     """Count the tokens of a prompt, by the tokenizer of a model that reads the least of it.
 
+    Args:
+        embeddings: that it names, and how many vectors each has.
     Raises: ModelUnavailable: if the model's index cannot be read.
     """
     meaning = parse_weights(text)
-    counts = [_count(tokenizer, most, meaning) for tokenizer, most in _readers(model)]
+    counts = []
+    for tokenizer, most in _readers(model):
+        reader = EmbeddedTokenizer(tokenizer, embeddings) if embeddings else tokenizer
+        counts.append(_count(reader, most, meaning))
     return max(counts, key=lambda one: (len(one.cut), one.count / one.most))
+
+
+def is_word(model: ModelInfo, text: str) -> bool:
+    """Tell whether a text is one token of a model, as words of every day are.
+
+    Raises: ModelUnavailable: if the model's index cannot be read.
+    """
+    tokenizer, _ = next(_readers(model))
+    return len(tokenizer(text, add_special_tokens=False, verbose=False).input_ids) == 1
 
 
 def _readers(model: ModelInfo) -> Iterator[tuple[Any, int]]:
@@ -79,5 +97,10 @@ def _count(tokenizer: Any, longest: int, text: str | Parts) -> Tokens:
         return Tokens(sum(map(len, parts)), most, parts=chunks)
     found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     places = found["offset_mapping"]
-    cut = text[places[most][0] :] if len(places) > most else ""
+    cut = ""
+    if len(places) > most:
+        embedded = isinstance(tokenizer, EmbeddedTokenizer)
+        read = tokenizer.spelt(text) if embedded else text
+        cut = read[places[most][0] :]
+        cut = tokenizer.plain(cut) if embedded else cut
     return Tokens(len(places), most, cut)

@@ -20,6 +20,7 @@ from pipelines.denoising.evaluator import Evaluator
 from pipelines.denoising.guided_trajectory import GuidedTrajectory
 from pipelines.denoising.oom_fallbacks import fallbacks
 from pipelines.denoising.row import Row, alike
+from pipelines.devices.out_of_memory import is_out_of_memory
 from pipelines.errors import ContactSheetError, OutOfMemory
 
 VERSION = "4"
@@ -55,7 +56,12 @@ class Failed:
     error: Exception
 
 
-EngineEvent = Stepped | Finished | Failed
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """Between two batches, because `give_way` said so; whoever reads on lets the engine go on."""
+
+
+EngineEvent = Stepped | Finished | Failed | Paused
 
 
 @dataclass(slots=True)
@@ -63,6 +69,7 @@ class _Live:
     """A cell that is being denoised."""
 
     cell: int
+    make: Callable[[], GuidedTrajectory]
     trajectory: GuidedTrajectory
     rows: tuple[Row, ...]
     places: list[int] = field(default_factory=list)
@@ -77,6 +84,7 @@ def denoise(
     *,
     stop: Callable[[], bool] = lambda: False,
     free_memory: Callable[[], bool] = lambda: False,
+    give_way: Callable[[], bool] = lambda: False,
     exact: bool = False,
 ) -> Iterator[EngineEvent]:
     """Denoise cells in as few, as full batches as possible.
@@ -90,6 +98,7 @@ def denoise(
         evaluator: computes batches of rows, and says how many rows a batch has.
         stop: asked before every batch; when true the engine ends without another event.
         free_memory: called when memory ran out; true if it freed something worth a retry.
+        give_way: asked after every batch; when true the engine yields Paused.
         exact: fill every batch up to `evaluator.most` with copies of its first row. Kernels choose
             their order of summation by the batch's size, so a row's last bits depend on it;
             filled up, they depend on the row alone.
@@ -99,8 +108,11 @@ def denoise(
     waiting = deque(cells)
     live: list[_Live] = []
     batches = _Batches(evaluator, free_memory, exact)
+    again = _Again(free_memory)
     while waiting or live:
-        yield from _admit(waiting, live, 4 * evaluator.most)
+        yield from _admit(waiting, live, 4 * evaluator.most, again)
+        if not live:
+            continue
         unique = _merge(live)
         tally.rows_naive += sum(len(one.rows) for one in live)
         tally.control_rows_naive += sum(len(row.terms) for one in live for row in one.rows)
@@ -113,14 +125,48 @@ def denoise(
             done = len(outputs)
             outputs += batches.next(unique[done:])
             _charge(live, done, len(outputs), time.perf_counter() - started)
+            if give_way():
+                yield Paused()
         askers = Counter(place for one in live for place in one.places)
         for one in live:
-            yield from _advance(one, [_own(outputs[place], askers[place]) for place in one.places])
+            mine = [_own(outputs[place], askers[place]) for place in one.places]
+            for event in _advance(one, mine):
+                if isinstance(event, Failed) and again.worth(event):
+                    waiting.appendleft((one.cell, one.make))
+                else:
+                    yield again.said(event) if isinstance(event, Failed) else event
         live = [one for one in live if not one.ended]
 
 
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """The second try of cells whose own part, such as a scheduler's step, ran out of memory."""
+
+    free_memory: Callable[[], bool]
+    tried: set[int] = field(default_factory=set)
+
+    def worth(self, failed: Failed) -> bool:
+        """Free memory for a second try, if that is what failed the first; from its beginning."""
+        if failed.cell in self.tried or not is_out_of_memory(failed.error):
+            return False
+        self.tried.add(failed.cell)
+        failed.error.with_traceback(None)  # it keeps what did not fit
+        log.warning("out of memory in cell %d; it is begun again", failed.cell)
+        self.free_memory()
+        return True
+
+    def said(self, failed: Failed) -> Failed:
+        """A failure in the words of the field."""
+        if not is_out_of_memory(failed.error):
+            return failed
+        return Failed(failed.cell, OutOfMemory(f"it does not fit in memory: {failed.error}"))
+
+
 def _admit(
-    waiting: deque[tuple[int, Callable[[], GuidedTrajectory]]], live: list[_Live], room: int
+    waiting: deque[tuple[int, Callable[[], GuidedTrajectory]]],
+    live: list[_Live],
+    room: int,
+    again: _Again,
 ) -> Iterator[Failed]:
     """Let cells join while there is room for their rows.
 
@@ -132,10 +178,17 @@ def _admit(
         try:
             with torch.inference_mode():
                 trajectory = make()
-                live.append(_Live(cell, trajectory, trajectory.start()))
+                live.append(_Live(cell, make, trajectory, trajectory.start()))
         except Exception as error:  # one bad cell must not lose the others
-            log.exception("cell %d could not start", cell)
-            yield Failed(cell, error)
+            failed = Failed(cell, error)
+        else:
+            continue
+        # Outside the handler, whose error keeps what did not fit.
+        if again.worth(failed):
+            waiting.appendleft((cell, make))
+        else:
+            log.error("cell %d could not start", cell, exc_info=failed.error)
+            yield again.said(failed)
 
 
 def _merge(live: Sequence[_Live]) -> list[Row]:
@@ -191,20 +244,22 @@ class _Batches:
         chunk = rows[: self.evaluator.take(alike(rows))]
         try:
             return self._compute(chunk)
-        except torch.OutOfMemoryError as error:
-            for fallback in fallbacks("rows", len(chunk), self.exact):
-                if fallback == "free" and self.free_memory():
-                    return self.next(rows)
-                if fallback == "halve":
-                    self.evaluator.shrink(len(chunk))
-                    log.warning("out of memory at %d rows; taking fewer from now on", len(chunk))
-                    return self.next(rows)
-            most = f"exact mode needs batches of {self.evaluator.most} rows, which do not"
-            why = most if self.exact else "one row does not"
-            return [OutOfMemory(f"{why} fit in the device's memory: {error}")] * len(chunk)
         except Exception as error:  # one bad batch must not lose the others
-            log.exception("a batch of %d rows failed", len(chunk))
-            return [error] * len(chunk)
+            if not is_out_of_memory(error):
+                log.exception("a batch of %d rows failed", len(chunk))
+                return [error] * len(chunk)
+            said = str(error)
+        # Outside the handler, whose error keeps what did not fit.
+        for fallback in fallbacks("rows", len(chunk), self.exact):
+            if fallback == "free" and self.free_memory():
+                return self.next(rows)
+            if fallback == "halve":
+                self.evaluator.shrink(len(chunk))
+                log.warning("out of memory at %d rows; taking fewer from now on", len(chunk))
+                return self.next(rows)
+        most = f"exact mode needs batches of {self.evaluator.most} rows, which do not"
+        why = most if self.exact else "one row does not"
+        return [OutOfMemory(f"{why} fit in the device's memory: {said}")] * len(chunk)
 
     def _compute(self, chunk: Sequence[Row]) -> list[Tensor | Exception]:
         evaluator = self.evaluator

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from pipelines.devices.library_probes import reveal
 from pipelines.devices.precision import T5
 
 
@@ -19,6 +20,7 @@ def quantize(component: Any, name: str) -> Any:
     Args:
         component: on the CPU, in the numbers it will compute with.
     """
+    reveal(QUANTIZATIONS[name].library)
     if name == "nf4":
         return _nf4(component)
     from torchao import quantization

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines import samplers
+from pipelines.errors import ContactSheetError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +32,7 @@ class LoadedModel:
         configs: as in the folder, by component, with `scheduler` (pristine) and `model_index`.
         controlnets: loaded ones, by the names they were asked for.
         loras: loaded ones, by the names they were asked for; `lora_patcher` applies them.
+        embeddings: those that prompts may name: name to text encoder to vectors, (vectors, D).
         base: the fingerprint without the LoRAs that are in the weights; "" where none are.
         prepared: what backends made of the denoiser, by their own keys; goes when it goes.
     """
@@ -44,6 +46,7 @@ class LoadedModel:
     prepared: MutableMapping[Any, Any] = field(default_factory=dict)
     controlnets: Mapping[str, Any] = field(default_factory=dict)
     loras: Mapping[str, LoadedLoRA] = field(default_factory=dict)
+    embeddings: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     base: str = ""
 
 
@@ -115,34 +118,61 @@ def build_scheduler(family: Family, configs: Configs, request: Request) -> Sched
         request.steps,
         request.seed,
         family.spacing(configs, request),
+        request.as_diffusers,
     )
 
 
-def decode_latents(model: LoadedModel, latents: Tensor) -> Tensor:
-    """Decode latents, (B, C, h, w), with the model's VAE, as its config says they are scaled.
+def sampling_mark(family: Family, configs: Configs, request: Request) -> str:
+    """What of a complete Request's sampling stands in its picture's address.
 
-    Math: z = latents / scaling_factor, then z · latents_std + latents_mean where there are
-        such (SDXL), then z + shift_factor where there is one (flow matching).
+    Raises: InvalidRequest: as `build_scheduler`.
+    """
+    if request.as_diffusers:
+        return ""  # its JSON says so, and no version of ours changes these numbers
+    return samplers.version_mark(
+        request.sampler,
+        request.schedule,
+        configs["scheduler"],
+        request.steps,
+        family.spacing(configs, request),
+    )
+
+
+def decode_latents(model: LoadedModel, latents: Tensor, reads: Sequence[str] = ()) -> Tensor:
+    """Decode latents, (B, C, h, w), with the model's VAE.
+
+    Math: z = latents / scaling_factor, then z · latents_std + latents_mean (SDXL), then
+        z + shift_factor (flow matching): each where the family reads it and the config has it.
+    Args:
+        reads: entries of the VAE's config that the family's own pipeline goes by, beside
+            `scaling_factor`: another family's VAE may hold entries that this one never used.
     Returns: pictures, (B, 3, H, W) uint8 on the CPU.
     """
     import torch
 
     vae = model.components["vae"]
-    config = vae.config
+    told = {name: getattr(vae.config, name, None) for name in reads}
+    mean, std = told.get("latents_mean"), told.get("latents_std")
     with torch.inference_mode():
-        latents = latents.to(vae.dtype) / config.scaling_factor
-        mean, std = (getattr(config, name, None) for name in ("latents_mean", "latents_std"))
+        latents = latents.to(vae.dtype) / vae.config.scaling_factor
         if mean is not None and std is not None:
             mean, std = (latents.new_tensor(one).view(1, -1, 1, 1) for one in (mean, std))
             latents = latents * std + mean
-        if getattr(config, "shift_factor", None):
-            latents = latents + config.shift_factor
+        latents = latents + (told.get("shift_factor") or 0.0)
         return to_pixels(vae.decode(latents, return_dict=False)[0])
 
 
 def to_pixels(image: Tensor) -> Tensor:
-    """Turn a VAE's output, −1..1, into uint8 on the CPU."""
+    """Turn a VAE's output, −1..1, into uint8 on the CPU.
+
+    Raises: ContactSheetError: if there is a number in it that is none, as where float16
+        overflows; as uint8 it would be a blank picture.
+    """
     import torch
 
+    if not bool(torch.isfinite(image).all()):
+        raise ContactSheetError(
+            "the VAE's numbers overflowed and give no picture; float32 may help, or another VAE"
+        )
     image = (image * 0.5 + 0.5).clamp(0.0, 1.0).float()
     return (image * 255.0).round().to("cpu", torch.uint8)

@@ -46,4 +46,4 @@ class FlowMatched:
         return clean
 
     def decode(self, model: LoadedModel, latents: Tensor) -> Tensor:
-        return decode_latents(model, latents)
+        return decode_latents(model, latents, ("shift_factor",))

@@ -40,6 +40,7 @@ _ROWS = (
         refine=traits.refine_unet,
         vae_fits_float16=True,
         lora_loader="StableDiffusionLoraLoaderMixin",
+        embeddings=("",),
         control_adapter="pipelines.controlnet.unet:UNetControls",
     ),
     FamilySpec(
@@ -56,6 +57,7 @@ _ROWS = (
         prompt_weights=True,
         refine=traits.refine_unet,
         lora_loader="StableDiffusionXLLoraLoaderMixin",
+        embeddings=("clip_l", "clip_g"),
         control_adapter="pipelines.controlnet.unet:XLControls",
     ),
     FamilySpec(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pipelines.denoising.row import Condition, Row
 from pipelines.families import text_encoders
-from pipelines.families.base import LoadedModel
+from pipelines.families.base import LoadedModel, decode_latents
 from pipelines.families.sd import StableDiffusion, added_inputs, scale_embeddings, stacked_inputs
 from pipelines.families.traits import EMPTY_IS_ZEROS, vae_factor
 
@@ -79,3 +79,6 @@ class StableDiffusionXL(StableDiffusion):
         numbers = torch.tensor([*size, 0, 0, *size], dtype=model.dtype, device=model.device)
         time_ids = numbers.expand(len(rows), -1)
         return x, t, states, pooled, time_ids, *scale_embeddings(model, rows)
+
+    def decode(self, model: LoadedModel, latents: Tensor) -> Tensor:
+        return decode_latents(model, latents, ("latents_mean", "latents_std"))

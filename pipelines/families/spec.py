@@ -68,6 +68,8 @@ class FamilySpec:
         control_adapter: `module:class` of a `ControlNetAdapter`, whose residuals its network takes
             after what `Family.inputs` gives; None = no ControlNet steers it.
         gguf: whether its denoiser is read from GGUF files.
+        embeddings: of each text encoder, the key of its vectors in the file of a textual inversion;
+            "" where there is one encoder; () = prompts cannot name any.
         converter: the function of diffusers that renames a transformer's published tensors; None
             = a file has diffusers' names, or holds a U-Net.
     """
@@ -91,6 +93,7 @@ class FamilySpec:
     lora_loader: str | None = None
     control_adapter: str | None = None
     gguf: bool = False
+    embeddings: tuple[str, ...] = ()
     converter: str | None = None
 
     @property
@@ -120,6 +123,8 @@ class FamilySpec:
                 suggested=self.suggested,
             )
             return self.refine(of_the_row, configs)
+        except ModelUnavailable:
+            raise
         except KeyError as error:
             raise ModelUnavailable(f"a config lacks {error} (family {self.id!r})") from error
         except Exception as error:

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-
 from pipelines.denoising.oom_fallbacks import fallbacks
 from pipelines.devices.hardware import free_memory
+from pipelines.devices.out_of_memory import is_out_of_memory
 from pipelines.devices.vae_memory import AT_ONCE, VaePlan, vae_plan
 from pipelines.errors import OutOfMemory
 from pipelines.families.base import Family, LoadedModel
@@ -61,7 +60,9 @@ def with_oom_fallbacks(
         try:
             with vae_mode(vae, plan):
                 return make()
-        except torch.OutOfMemoryError as error:
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
             said = str(error)
         if not left:
             raise OutOfMemory(f"the picture does not fit in memory, even in tiles: {said}")

@@ -20,6 +20,7 @@ from pipelines.devices.hardware import Hardware, resolve_device
 from pipelines.devices.hardware import hardware as probe
 from pipelines.devices.memory_options import DEFAULT_MEMORY, MemoryOptions
 from pipelines.devices.placement import Weights, default_budget, place
+from pipelines.errors import ContactSheetError
 from pipelines.families.base import LoadedLoRA, LoadedModel
 from pipelines.model_manager.component import (
     ComponentKey,
@@ -253,6 +254,20 @@ class PipelineManager:
             one in self._keys and all(key in self._cache for key in self._keys[one])
             for one in _singly(use)
         )
+
+    def fits_beside(self, use: LoadSet) -> bool:
+        """Tell whether a use could be loaded while all that is in use now stays.
+
+        Models that come and go are never said to fit: they need the room to themselves.
+        """
+        try:
+            wanted = self._wanted(self.library.open(use.model), use.controls, use.loras)
+        except ContactSheetError:
+            return True  # it loads nothing, and says why
+        if any(part.key.home != "device" for part in wanted.own):
+            return False
+        taken = sum(one.bytes for one in self._cache.cached if one.in_use and not one.waiting)
+        return taken + sum(part.bytes for part in wanted.all) * 1.05 <= self.budget
 
     def reserve(self, name: str, size: int) -> AbstractContextManager[None]:
         """Reserve room in the budget for bytes in main memory that are no component.

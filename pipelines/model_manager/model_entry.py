@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.checkpoints import controlnets, loras, model_info
+from pipelines.checkpoints.embeddings.table import EmbeddingTable
 from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.devices.hardware import Hardware
 from pipelines.devices.memory_options import ATTENTIONS, MemoryOptions
@@ -93,6 +94,13 @@ class ModelEntry:
         Raises: UnknownName, ModelUnavailable, InvalidRequest: when it is called.
         """
         return cache(self._lora)
+
+    @cached_property
+    def embeddings(self) -> EmbeddingTable:
+        """Embeddings that prompts for it may name."""
+        return EmbeddingTable(
+            self.info, self.spec, self.configs, self.folders, lambda name: self.lora(name).path
+        )
 
     def parts(self, hardware: Hardware) -> list[Part]:
         """List its components: where each lies, and what it takes in memory on a device.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.checkpoints import catalog, controlnets, loras
+from pipelines.checkpoints.embeddings import catalog as embeddings
 from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.devices.memory_options import DEFAULT_MEMORY, MemoryOptions
 from pipelines.model_manager.model_entry import ModelEntry
@@ -38,6 +39,10 @@ class ModelLibrary:
     def loras(self) -> list[ModelInfo]:
         """List all LoRAs found, also those that cannot be used."""
         return loras.find(self.folders)
+
+    def embeddings(self) -> list[ModelInfo]:
+        """List all embeddings found, also those that cannot be used."""
+        return embeddings.find(self.folders)
 
     def open(self, name: str) -> ModelEntry:
         """Open the model of this id or path. Raises: UnknownName, ModelUnavailable."""

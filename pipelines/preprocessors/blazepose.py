@@ -15,6 +15,8 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
+from pipelines.utils.native_output import hold_back_stderr
+
 Array = NDArray[np.float32]
 DETECTOR_SIDE, LANDMARK_SIDE = 224, 256
 LANDMARKS = 33
@@ -39,8 +41,9 @@ class Network:
     """TensorFlow Lite network on the CPU; not for several threads at once."""
 
     def __init__(self, path: Path) -> None:
-        self._net: Any = Interpreter(model_path=str(path), num_threads=2)
-        self._net.allocate_tensors()
+        with hold_back_stderr():  # it says by what it computes
+            self._net: Any = Interpreter(model_path=str(path), num_threads=2)
+            self._net.allocate_tensors()
 
     def __call__(self, pixels: Array) -> list[Array]:
         """The outputs, in the network's order, for one picture (side, side, 3)."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
 
+from pipelines.checkpoints.embeddings.layouts import Embedding
 from pipelines.controlnet.adapter import controls_of
 from pipelines.controlnet.conditioner import ControlConditioner
 from pipelines.controlnet.residuals import Residuals
@@ -18,6 +21,7 @@ from pipelines.denoising import engine
 from pipelines.denoising.evaluator import Tally
 from pipelines.denoising.guided_trajectory import GuidedTrajectory
 from pipelines.devices.hardware import device_memory
+from pipelines.devices.out_of_memory import is_out_of_memory
 from pipelines.errors import Cancelled, ContactSheetError, OutOfMemory
 from pipelines.families.base import Family, LoadedModel
 from pipelines.families.vae import decode
@@ -65,6 +69,7 @@ class Job:
         options: by which backend, in which batches.
         timings: what is known of batch sizes; grows.
         maps: a control's map at a picture's (width, height).
+        give_way: whether another run should have the device now.
     """
 
     run: Run
@@ -75,6 +80,7 @@ class Job:
     options: ComputeOptions
     timings: BatchTimings
     maps: Callable[[Control, tuple[int, int]], Image]
+    give_way: Callable[[], bool] = lambda: False
 
 
 class Renderer:
@@ -91,12 +97,15 @@ class Renderer:
         self._sink = job.sink
         self._cells = job.run.requests
 
-    def render(self) -> None:
-        """Make every cell that is not there; each ends in CellDone or CellFailed unless stopped."""
-        for model_id, states in group(self._cells, self._job.skip).items():
-            self._model(model_id, states)
+    def render(self) -> Iterator[None]:
+        """Make every cell that is not there; each ends in CellDone or CellFailed unless stopped.
 
-    def _model(self, model_id: str, states: States) -> None:
+        Yields: where another run may have the device, with all weights as they were loaded.
+        """
+        for model_id, states in group(self._cells, self._job.skip).items():
+            yield from self._model(model_id, states)
+
+    def _model(self, model_id: str, states: States, again: bool = True) -> Iterator[None]:
         """Make the cells of one model, by what LoRAs do to its weights, then by size. If its
         ControlNets and LoRAs do not fit in memory together, or one of them is broken, cells with
         different ones are made one after another."""
@@ -114,36 +123,62 @@ class Renderer:
                 loaded = True
                 for state, sizes in states.items():
                     if not self._stopped():
-                        self._lora_state(state, sizes, entry.family, model)
+                        yield from self._lora_state(state, sizes, entry, model)
+                return
         except Cancelled:
             return
-        except ContactSheetError as error:
-            if len(by_addons) > 1 and not loaded:
-                for some in by_addons.values():
-                    self._model(model_id, restrict(some, states))
-                return
-            self._fail(cells, error)
+        except Exception as error:  # one model that breaks must not lose the cells of others
+            failure = _noted(error)
+        # Outside the handler, whose error keeps what did not fit.
+        if not loaded and len(by_addons) > 1:
+            for some in by_addons.values():
+                yield from self._model(model_id, restrict(some, states))
+        elif not loaded and again and is_out_of_memory(failure):
+            self._manager.free_idle(waiting=True)
+            yield from self._model(model_id, states, again=False)
+        else:
+            self._fail(cells, failure)
 
-    def _lora_state(self, state: State, sizes: Sizes, family: Family, model: LoadedModel) -> None:
+    def _lora_state(
+        self, state: State, sizes: Sizes, entry: ModelEntry, model: LoadedModel
+    ) -> Iterator[None]:
         """Make the cells that have the same LoRAs, while these are in the model's weights."""
-        changed = False
+        family = entry.family
         try:
-            with applied(model, family, state, self._manager.reserve) as with_loras:
-                changed = True
+            requests = [self._cells[cell] for cell in chain(*sizes.values())]
+            model = with_embeddings(model, entry, requests)
+            with ExitStack() as patch:
+                change = partial(applied, model, family, state, self._manager.reserve)
+                with_loras = patch.enter_context(change())
                 for cells in sizes.values():
-                    if not self._stopped():
-                        self._size_group(cells, family, with_loras)
-        except ContactSheetError as error:
-            if changed:
-                raise
-            self._fail(chain(*sizes.values()), error)
+                    for _ in () if self._stopped() else self._cells_of(cells, family, with_loras):
+                        # What has the device meanwhile may be made from the same weights.
+                        patch.close()
+                        yield
+                        patch.enter_context(change())
+        except Cancelled:
+            raise
+        except Exception as error:
+            self._fail(chain(*sizes.values()), _noted(error))
 
-    def _size_group(self, cells: Sequence[int], family: Family, model: LoadedModel) -> None:
+    def _cells_of(self, cells: Sequence[int], family: Family, model: LoadedModel) -> Iterator[None]:
+        """Make cells of one size; what breaks for all of them fails those that have not ended."""
+        try:
+            yield from self._size_group(cells, family, model)
+        except Cancelled:
+            raise
+        except Exception as error:
+            self._fail(cells, _noted(error))
+
+    def _size_group(
+        self, cells: Sequence[int], family: Family, model: LoadedModel
+    ) -> Iterator[None]:
         """Make cells of one size with one set of weights, denoised together."""
         requests = [self._cells[cell] for cell in cells]
         evaluator = self._evaluator(requests, family, model)
-        conditions = encode_prompts(family, model, requests, self._job.options.exact)
-        conditioner = ControlConditioner(family, model, self._job.maps, self._manager.free_idle)
+        free_idle = self._manager.free_idle
+        conditions = encode_prompts(family, model, requests, self._job.options.exact, free_idle)
+        conditioner = ControlConditioner(family, model, self._job.maps, free_idle)
 
         def maker(request: Request) -> Callable[[], GuidedTrajectory]:
             return lambda: guided_trajectory(
@@ -154,12 +189,15 @@ class Renderer:
             [(cell, maker(self._cells[cell])) for cell in cells],
             evaluator,
             stop=self._stopped,
-            free_memory=self._manager.free_idle,
+            free_memory=free_idle,
+            give_way=self._job.give_way,
             exact=self._job.options.exact,
         )
         clock = PreviewClock()
         for event in events:
             match event:
+                case engine.Paused():
+                    yield
                 case engine.Stepped(cell, step, steps, walk):
                     self._sink.progress(cell, step, steps)
                     filmed = cell in self._job.run.filmed
@@ -233,11 +271,25 @@ class Renderer:
         return to_image(decode(family, model, latents, self._manager.free_idle))
 
     def _stopped(self) -> bool:
-        return self._job.run.stop_asked
+        """Whether to end before the next batch: it was asked for, or nothing more can be kept."""
+        return self._job.run.stop_asked or self._sink.full is not None
 
-    def _fail(self, cells: Iterable[int], error: ContactSheetError) -> None:
+    def _fail(self, cells: Iterable[int], error: Exception) -> None:
+        """Fail those of some cells that have not ended."""
         for cell in cells:
-            self._sink.failed(cell, str(error))
+            if cell not in self._sink.ended:
+                self._sink.failed(cell, explain(error))
+
+
+def with_embeddings(
+    model: LoadedModel, entry: ModelEntry, requests: Sequence[Request]
+) -> LoadedModel:
+    """Add the embeddings that Requests with the same LoRAs name. Raises: ModelUnavailable."""
+    named: dict[str, Embedding] = {}
+    for request in requests:
+        named |= entry.embeddings.of(request)
+    vectors = {name: one.read(entry.spec) for name, one in named.items()}
+    return replace(model, embeddings=vectors) if vectors else model
 
 
 def to_image(pixels: Tensor) -> Image:
@@ -245,6 +297,13 @@ def to_image(pixels: Tensor) -> Image:
     from PIL import Image
 
     return Image.fromarray(pixels[0].permute(1, 2, 0).numpy())
+
+
+def _noted(error: Exception) -> Exception:
+    """The error, in the log where it is none of ours, and without what its traceback keeps."""
+    if not isinstance(error, ContactSheetError):
+        log.error("a part of a run broke", exc_info=error)
+    return error.with_traceback(None)
 
 
 def explain(error: Exception) -> str:

@@ -44,6 +44,7 @@ class Resolver:
             controls=[self._control(one, model) for one in request.controls],
             loras=[self._lora(one, model) for one in request.loras],
         )
+        model.embeddings.of(complete)  # for its errors only
         assert complete.width and complete.height, "just filled in"
         can.sizes.check(complete.width, complete.height)
         # Built once for its errors only: some schedulers have step limits of their own.

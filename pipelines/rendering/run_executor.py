@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
@@ -15,13 +15,14 @@ from pipelines.denoising.evaluator import Tally
 from pipelines.denoising.guiders.base import row_count
 from pipelines.denoising.guiders.registry import version_mark
 from pipelines.errors import ContactSheetError
+from pipelines.families.base import sampling_mark
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.model_manager.model_entry import ModelEntry
 from pipelines.rendering.batch_evaluator import ComputeOptions
 from pipelines.rendering.batch_timings import BatchTimings
 from pipelines.rendering.row_timings import RowKind, RowTimings
 from pipelines.rendering.run_plan import CostEstimate
-from pipelines.rendering.run_sink import RunSink, recording
+from pipelines.rendering.run_sink import UNRECORDED, RunSink
 from pipelines.request.request import Request
 from pipelines.runs.events import RunFinished, RunStarted, RunStatus, Stats
 from pipelines.runs.null_store import AnyStore
@@ -83,19 +84,36 @@ class RunExecutor:
         """List what a run loads, in order."""
         return list(dict.fromkeys(LoadSet(*_models(request)) for request in run.requests))
 
-    def make(self, run: Run, previews: bool) -> None:
-        """Make a run to its end, and publish and record what happens."""
+    def make(
+        self, run: Run, previews: bool, give_way: Callable[[], bool] = lambda: False
+    ) -> Iterator[None]:
+        """Make a run to its end, and publish and record what happens.
+
+        Args:
+            give_way: whether another run should have the device now.
+        Yields: where it may have it.
+        """
+        sink = RunSink(run, self._store, {})
         try:
-            self._make(run, previews)
+            yield from self._make(run, previews, give_way)
         except Exception as error:  # a bug, but the worker must outlive it
             log.exception("run %s broke", run.id)
-            self._end(run, "failed", Stats(), f"internal error: {error}")
+            if not run.snapshot().finished:
+                sink.finish("failed", Stats(), f"internal error: {error}")
+
+    def withdraw(self, run: Run) -> None:
+        """End a run that was stopped before it began."""
+        run.publish(RunFinished(run.id, "stopped", Stats(cells=len(run.requests))))
+        if run.listed:
+            with suppress(*UNRECORDED):  # without an end it counts as stopped too
+                stats = Stats(cells=len(run.requests))
+                self._store.end(run.id, "stopped", stats, None, patience=1.0)
 
     def address(self, request: Request) -> str:
         """Compute where the picture of a complete Request lies in the store."""
         return self._addresser(self._opener())(request)
 
-    def _make(self, run: Run, previews: bool) -> None:
+    def _make(self, run: Run, previews: bool, give_way: Callable[[], bool]) -> Iterator[None]:
         from pipelines.rendering.renderer import Job, Renderer
 
         started = time.perf_counter()
@@ -103,19 +121,31 @@ class RunExecutor:
         opened = self._opener()
         addresses = self._addresses(run, self._addresser(opened))
         sink = RunSink(run, self._store, addresses)
-        cached = self._publish_cached(run, addresses, sink)
+        sink.begin()
         tally = Tally()
-        job = Job(
-            run=run,
-            sink=sink,
-            models=opened,
-            skip=cached,
-            previews=previews,
-            options=self._options,
-            timings=self._batch_timings,
-            maps=self._maps.asked,
-        )
-        Renderer(job, self._manager, tally).render()
+        cached: frozenset[int] = frozenset()
+        broken: str | None = None
+        try:
+            cached = self._publish_cached(run, addresses, sink)
+            job = Job(
+                run=run,
+                sink=sink,
+                models=opened,
+                skip=cached,
+                previews=previews,
+                options=self._options,
+                timings=self._batch_timings,
+                maps=self._maps.asked,
+                give_way=give_way,
+            )
+            yield from Renderer(job, self._manager, tally).render()
+        except Exception as error:  # a bug; cells that are finished are not lost by it
+            log.exception("run %s broke", run.id)
+            broken = f"internal error: {error}"
+        why = sink.full or broken
+        if not run.stop_asked or why:
+            for cell in sorted(set(range(len(run.requests))) - sink.ended):
+                sink.failed(cell, why or "it was left out by mistake; the log has the details")
         if not sink.errors and not run.stop_asked:
             self._row_timings.add(run.requests, sink.spent, tally.rows_naive)
         stats = Stats(
@@ -125,13 +155,8 @@ class RunExecutor:
             **asdict(tally),
         )
         done = sum(cell.status == "done" for cell in run.snapshot().cells)
-        status, error = verdict(len(run.requests), done, sink.errors)
-        self._end(run, status, stats, error)
-
-    def _end(self, run: Run, status: RunStatus, stats: Stats, error: str | None) -> None:
-        with recording(run.id):
-            self._store.end(run.id, status, stats, error)
-        run.publish(RunFinished(run.id, status, stats, error))
+        status, said = verdict(len(run.requests), done, sink.errors)
+        sink.finish("failed" if why else status, stats, why or said)
 
     def _opener(self) -> Open:
         """Make a function that opens each model once, so that its files are read once a run."""
@@ -154,7 +179,7 @@ class RunExecutor:
         for cell, address in addresses.items():
             if cell in run.filmed:
                 continue  # its picture may be there, but not what it looked like on the way
-            image = self._store.picture(address)
+            image = self._store.picture(address, run.requests[cell])
             if image is not None:
                 found.add(cell)
                 sink.found(cell, image)
@@ -174,9 +199,17 @@ class RunExecutor:
                 f"{fingerprint} {VERSION} {device}{self._options.mark}{manager.memory_options.mark}"
             )
 
-        return lambda request: request.address(
-            context(*_models(request)) + version_mark(request.guider)
-        )
+        def address(request: Request) -> str:
+            model = opened(request.model)
+            marks = sampling_mark(model.family, model.configs, request)
+            return request.address(
+                context(*_models(request))
+                + version_mark(request.guider)
+                + model.embeddings.mark(request)
+                + marks
+            )
+
+        return address
 
 
 def verdict(cells: int, done: int, errors: Sequence[str]) -> tuple[RunStatus, str | None]:

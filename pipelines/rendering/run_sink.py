@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.runs.events import CellDone, CellFailed, CellPreview, CellProgress
+from pipelines.errors import ContactSheetError
+from pipelines.rendering.disk_errors import is_disk_full
+from pipelines.runs.events import (
+    CellDone,
+    CellFailed,
+    CellPreview,
+    CellProgress,
+    RunFinished,
+    RunNotice,
+    RunStatus,
+    Stats,
+)
 from pipelines.runs.null_store import AnyStore
 from pipelines.runs.run import Run
+from pipelines.runs.storage.database import PATIENCE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,27 +32,34 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+UNRECORDED = (OSError, sqlite3.Error, ContactSheetError)
+"""What keeps something from being recorded; watchers are told all the same."""
 
-@contextmanager
-def recording(run: str) -> Iterator[None]:
-    """Log what the store cannot record, such as on a full disk.
+MADE_AGAIN = "The outputs folder was deleted meanwhile; it was made again, with this run in it"
 
-    Watchers are told all the same, and the worker must outlive it.
-    """
-    try:
-        yield
-    except (OSError, sqlite3.Error):
-        log.exception("what became of run %s could not be recorded", run)
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """How a cell ended."""
+
+    address: str | None
+    seconds: float
+    cached: bool
+    error: str | None
 
 
 class RunSink:
     """Takes what is made of one run.
+
+    A record that cannot be written is kept and tried again, at the latest when the run ends; a
+    record that has gone with its folder is written anew, its pictures too.
 
     Args:
         addresses: where the pictures of cells belong in the store; others are not kept.
     Attributes:
         spent: seconds of each cell that was made.
         errors: of the cells that failed, in their order.
+        full: why nothing more can be kept, once the disk is full; else None.
     """
 
     def __init__(self, run: Run, store: AnyStore, addresses: Mapping[int, str]) -> None:
@@ -48,8 +67,25 @@ class RunSink:
         self._requests = run.requests
         self._store = store
         self._addresses = addresses
+        self._ended: dict[int, _Ended] = {}
+        self._unrecorded: set[int] = set()
         self.spent: list[float] = []
         self.errors: list[str] = []
+        self.full: str | None = None
+
+    @property
+    def ended(self) -> frozenset[int]:
+        """Cells that have ended, however they did."""
+        return frozenset(self._ended)
+
+    def begin(self) -> None:
+        """Record that the run is being made; one that could not be recorded before is now."""
+        if self._run.listed:
+            try:
+                self._begin(PATIENCE)
+                self._store.started(self._run.id)
+            except UNRECORDED as error:
+                log.warning("run %s is not recorded yet: %s", self._run.id, error)
 
     def progress(self, cell: int, step: int, steps: int) -> None:
         """Publish how many of its evaluations a cell has finished."""
@@ -64,7 +100,12 @@ class RunSink:
         address = self._addresses.get(cell)
         if address is None:
             return None
-        return self._store.save_picture(address, image, self._requests[cell])
+        try:
+            return self._store.save_picture(address, image, self._requests[cell])
+        except Exception as error:
+            if self._store.folder is not None and is_disk_full(self._store.folder):
+                self.full = f"{error}; free some room and run it again"
+            raise
 
     def done(self, cell: int, image: Image, file: Path | None, seconds: float) -> None:
         """Record and publish the picture of a cell that was made."""
@@ -78,22 +119,26 @@ class RunSink:
     def failed(self, cell: int, error: str) -> None:
         """Record and publish why a cell could not be made."""
         self.errors.append(error)
-        with recording(self._run.id):
-            self._store.cell_done(
-                self._run.id, cell, address=None, seconds=0.0, cached=False, error=error
-            )
+        self._end_cell(cell, _Ended(None, 0.0, False, error))
         self._run.publish(CellFailed(self._run.id, cell, self._requests[cell], error))
+
+    def finish(self, status: RunStatus, stats: Stats, error: str | None) -> None:
+        """Record and publish how the run ended.
+
+        A run whose record is lost has failed, whatever its pictures are: nobody would find them.
+        """
+        lost = self._record_all(status, stats, error) if self._run.listed else None
+        if lost is not None and status == "done":
+            status, error = "failed", f"it was made, but could not be recorded: {lost}"
+        self._run.publish(RunFinished(self._run.id, status, stats, error))
 
     def _done(
         self, cell: int, image: Image, file: Path | None, seconds: float, *, cached: bool
     ) -> None:
-        run = self._run
-        address = self._addresses.get(cell)
-        with recording(run.id):
-            self._store.cell_done(run.id, cell, address=address, seconds=seconds, cached=cached)
-        run.publish(
+        self._end_cell(cell, _Ended(self._addresses.get(cell), seconds, cached, None))
+        self._run.publish(
             CellDone(
-                run=run.id,
+                run=self._run.id,
                 cell=cell,
                 request=self._requests[cell],
                 image=image,
@@ -102,3 +147,80 @@ class RunSink:
                 cached=cached,
             )
         )
+
+    def _end_cell(self, cell: int, how: _Ended) -> None:
+        """Record a cell, and those whose records had to wait; a locked database is for later."""
+        self._ended[cell] = how
+        if not self._run.listed:
+            return
+        patience = 0.0 if self._unrecorded else 1.0
+        self._unrecorded.add(cell)
+        try:
+            self._record_cells(patience)
+        except UNRECORDED as error:
+            log.warning("cell %d of run %s could not be recorded: %s", cell, self._run.id, error)
+            self._told(f"Records wait: {error}")
+
+    def _record_cells(self, patience: float) -> None:
+        for cell in sorted(self._unrecorded):
+            if not self._record(cell, patience):
+                self._record_anew(patience)
+                return
+            self._unrecorded.discard(cell)
+        if self._run.snapshot().notice not in (None, MADE_AGAIN):
+            self._told(None)
+
+    def _record(self, cell: int, patience: float) -> bool:
+        how = self._ended[cell]
+        return self._store.cell_done(
+            self._run.id,
+            cell,
+            address=how.address,
+            seconds=how.seconds,
+            cached=how.cached,
+            error=how.error,
+            patience=patience,
+            told=self._told,
+        )
+
+    def _begin(self, patience: float) -> None:
+        run = self._run
+        self._store.begin(run.id, run.sheet, self._requests, patience, self._told)
+
+    def _record_anew(self, patience: float) -> None:
+        """Write the whole record again: it went, with its folder or by another hand."""
+        self._begin(patience)
+        self._store.started(self._run.id, patience)
+        for cell in sorted(self._ended):
+            self._record(cell, patience)
+            self._unrecorded.discard(cell)
+        self._told(MADE_AGAIN)
+
+    def _save_again(self) -> None:
+        """Write pictures whose files have gone since they were made."""
+        cells = self._run.snapshot().cells
+        for cell, how in self._ended.items():
+            image = cells[cell].image
+            if how.address and image is not None and not self._store.has(how.address):
+                self._store.save_picture(how.address, image, self._requests[cell])
+                self._told(MADE_AGAIN)
+
+    def _record_all(self, status: RunStatus, stats: Stats, error: str | None) -> str | None:
+        """Record what is not recorded yet, and the end. Returns: what kept that from being."""
+        patience = 5.0 if self._run.stop_asked else PATIENCE
+        try:
+            self._record_cells(patience)
+            run = self._run.id
+            if not self._store.end(run, status, stats, error, patience, self._told):
+                self._record_anew(patience)
+                self._store.end(run, status, stats, error, patience, self._told)
+            self._save_again()
+        except UNRECORDED as lost:
+            log.error("what became of run %s could not be recorded: %s", self._run.id, lost)
+            return str(lost)
+        return None
+
+    def _told(self, text: str | None) -> None:
+        """Publish a notice, if it is another than the last."""
+        if self._run.snapshot().notice != text:
+            self._run.publish(RunNotice(self._run.id, text))

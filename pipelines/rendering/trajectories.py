@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from pipelines.denoising.guided_trajectory import GuidedTrajectory
 from pipelines.denoising.guiders.base import Guider, Text
 from pipelines.denoising.row import Condition, ScheduledControl
 from pipelines.denoising.trajectory import Eval, initial_noise, trajectory
-from pipelines.errors import ContactSheetError
+from pipelines.devices.out_of_memory import is_out_of_memory
+from pipelines.errors import ContactSheetError, OutOfMemory
 from pipelines.families import weighted_prompts
 from pipelines.families.base import Family, LoadedModel, build_scheduler
 from pipelines.families.capabilities import Capabilities
+from pipelines.families.textual_inversion import embedded
 from pipelines.request.request import Request
 
 if TYPE_CHECKING:
@@ -76,16 +78,23 @@ def guided_trajectory(
 
 
 def encode_prompts(
-    family: Family, model: LoadedModel, requests: Sequence[Request], alone: bool = False
+    family: Family,
+    model: LoadedModel,
+    requests: Sequence[Request],
+    alone: bool = False,
+    free_memory: Callable[[], bool] = lambda: False,
 ) -> dict[str | None, Encoded]:
     """Encode every text in use once; one by one if `alone`.
 
     If they cannot be encoded together, each is encoded by itself, so that one bad text fails its
     own cells.
 
+    Args:
+        free_memory: called when memory ran out; true if it freed something worth a retry.
     Returns: conditions by text; what went wrong, for a text that has none.
     """
     supports = family.spec.capabilities(model.configs)
+    model = embedded(model, family.spec)
     prompts: set[str] = set()
     negatives: set[str] = set()
     for request in requests:
@@ -95,11 +104,17 @@ def encode_prompts(
             continue  # its own cell says so, when it starts
         prompts |= {request.prompt} | ({""} if "empty" in texts else set())
         negatives |= {request.negative_prompt} if "negative" in texts else set()
-    return _encoded(family, model, sorted(prompts | negatives), alone, "" in negatives)
+    every = sorted(prompts | negatives)
+    return _encoded(family, model, every, alone, "" in negatives, free_memory)
 
 
 def _encoded(
-    family: Family, model: LoadedModel, texts: Sequence[str], alone: bool, no_negative: bool
+    family: Family,
+    model: LoadedModel,
+    texts: Sequence[str],
+    alone: bool,
+    no_negative: bool,
+    free_memory: Callable[[], bool],
 ) -> dict[str | None, Encoded]:
     """Conditions by text, or errors; that of no negative prompt too, if `no_negative`."""
     try:
@@ -109,12 +124,18 @@ def _encoded(
         return {**encoded}
     except Exception as error:  # one bad text must not lose the others
         log.exception("%d texts could not be encoded", len(texts))
-        if len(texts) == 1:
-            return dict.fromkeys((texts[0], None) if no_negative else texts, error)
+        failure = error.with_traceback(None)
     # Outside the handler, whose error keeps what did not fit in memory.
+    if is_out_of_memory(failure) and free_memory():
+        return _encoded(family, model, texts, alone, no_negative, free_memory)
+    if len(texts) == 1:
+        if is_out_of_memory(failure):
+            failure = OutOfMemory(f"the text encoder does not fit in memory: {failure}")
+        return dict.fromkeys((texts[0], None) if no_negative else texts, failure)
     one_by_one: dict[str | None, Encoded] = {}
     for text in texts:
-        one_by_one |= _encoded(family, model, [text], alone, no_negative and not text)
+        blank = no_negative and not text
+        one_by_one |= _encoded(family, model, [text], alone, blank, free_memory)
     return one_by_one
 
 

@@ -38,8 +38,10 @@ def value_text(field: str, value: Any) -> str:
     if isinstance(value, tuple):
         return layers_text(value)
     if isinstance(value, float):
-        return f"{value:g}"
-    return str(value) or "(empty)"
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    text = str(value)
+    return text if text.strip() else "(blank)" if text else "(empty)"
 
 
 def place_text(axis: Axis, position: int) -> str:

@@ -94,6 +94,14 @@ class CellFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class RunNotice:
+    """Notice of what a run waits for, or of what befell its records; None takes it back."""
+
+    run: str
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class RunFinished:
     """End of a run, its last event. `error` tells why no cell could be made, if so."""
 
@@ -103,4 +111,4 @@ class RunFinished:
     error: str | None = None
 
 
-Event = RunStarted | CellProgress | CellPreview | CellDone | CellFailed | RunFinished
+Event = RunStarted | CellProgress | CellPreview | CellDone | CellFailed | RunNotice | RunFinished

@@ -101,7 +101,7 @@ class ImageStore:
 
     def _read(self, path: Path) -> Image | None:
         try:
-            return open_picture(path)
+            return open_picture(path, made_here=True)
         except InvalidRequest:
             return None
 

@@ -10,6 +10,7 @@ from pipelines.request.request import Request
 from pipelines.request.sheet import Sheet
 from pipelines.runs.events import RunStatus, Stats
 from pipelines.runs.run import Run
+from pipelines.runs.storage.database import Told
 from pipelines.runs.store import RunSummary, Store
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ class NullStore:
 
     keeps = False
     folder: Path | None = None
+    notices: Sequence[str] = ()
 
     def close(self) -> None:
         """Nothing is open."""
@@ -31,13 +33,23 @@ class NullStore:
     def path(self, address: str) -> Path | None:
         return None
 
-    def picture(self, address: str) -> Image | None:
+    def picture(self, address: str, request: Request | None = None) -> Image | None:
         return None
 
     def save_picture(self, address: str, image: Image, request: Request) -> Path | None:
         return None
 
-    def begin(self, run: str, sheet: Sheet, cells: Sequence[Request]) -> None:
+    def begin(
+        self,
+        run: str,
+        sheet: Sheet,
+        cells: Sequence[Request],
+        patience: float = 0.0,
+        told: Told | None = None,
+    ) -> None:
+        """No record is kept."""
+
+    def started(self, run: str, patience: float = 0.0) -> None:
         """No record is kept."""
 
     def cell_done(
@@ -49,14 +61,29 @@ class NullStore:
         seconds: float,
         cached: bool,
         error: str | None = None,
-    ) -> None:
-        """No record is kept."""
+        patience: float = 0.0,
+        told: Told | None = None,
+    ) -> bool:
+        """No record is kept, and none is missed."""
+        return True
 
-    def end(self, run: str, status: RunStatus, stats: Stats, error: str | None) -> None:
-        """No record is kept."""
+    def end(
+        self,
+        run: str,
+        status: RunStatus,
+        stats: Stats,
+        error: str | None,
+        patience: float = 0.0,
+        told: Told | None = None,
+    ) -> bool:
+        """No record is kept, and none is missed."""
+        return True
 
     def pick_winner(self, run: str, cell: int | None) -> None:
         """No record is kept."""
+
+    def cell(self, run: str, cell: int) -> tuple[Request, Path | None] | None:
+        return None
 
     def restore(self, id: str) -> Run | None:
         return None

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InvalidRequest
 from pipelines.request.control import Control
 from pipelines.request.request import Request
+from pipelines.request.sheet import Sheet
 from pipelines.request.skip_layers import layers_text
-from pipelines.runs.metadata.carriers.texts import read_texts
+from pipelines.runs.metadata.carriers.texts import SHEET, read_texts
 from pipelines.runs.metadata.readers import read_foreign
 from pipelines.runs.metadata.request_fields import told
 from pipelines.samplers import SAMPLERS
@@ -56,6 +58,7 @@ def settings_text(request: Request) -> str:
         "Guidance start": f"{request.guidance_start:g}" if request.guidance_start else None,
         "Guidance stop": f"{request.guidance_stop:g}" if request.guidance_stop < 1.0 else None,
         "Guider": request.guider or None,
+        "As diffusers": "True" if request.as_diffusers else None,
         **(_skip_facts(request) if request.skip_layers else {}),
         **{f"ControlNet {i}": _control_text(one) for i, one in enumerate(request.controls)},
         "Version": "Contact Sheet",
@@ -106,25 +109,55 @@ def png_info(request: Request) -> PngInfo:
     return info
 
 
+def sheet_info(sheet: Sheet) -> PngInfo:
+    """Build the text chunks of a sheet's grid: its base Request's, and the whole sheet."""
+    info = png_info(sheet.base)
+    info.add_itxt(SHEET, json.dumps(sheet.model_dump(mode="json"), ensure_ascii=False))
+    return info
+
+
+def read_sheet(texts: Mapping[str, str]) -> Sheet | None:
+    """Read the sheet that a grid of ours carries; None for other pictures.
+
+    Args:
+        texts: of the picture, by keyword.
+    Raises: InvalidRequest, UnknownName: if it carries one that this version cannot read.
+    """
+    if SHEET not in texts:
+        return None
+    try:
+        told = json.loads(texts[SHEET])
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f"the sheet in the picture is no JSON: {error}") from None
+    if not isinstance(told, dict):
+        raise InvalidRequest("the sheet in the picture is no JSON object")
+    return Sheet(**told)
+
+
 def read_request(image: Image) -> Request | None:
     """Read the Request that a picture of ours carries; None for other pictures.
 
     Raises: InvalidRequest, UnknownName: if it carries one that this version cannot read.
     """
-    text = getattr(image, "text", {}).get(OURS) or image.info.get(OURS)
+    # Ours stands before the pixels; `text` would decode them all to look behind them as well.
+    text = image.info.get(OURS) or getattr(image, "text", {}).get(OURS)
     return Request.from_json(text) if isinstance(text, str) else None
 
 
 def read_settings(path: Path) -> dict[str, Any]:
     """Read the settings in a picture, ours or another tool's, ready for JSON.
 
-    Ours give the Request's fields. Others give `generator`, `prompts`, `negative_prompts`,
+    Ours give the Request's fields; a grid of a sheet those of its base, and all of it as `sheet`.
+    Others give `generator`, `prompts`, `negative_prompts`,
     `samplers`, `models` and more as far as they are found; `request` holds those of them that a
     Request can hold, `not_held` says why it cannot hold the rest.
     Raises: InvalidRequest: if the file is no picture, too large, or carries no settings.
         UnknownName: if it is one of ours that this version cannot read.
     """
     texts = read_texts(path)
+    sheet = read_sheet(texts)
+    if sheet is not None:
+        return {**sheet.base.model_dump(), "sheet": sheet.model_dump(mode="json")}
     if OURS in texts:
         return Request.from_json(texts[OURS]).model_dump()
     found = read_foreign(texts, path)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -24,6 +24,7 @@ from pipelines.runs.events import (
     CellProgress,
     Event,
     RunFinished,
+    RunNotice,
     RunStarted,
     RunStatus,
     Stats,
@@ -62,6 +63,7 @@ class Snapshot:
         rate: cell evaluations a second since denoising began; 0 until known.
         seconds_left: None until a rate is known.
         winner: the cell that the user likes best.
+        notice: what the run waits for, or what befell its records; None if all is well.
     """
 
     id: str
@@ -77,6 +79,7 @@ class Snapshot:
     rate: float
     seconds_left: float | None
     winner: int | None = None
+    notice: str | None = None
 
     @property
     def rows(self) -> list[Sequence[CellView]]:
@@ -90,8 +93,15 @@ class Snapshot:
         return self.status in ("done", "stopped", "failed")
 
 
+LOOK_SECONDS = 0.5  # between two looks at a run that another studio makes
+
+
 class Run:
-    """Handle of one run. All methods may be called from any thread."""
+    """Handle of one run, `listed` in the store or not. Any thread may call its methods.
+
+    Args:
+        look: publishes what is new of a run that another studio makes; None for our own.
+    """
 
     def __init__(
         self,
@@ -99,11 +109,19 @@ class Run:
         cells: list[Request],
         id: str | None = None,
         filmed: frozenset[int] = frozenset(),
+        *,
+        listed: bool = True,
+        look: Callable[[Run], None] | None = None,
     ) -> None:
         self.id = id or uuid.uuid4().hex[:12]
         self.sheet = sheet
         self.filmed = filmed
+        self.listed = listed
         self.winner: int | None = None
+        self._look = look
+        self._looked = 0.0
+        self._notice: str | None = None
+        self._on_stop: Callable[[], None] = lambda: None
         self._films: dict[int, dict[int, Image]] = {cell: {} for cell in filmed}
         self._cells = [CellView(request) for request in cells]
         self._events: list[Event | None] = []
@@ -112,7 +130,7 @@ class Run:
         self._stats = Stats()
         self._error: str | None = None
         self._changed = threading.Condition()
-        self._stop = threading.Event()
+        self._stop = False
         self._started: float | None = None
         self._first_step: float | None = None
         self._ended: float | None = None
@@ -133,11 +151,45 @@ class Run:
     @property
     def stop_asked(self) -> bool:
         """Whether someone asked for a stop."""
-        return self._stop.is_set()
+        return self._stop
 
     def stop(self) -> None:
-        """Ask the worker to stop before its next batch. Finished cells stay."""
-        self._stop.set()
+        """Ask the worker to stop before its next batch. Finished cells stay.
+
+        A run that waits ends at once; one that another studio makes is stopped there only.
+        """
+        if self._look is not None and not self.snapshot().finished:
+            self.publish(RunNotice(self.id, "Another studio makes this run; stop it there"))
+            return
+        self._stop = True
+        self._on_stop()
+
+    def on_stop(self, call: Callable[[], None]) -> None:
+        """Name what `stop` calls as well, such as what takes the run out of a queue."""
+        self._on_stop = call
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether another studio makes it."""
+        return self._look is not None
+
+    def look(self) -> None:
+        """Take note of what another studio has made of it since the last look."""
+        now = time.monotonic()
+        with self._changed:
+            if self._look is None or now - self._looked < LOOK_SECONDS or self._ended is not None:
+                return
+            self._looked = now
+        self._look(self)
+
+    @property
+    def picture_bytes(self) -> int:
+        """Bytes of the pictures that it holds in memory, previews and films among them."""
+        with self._changed:
+            held = [cell.image for cell in self._cells]
+            held += [image for film in self._films.values() for image in film.values()]
+        unique = {id(image): image for image in held if image is not None}
+        return sum(image.width * image.height * 3 for image in unique.values())
 
     def publish(self, event: Event) -> None:
         """Record an event and wake all who watch. Only the worker calls this."""
@@ -178,6 +230,8 @@ class Run:
                 )
             case CellFailed(cell=i, error=error):
                 self._cells[i] = replace(self._cells[i], status="failed", error=error)
+            case RunNotice(text=text):
+                self._notice = text
             case RunFinished(status=status, stats=stats, error=error):
                 self._status, self._stats, self._error = status, stats, error
                 self._ended = time.monotonic()
@@ -187,15 +241,17 @@ class Run:
         position = 0
         while True:
             with self._changed:
-                while position >= len(self._events):
-                    self._changed.wait()
-                event = self._events[position]
-            position += 1
-            if event is None:
-                continue
-            yield event
-            if isinstance(event, RunFinished):
-                return
+                if position == len(self._events):
+                    self._changed.wait(None if self._look is None else LOOK_SECONDS)
+                came = self._events[position:]
+            position += len(came)
+            if not came:
+                self.look()
+            for event in came:
+                if event is not None:
+                    yield event
+                if isinstance(event, RunFinished):
+                    return
 
     def watch(self) -> Iterator[Event]:
         """Yield events as `events` does; leaving early, as Ctrl+C does, stops the run."""
@@ -235,6 +291,7 @@ class Run:
                 rate=rate,
                 seconds_left=(total - done) / rate if rate else None,
                 winner=self.winner,
+                notice=self._notice,
             )
 
 

@@ -1,20 +1,21 @@
-"""Sheet folder: writes `cells/*.png` as cells finish, then `sheet.png` and `sheet.json`."""
+"""Sheet folder: writes `cells/*.png` as cells finish, then `sheet.json` and `sheet.png`."""
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import InvalidRequest
+from pipelines.errors import ContactSheetError, InvalidRequest
 from pipelines.request.labels import file_stem
 from pipelines.request.sheet import Sheet
-from pipelines.runs.contact_sheet import draw_grid
+from pipelines.runs.contact_sheet import scale_note, settled
 from pipelines.runs.events import CellDone, CellFailed, Stats
-from pipelines.runs.png_metadata import write_png
-from pipelines.utils.files import drafts
+from pipelines.runs.png_metadata import sheet_info, write_png
+from pipelines.utils.files import save_png, save_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -63,33 +64,76 @@ class SheetRecord:
         return json.dumps(contents, indent=2, ensure_ascii=False) + "\n"
 
 
-class SheetFolder:
-    """Writer of a finished sheet's folder.
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What there is to say of a folder whose `sheet.json` is written.
 
-    Nothing is written before `add`; `finish` writes `sheet.json` last, so where that file is,
-    the sheet is whole.
+    Attributes:
+        note: how `sheet.png` differs from pixel for pixel; "" where it does not.
+        error: why there is no `sheet.png`; "" where there is one.
+    """
+
+    note: str = ""
+    error: str = ""
+
+
+class SheetFolder:
+    """Writer of a sheet's folder, cell by cell.
+
+    Nothing is written before `add`. `finish` may be called at any time, of a stopped run too, and
+    again: it writes what has ended so far, `sheet.json` before the grid, which may fail alone.
     """
 
     def __init__(self, folder: Path, sheet: Sheet) -> None:
         self.folder = folder
         self._record = SheetRecord(sheet)
-        self._pictures: list[Image | None] = [None] * len(self._record.indices)
+        self._pictures = _Saved([None] * len(self._record.indices))
 
     def add(self, event: CellDone | CellFailed) -> None:
         """Write one cell. Raises: InvalidRequest: if the folder cannot be written."""
         if isinstance(event, CellDone):
-            write_png(self.folder / self._record.file(event), event.image, event.request)
-            self._pictures[event.cell] = event.image
+            path = self.folder / self._record.file(event)
+            write_png(path, event.image, event.request)
+            self._pictures.paths[event.cell] = path
         self._record.add(event)
 
-    def finish(self, stats: Stats, winner: int | None = None) -> None:
-        """Write the labelled grid and the JSON. Raises: InvalidRequest: if that cannot be."""
+    def finish(self, stats: Stats, winner: int | None = None) -> Finished:
+        """Write the JSON and the labelled grid, with the sheet's settings inside.
+
+        A grid that is too large is scaled down; one that cannot be written is told of, since the
+        JSON and the cells are whole without it.
+        Raises: InvalidRequest: if the JSON cannot be written.
+        """
+        save_text(self.folder / "sheet.json", self._record.text(stats, winner))
+        place = self.folder / "sheet.png"
         try:
-            with drafts(self.folder / "sheet.png", self.folder / "sheet.json") as (grid, record):
-                draw_grid(self._record.sheet, self._pictures).save(grid, "PNG")
-                record.write_text(self._record.text(stats, winner), "utf-8")
-        except OSError as error:
-            raise InvalidRequest(f"{self.folder} cannot be written: {error.strerror}") from None
+            grid, layout = settled(self._record.sheet, self._pictures)
+            save_png(place, grid, sheet_info(self._record.sheet))
+        except (ContactSheetError, MemoryError, OSError) as error:
+            if place.is_file():  # of another sheet
+                place.unlink()
+            why = "memory does not suffice" if isinstance(error, MemoryError) else str(error)
+            return Finished(error=f"{place} is not there: {why}; sheet.json and the cells are")
+        return Finished(note="" if layout.scale == 1 else scale_note(layout, place))
+
+
+class _Saved(Sequence["Image | None"]):
+    """Pictures of cells, opened from their files when they are asked for: all are never held."""
+
+    def __init__(self, paths: list[Path | None]) -> None:
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, place: Any) -> Any:
+        from PIL import Image
+
+        path = self.paths[place]
+        if path is None:
+            return None
+        # Read where it is used, and closed with it; only the header where just the size is.
+        return Image.open(path)
 
 
 def nearest_existing(path: Path) -> Path | None:

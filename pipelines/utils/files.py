@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -17,6 +18,9 @@ from pipelines.errors import InvalidRequest
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.PngImagePlugin import PngInfo
+
+_DRAFT = re.compile(r"\..+\.[0-9a-f]{12}\.part(\.[^.]+)?")
+_UNDER_WAY: set[Path] = set()
 
 
 def cache_folder() -> Path:
@@ -86,6 +90,7 @@ def drafts(*paths: Path, keep_suffix: bool = False) -> Iterator[tuple[Path, ...]
     # Unlike a process' number this is unique also where containers share a folder.
     token = uuid.uuid4().hex[:12]
     found = tuple(path.with_name(_draft_name(path, token, keep_suffix)) for path in paths)
+    _UNDER_WAY.update(found)
     try:
         for path in paths:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -98,8 +103,24 @@ def drafts(*paths: Path, keep_suffix: bool = False) -> Iterator[tuple[Path, ...]
             draft.replace(path)
     except BaseException:
         for draft in found:
-            draft.unlink(missing_ok=True)
+            # Whatever else is wrong with the disk, the first error is the one to tell.
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
         raise
+    finally:
+        _UNDER_WAY.difference_update(found)
+
+
+def is_draft(name: str) -> bool:
+    """Tell whether a file of this name is one of `drafts`."""
+    return bool(_DRAFT.fullmatch(name))
+
+
+def discard_drafts() -> None:
+    """Delete the drafts that this process has under way, before it ends at once."""
+    for path in tuple(_UNDER_WAY):
+        with suppress(OSError):
+            path.unlink()
 
 
 def _draft_name(path: Path, token: str, keep_suffix: bool) -> str:

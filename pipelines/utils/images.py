@@ -3,41 +3,87 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import struct
 import warnings
+from collections.abc import Mapping
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import InvalidRequest
+from pipelines.utils.pixel_modes import flatten as flatten
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.PngImagePlugin import PngInfo
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "AVIF", "TIFF")
+"""What people are told; a JPEG of a camera may be an MPO, which Pillow counts to it."""
+_IF_INSTALLED = "HEIF"
 PIXELS_MAX = 64 * 2**20
 """Pictures with more pixels are refused before they are decoded."""
+_OTHERS: Mapping[str, tuple[re.Pattern[bytes], str]] = {
+    "a HEIC picture, as phones take them": (
+        re.compile(rb"....ftyp(hei[cfmsx]|hev[cmsx]|mif1|msf1)", re.DOTALL),
+        "share it as JPEG (iPhone: Settings, Camera, Formats, Most Compatible), or save it as PNG",
+    ),
+    "a drawing in SVG": (
+        re.compile(rb"\s*<(svg|.*<svg)", re.DOTALL),
+        "export it as PNG",
+    ),
+    "a JPEG XL picture": (re.compile(rb"\xff\x0a|\0\0\0\x0cJXL "), "save it as PNG or JPEG"),
+    "a PDF": (re.compile(rb"%PDF"), "export the page as PNG"),
+    "a Photoshop document": (re.compile(rb"8BPS"), "export it as PNG"),
+    "a film": (
+        re.compile(rb"....ftyp(?!avi[fs])|\x1aE\xdf\xa3", re.DOTALL),
+        "give a single picture",
+    ),
+}
+"""Files that people take for pictures which can be read: by how they begin, and what to do."""
+# What Pillow's readers raise at damaged files, besides its own errors, which are OSErrors.
+_DAMAGE = (
+    *(OSError, SyntaxError, ValueError, struct.error, KeyError, IndexError, TypeError),
+    *(EOFError, OverflowError, ArithmeticError, AttributeError, RuntimeError, NotImplementedError),
+)
+GRID_PIXELS_MAX = 2**27
+"""A sheet's grid is scaled down to so many pixels: other programs refuse larger pictures, Pillow
+from 2**27.4 on."""
 
 
-def open_picture(source: Path | bytes, pixels_max: int = PIXELS_MAX) -> Image:
-    """Open a picture as RGB, upright as its camera was held, transparency over white.
+def open_picture(
+    source: Path | bytes, pixels_max: int = PIXELS_MAX, *, made_here: bool = False
+) -> Image:
+    """Open a picture as sRGB, upright as its camera was held; transparency as `flatten` says.
 
-    Only the header is read before the size is known to be allowed.
-    Raises: InvalidRequest: if it is missing, of another type, animated, cut off or too large.
+    Of several pictures in one file (an animation, a camera's MPO) the first is taken. Only the
+    header is read before the size is known to be allowed.
+    Args:
+        made_here: the file was written by this program: its pixels count as they are, without
+            whatever stands beside them.
+    Raises: InvalidRequest: if it is missing, of another type, cut off or too large.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     name = str(source) if isinstance(source, Path) else "the picture"
+    formats = (*FORMATS, _IF_INSTALLED) if _IF_INSTALLED in Image.OPEN else FORMATS
     try:
         with warnings.catch_warnings():
-            # Ours is the stricter limit, and an error.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # Ours is the stricter limit, and an error; damaged EXIF is no reason to complain.
+            warnings.simplefilter("ignore")
             opened = Image.open(
-                source if isinstance(source, Path) else BytesIO(source), formats=FORMATS
+                source if isinstance(source, Path) else BytesIO(source), formats=formats
             )
-        with opened:
-            _check_header(opened, name, pixels_max)
-            opened.load()
-            return flatten(ImageOps.exif_transpose(opened))
+            with opened:
+                _check_header(opened, name, pixels_max)
+                opened.load()
+                if made_here:
+                    opened.info.clear()
+                    return flatten(opened)
+                with suppress(*_DAMAGE):  # then nobody knows how the camera was held
+                    ImageOps.exif_transpose(opened, in_place=True)
+                return flatten(opened)
     except FileNotFoundError:
         raise InvalidRequest(f"{name} does not exist") from None
     except Image.DecompressionBombError:
@@ -45,11 +91,22 @@ def open_picture(source: Path | bytes, pixels_max: int = PIXELS_MAX) -> Image:
             f"{name} has too many pixels; at most {pixels_max:,} are allowed: make it smaller"
         ) from None
     except UnidentifiedImageError:
-        raise InvalidRequest(
-            f"{name} is no picture that can be read; allowed are {', '.join(FORMATS)}"
-        ) from None
-    except (OSError, SyntaxError, ValueError) as error:
+        raise InvalidRequest(f"{name} {_unread(source)}") from None
+    except _DAMAGE as error:
         raise InvalidRequest(f"{name} is damaged or cut off: {error}; save it again") from None
+
+
+def _unread(source: Path | bytes) -> str:
+    """Say what a file is that is no picture, and what to do, as a sentence's end."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            head = file.read(4096)
+    else:
+        head = source[:4096]
+    for kind, (begins, advice) in _OTHERS.items():
+        if begins.match(head):
+            return f"is {kind}, which cannot be read; {advice} (allowed are {', '.join(FORMATS)})"
+    return f"is no picture that can be read; allowed are {', '.join(FORMATS)}"
 
 
 def _check_header(picture: Image, name: str, pixels_max: int) -> None:
@@ -59,27 +116,6 @@ def _check_header(picture: Image, name: str, pixels_max: int) -> None:
             f"{name} has {picture.width} × {picture.height} pixels; at most {pixels_max:,} "
             "are allowed: make it smaller"
         )
-    frames = getattr(picture, "n_frames", 1)
-    if frames > 1:
-        raise InvalidRequest(f"{name} is animated ({frames} frames); give a single picture")
-
-
-def flatten(picture: Image) -> Image:
-    """Convert a picture to RGB: transparency becomes white, 16-bit grey keeps its upper 8 bits."""
-    from PIL import Image
-
-    if picture.mode == "RGB" and "transparency" not in picture.info:
-        return picture
-    if picture.mode.startswith("I;16"):
-        import numpy as np
-
-        upper = (np.asarray(picture) >> 8).astype(np.uint8)
-        return Image.fromarray(upper).convert("RGB")
-    if picture.has_transparency_data:
-        layer = picture.convert("RGBA")
-        paper = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(paper, layer).convert("RGB")
-    return picture.convert("RGB")
 
 
 def content_hash(picture: Image) -> str:
@@ -88,12 +124,13 @@ def content_hash(picture: Image) -> str:
     return hashlib.sha256(head + picture.tobytes()).hexdigest()[:32]
 
 
-def png_bytes(picture: Image, compress_level: int = 6) -> bytes:
+def png_bytes(picture: Image, compress_level: int = 6, info: PngInfo | None = None) -> bytes:
     """Encode a picture as PNG, lossless.
 
     Args:
         compress_level: 0 to 9, zlib's; 1 is fast and a little larger, for what is sent once.
+        info: its text chunks.
     """
     buffer = BytesIO()
-    picture.save(buffer, "PNG", compress_level=compress_level)
+    picture.save(buffer, "PNG", compress_level=compress_level, pnginfo=info)
     return buffer.getvalue()

@@ -5,10 +5,11 @@ segments are exact, and drawn in the preprocessors' colours.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +27,11 @@ from training.data.samples import Sample
 from training.data.samples import Wording as SceneWording
 
 KINDS = ("canny", "scribble", "pose", "depth", "seg")
-DRAWN = ("canny", "scribble")
-"""Kinds that any picture has; the others come with one domain."""
+DRAWN: Mapping[str, Mapping[str, Any]] = {
+    "canny": {"low": 100, "high": 200},
+    "scribble": {"find": "outlines", "threshold": 32},
+}
+"""Kinds that any picture has, and how they are found; the others come with one domain."""
 HELD_OUT = 10
 """Every tenth concept is kept from the ControlNets of edges: they are measured on them."""
 IN_PLACE = 0.2
@@ -46,7 +50,7 @@ Picture = NDArray[np.uint8]
 
 def edges(pixels: Picture, kind: str) -> Picture:
     """The product's `canny` or `scribble` map of a picture, (128, 128, 3)."""
-    found = preprocessors.run(kind, Image.fromarray(pixels), {}, (SIZE, SIZE))
+    found = preprocessors.run(kind, Image.fromarray(pixels), DRAWN[kind], (SIZE, SIZE))
     return np.asarray(found.convert("RGB"), np.uint8)
 
 

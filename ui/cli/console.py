@@ -6,7 +6,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,20 +25,25 @@ from rich.table import Table
 
 from pipelines import ContactSheetError, InvalidRequest, Sheet
 from pipelines.request.labels import axis_title
-from pipelines.runs.events import CellDone, CellFailed, CellProgress
+from pipelines.runs.events import CellDone, CellFailed, CellProgress, RunNotice
 from pipelines.runs.run import Run
 from pipelines.runs.sheet_folder import nearest_existing
+from ui.cli.library_output import take_verbose
 
 # Typer carries its own copy of click in some versions; this is its usage error in all of them.
 _UsageError: Any = typer.BadParameter.__base__
 
 
 class Group(typer.core.TyperGroup):
-    """Command group that reports a wrong command line in one line, as all other errors are."""
+    """Command group that reports a wrong command line in one line, as all other errors are.
 
-    def main(self, *args: Any, **options: Any) -> Any:
+    `--verbose` may stand anywhere in it.
+    """
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
+        _, given = take_verbose(list(sys.argv[1:] if args is None else args))
         try:
-            status = super().main(*args, **{**options, "standalone_mode": False})
+            status = super().main(given, *rest, **{**options, "standalone_mode": False})
         except _UsageError as error:
             typer.echo(f"error: {error.format_message()} (--help shows what there is)", err=True)
             sys.exit(2)
@@ -63,7 +68,11 @@ def follow(
         TextColumn("{task.fields[rate]:.1f}/s"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    # Into a file or a pipe it would write an empty line.
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
         task = progress.add_task("loading", total=None, rate=0.0)
         for event in run.watch():
             match event:
@@ -76,6 +85,8 @@ def follow(
                         total=now.evaluations_total,
                         rate=now.rate,
                     )
+                case RunNotice(text=str(text)):
+                    progress.console.print(text, style=None, markup=False, highlight=False)
                 case CellDone() | CellFailed():
                     ended[event.cell] = event
                     ended_cell(event)
@@ -107,20 +118,17 @@ def check_writable(out: Path) -> None:
 
 
 @contextmanager
-def bad_input_ends_here() -> Iterator[None]:
-    """Turn the errors a user can cause into one line on stderr and exit status 2."""
+def bad_input_ends_here(status: int = 2) -> Iterator[None]:
+    """Turn the errors a user can cause into one line on stderr and an exit status.
+
+    Args:
+        status: 2 where nothing was written yet, 1 after that.
+    """
     try:
         yield
     except ContactSheetError as error:
         typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from None
-
-
-def quiet_libraries() -> None:
-    """Keep the libraries' own progress bars and hints off the terminal."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        raise typer.Exit(status) from None
 
 
 def show(rows: list[dict[str, Any]], as_json: bool) -> None:

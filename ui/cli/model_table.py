@@ -1,4 +1,4 @@
-"""Model table: describes models, ControlNets and LoRAs for the command line."""
+"""Model table: describes models, ControlNets, LoRAs and embeddings for the command line."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def model_row(studio: Studio, info: ModelInfo, full: bool) -> dict[str, Any]:
         "kind": info.kind if info.kind != "model" else supports and supports.kind,
         "size": supports and "x".join(map(str, supports.sizes.native)),
         "guidance": supports and supports.guidance.replace("_", " "),
+        "vectors": info.vectors or None,
         "negative_prompt": supports and supports.negative_prompt,
         "distilled_guidance": supports and supports.distilled_guidance,
         "megabytes": round(info.bytes / 1e6, 1),
@@ -31,8 +32,15 @@ def model_row(studio: Studio, info: ModelInfo, full: bool) -> dict[str, Any]:
         "problem": info.problem,
     }
     if full:
+        row["fits"] = _fitting_models(studio, info) if info.kind == "embedding" else None
         row["samplers"] = list(supports.samplers) if supports else []
         row["steps"] = list(supports.steps) if supports else []
         row["skip_layers"] = supports and supports.skip_layers
         row["size_multiple"] = supports and supports.sizes.multiple
     return row
+
+
+def _fitting_models(studio: Studio, embedding: ModelInfo) -> list[str]:
+    """List the models whose prompts may name an embedding."""
+    usable = [info.id for info in studio.models() if info.problem is None]
+    return [id for id in usable if embedding.id in {one.id for one in studio.embeddings(id)}]

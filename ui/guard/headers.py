@@ -20,6 +20,9 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
 }
 _SHARING = b"access-control-"
+_STREAM = b"text/event-stream"
+# Proxies like nginx keep an answer until they have all of it; what happens now is for now.
+_UNBUFFERED = (b"x-accel-buffering", b"no")
 
 
 class SecurityHeaders:
@@ -36,7 +39,12 @@ class SecurityHeaders:
                     one for one in message.get("headers", [])
                     if not one[0].lower().startswith(_SHARING)
                 ]  # fmt: skip
-                message = {**message, "headers": [*own, *self.headers]}
+                streams = any(
+                    name.lower() == b"content-type" and value.startswith(_STREAM)
+                    for name, value in own
+                )
+                told = [_UNBUFFERED] if streams else []
+                message = {**message, "headers": [*own, *self.headers, *told]}
             await send(message)
 
         await self.app(scope, receive, send_with_headers)

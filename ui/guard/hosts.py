@@ -6,7 +6,6 @@ the server for that site. The Host header still has the site's name.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,12 +14,12 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipelines import InvalidRequest
+from ui.guard import forwarded
+from ui.guard.forwarded import USUAL_PORTS, parsed_address
 from ui.guard.refusal import quoted, refuse
 
 _HOST = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<name>[\w.-]+))(?::(?P<port>\d{1,5}))?")
-_USUAL_PORTS = ("80", "443")
-# Gradio makes the page's addresses from these, whoever sends them.
-_FORWARDED = "x-forwarded-host"
+# Gradio makes the page's addresses from this, whoever sends it.
 _SPACES = b"x-gradio-server"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -45,15 +44,16 @@ class HostNames:
         Raises: InvalidRequest: if a name is none.
         """
         given = []
-        for text in allowed:
-            parts = host_parts(text)
+        for text in (name.strip() for names in allowed for name in names.split(",")):
+            parts = host_parts(_as_sent(text))
             if parts is None:
                 raise InvalidRequest(
                     f"--allow-host is {quoted(text)}; give a name such as example.org or "
                     "example.org:8443"
                 )
             given.append(parts)
-        own = () if _is_unspecified(host) else (host.lower(),)
+        found = parsed_address(host)
+        own = () if found is not None and found.is_unspecified else (host.lower(),)
         return cls(frozenset((*_LOOPBACK, *own)), frozenset(given))
 
     def include(self, host: str, local: str) -> bool:
@@ -67,7 +67,11 @@ class HostNames:
         if parts is None:
             return False
         name = parts[0]
-        return name in self.names or name == local or name in {one for one, _ in self.allowed}
+        if name in self.names or name in {one for one, _ in self.allowed}:
+            return True
+        # An address may be written, and arrive, in several ways.
+        number = parsed_address(name)
+        return number is not None and number == parsed_address(local)
 
 
 class HostCheck:
@@ -81,7 +85,12 @@ class HostCheck:
         headers = Headers(scope=scope)
         local = (scope.get("server") or ("",))[0]
         hosts = headers.getlist("host")
-        named = [*hosts, *(host.strip() for host in headers.get(_FORWARDED, "").split(",") if host)]
+        # A page that rebinds may forward too, through a proxy that adds nothing of its own.
+        try:
+            named = [*hosts, *forwarded.hosts(headers)]
+        except InvalidRequest as error:
+            await refuse(scope, receive, send, 400, str(error))
+            return
         if len(hosts) == 1 and all(self.names.include(name, local) for name in named):
             kept = [one for one in scope["headers"] if one[0] != _SPACES]
             await self.app({**scope, "headers": kept}, receive, send)
@@ -97,11 +106,15 @@ def host_parts(text: str) -> tuple[str, str] | None:
     if match is None:
         return None
     port = match["port"] or ""
-    return (match["six"] or match["name"]).lower(), "" if port in _USUAL_PORTS else port
+    name = (match["six"] or match["name"]).lower().removesuffix(".")
+    return name, "" if port in USUAL_PORTS else port
 
 
-def _is_unspecified(host: str) -> bool:
+def _as_sent(text: str) -> str:
+    """Write a name as browsers send it: numbers of IPv6 in brackets, letters beyond ASCII coded."""
+    if text.count(":") > 1 and parsed_address(text) is not None:
+        return f"[{text}]"
     try:
-        return ipaddress.ip_address(host).is_unspecified
-    except ValueError:
-        return False
+        return text if text.isascii() else text.encode("idna").decode()
+    except UnicodeError:
+        return text

@@ -26,22 +26,27 @@ class OriginCheck:
         self.names = names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        reason = foreign(scope["method"], scope["path"], Headers(scope=scope), self.names)
+        reason = foreign(scope, self.names)
         if reason is None:
-            await self.app(scope, receive, send)
+            await self.app(_from_page(scope), receive, send)
         else:
             await refuse(scope, receive, send, 403, reason)
 
 
-def foreign(method: str, path: str, headers: Headers, names: HostNames) -> str | None:
+def foreign(scope: Scope, names: HostNames) -> str | None:
     """Say why a request comes from another site's page; None if it does not.
 
     A link from elsewhere to the page may be followed.
     """
+    method, headers = scope["method"], Headers(scope=scope)
     host = host_parts(headers.get("host", ""))
+    # A page that came unencrypted may be anyone's. The other way round says nothing: a proxy may
+    # have decrypted the request, and not have said so.
+    plain = "http:" if scope["scheme"] == "https" else None
     for origin in headers.getlist("origin"):
         parts = _origin_parts(origin)
-        if parts is None or (parts != host and parts not in names.allowed):
+        same = parts == host and not (plain and origin.lower().startswith(plain))
+        if parts is None or not (same or parts in names.allowed):
             return f"not for pages of {quoted(origin)}; --allow-host NAME allows a proxy's name"
     if headers.get("sec-fetch-site") in _ELSEWHERE:
         followed = (
@@ -49,9 +54,23 @@ def foreign(method: str, path: str, headers: Headers, names: HostNames) -> str |
             and headers.get("sec-fetch-mode") == "navigate"
             and headers.get("sec-fetch-dest") == "document"
         )
-        if not followed or path != "/":
+        if not followed or scope["path"] != "/":
             return "not for pages of another site"
     return None
+
+
+def _from_page(scope: Scope) -> Scope:
+    """Take a request of a page of ours as sent to where the page is.
+
+    A proxy may not have said so; Gradio answers with addresses of files, which must lie there.
+    """
+    origin = Headers(scope=scope).get("origin")
+    if origin is None:
+        return scope
+    url = urlsplit(origin)
+    kept = [one for one in scope["headers"] if one[0] != b"host"]
+    headers = [(b"host", url.netloc.encode("latin-1")), *kept]
+    return {**scope, "scheme": url.scheme, "headers": headers}
 
 
 def _origin_parts(origin: str) -> tuple[str, str] | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipelines.runs.contact_sheet import draw_grid
 from pipelines.runs.events import CellDone, CellFailed
+from pipelines.runs.png_metadata import sheet_info
 from pipelines.runs.run import Snapshot
 from pipelines.runs.sheet_folder import SheetFolder, SheetRecord
 from pipelines.utils.images import png_bytes
@@ -18,7 +19,7 @@ from pipelines.utils.images import png_bytes
 def sheet_png(snapshot: Snapshot) -> bytes:
     """Draw the labelled grid as PNG; cells that are not finished are tinted."""
     pictures = [cell.image if cell.status == "done" else None for cell in snapshot.cells]
-    return png_bytes(draw_grid(snapshot.sheet, pictures))
+    return png_bytes(draw_grid(snapshot.sheet, pictures), info=sheet_info(snapshot.sheet))
 
 
 def sheet_json(snapshot: Snapshot) -> bytes:
@@ -37,7 +38,9 @@ def sheet_zip(snapshot: Snapshot) -> bytes:
         out = SheetFolder(folder, snapshot.sheet)
         for event in _ended(snapshot):
             out.add(event)
-        out.finish(snapshot.stats, snapshot.winner)
+        finished = out.finish(snapshot.stats, snapshot.winner)
+        if finished.error:
+            (folder / "problem.txt").write_text(f"{finished.error}\n", "utf-8")
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             archive.write(file, file.relative_to(folder).as_posix())
     return buffer.getvalue()

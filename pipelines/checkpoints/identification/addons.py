@@ -11,6 +11,12 @@ _TRANSFORMERS = {1536: SD3[:2], 2432: SD3[2:], 3072: FLUX}
 """Width of a transformer's blocks, and whose it is."""
 
 
+_TWO_ENCODERS = ({"clip_l", "clip_g"}, {"text_encoders_0", "text_encoders_1"})
+_WORDS = ("emb_params", "string_to_param.*")
+"""How AUTOMATIC1111 calls the vectors of a word, also where a pickle of its was converted."""
+_TOKENS = "string_to_token"
+
+
 def lora(shapes: Shapes) -> Found | None:
     """Identify a LoRA and its families; these are empty where nothing in it tells."""
     halves = {n: s for n, s in shapes.items() if n.endswith(LORA_ENDINGS) and s}
@@ -75,14 +81,17 @@ def controlnet(shapes: Shapes) -> Found | None:
 
 def embedding(shapes: Shapes) -> Found | None:
     """Identify a textual inversion: one word alone, in one text encoder or in SDXL's two."""
-    if set(shapes) == {"clip_l", "clip_g"}:
+    words = {name: shape for name, shape in shapes.items() if not name.startswith(_TOKENS)}
+    if set(words) in _TWO_ENCODERS:
         return ("sdxl",), "original", ""
-    if len(shapes) != 1:
+    if len(words) != 1:
         return None
-    name, shape = next(iter(shapes.items()))
+    name, shape = next(iter(words.items()))
     # More vectors than a prompt has tokens are no word.
     fits = len(shape) in (1, 2) and (len(shape) == 1 or shape[0] <= 77)
-    if not fits or (name != "emb_params" and shape[-1] not in _WIDTHS):
+    original = name in _WORDS
+    named = original or (name[:1] == "<" and name[-1:] == ">")
+    if not fits or not (named or shape[-1] in _WIDTHS):
         return None
-    layout = "original" if name == "emb_params" else "diffusers"
+    layout = "original" if original else "diffusers"
     return _WIDTHS.get(shape[-1], ()), layout, ""

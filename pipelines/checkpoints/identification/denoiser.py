@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -19,16 +20,16 @@ PREFIXES = (
 
 FLUX = ("flux-dev", "flux-schnell")
 SD3 = ("sd3-medium", "sd3.5-medium", "sd3.5-large")
-_FOREIGN = {
-    "distilled_guidance_layer.in_proj.bias": "a Chroma model",
-    "single_stream_modulation.lin.weight": "a FLUX.2 model",
-    "double_layers.0.attn.w1q.weight": "an AuraFlow model",
-    "txt_in.individual_token_refiner.blocks.0.adaLN_modulation.1.bias": "a HunyuanVideo model",
-    "cap_embedder.0.weight": "a Lumina or Z-Image model",
-    "head.modulation": "a Wan model",
-    "patchify_proj.weight": "an LTX-Video model",
-}
-"""Marks of models that are popular, share names with ours, and are none of ours."""
+DENOISER_MARKS = (
+    "input_blocks.0.0.weight", "time_embedding.linear_1.weight",
+    "joint_blocks.0.x_block.attn.qkv.weight", "double_blocks.0.img_attn.qkv.weight",
+    "transformer_blocks.0.attn.add_q_proj.weight",
+)  # fmt: skip
+"""A tensor that each of the families' denoisers has, by layout."""
+_WRAPPERS = re.compile(
+    r"(?:(?:model|diffusion_model|unet|transformer|net|network|module|_orig_mod|denoiser|backbone"
+    r"|base_model|state_dict)\.)*"
+)
 
 
 class Unknown(Exception):
@@ -40,15 +41,25 @@ def has(shapes: Shapes, prefix: str) -> bool:
     return any(name.startswith(prefix) for name in shapes)
 
 
-def denoiser(shapes: Shapes) -> Found | None:
-    """Identify the family of a UNet or a transformer.
+def prefixes(shapes: Shapes, marks: tuple[str, ...] = DENOISER_MARKS) -> list[str]:
+    """List what may stand before a denoiser's names: the usual, then what stands before marks.
 
-    Raises: Unknown: for one that is known by name but not run here.
+    Programs that save wrapped modules put their words before, once or several times.
     """
-    for prefix in PREFIXES:
-        for mark, what in _FOREIGN.items():
-            if prefix + mark in shapes:
-                raise Unknown(what)
+    before = {
+        name.removesuffix(mark)
+        for name in shapes
+        if name.endswith(marks)
+        for mark in marks
+        if name.endswith(mark)
+    }
+    more = sorted(one for one in before - {*PREFIXES} if _WRAPPERS.fullmatch(one))
+    return [*PREFIXES, *more]
+
+
+def denoiser(shapes: Shapes) -> Found | None:
+    """Identify the family of a UNet or a transformer."""
+    for prefix in prefixes(shapes):
         layout = unet_layout(shapes, prefix)
         family = unet_family(shapes, prefix) if layout else transformer_family(shapes, prefix)
         if family is not None:
@@ -92,8 +103,11 @@ def unet_variant(shapes: Shapes, prefix: str) -> str:
             kinds = {4: "", 5: "depth", 7: "upscaling", 8: "instruct", 9: "inpainting"}
             plain = kinds.get(first[1], f"{first[1]}-channel")
             if not plain and first[0] == _XL_WIDTH and _is_pruned_xl(shapes, prefix):
-                return "distilled (SSD-1B, Vega or Koala)"
-            return plain or ("lcm" if f"{prefix}time_embedding.cond_proj.weight" in shapes else "")
+                return f"{DISTILLED} (SSD-1B, Vega or Koala)"
+            if f"{prefix}time_embedding.cond_proj.weight" in shapes:
+                return plain or "lcm"
+            pruned = not plain and first[0] == _SD_WIDTH and _is_pruned(shapes, prefix)
+            return f"{DISTILLED} (BK-SDM)" if pruned else plain
     for name in ("img_in.weight", "x_embedder.weight"):
         # Tiny models of the same make are narrower: only the wide, published ones are named.
         if len(first := shapes.get(prefix + name, ())) > 1:
@@ -101,7 +115,11 @@ def unet_variant(shapes: Shapes, prefix: str) -> str:
     return ""
 
 
-_XL_WIDTH = 320
+DISTILLED = "distilled"
+"""How the variants begin that are a published network with blocks taken out."""
+_XL_WIDTH = _SD_WIDTH = 320
+_DEEPEST = ("input_blocks.11.0.", "down_blocks.3.resnets.1.")
+"""The innermost layer of SD's U-Net, in both layouts."""
 _XL_DEEPEST = (
     ("input_blocks.8.1", "middle_block.1"),
     ("down_blocks.2.attentions.1", "mid_block.attentions.0"),
@@ -118,6 +136,15 @@ def _is_pruned_xl(shapes: Shapes, prefix: str) -> bool:
         return False
     deepest = _XL_DEEPEST[unet_layout(shapes, prefix) == "diffusers"]
     return not all(has(shapes, f"{prefix}{one}.transformer_blocks.9.") for one in deepest)
+
+
+def _is_pruned(shapes: Shapes, prefix: str) -> bool:
+    """Whether a U-Net of SD's width lacks layers that SD has (BK-SDM, arXiv:2305.15798)."""
+    if {f"{prefix}label_emb.0.0.weight", f"{prefix}add_embedding.linear_1.weight"} & {*shapes}:
+        return False
+    deepest = _DEEPEST[unet_layout(shapes, prefix) == "diffusers"]
+    middle = any(has(shapes, prefix + one) for one in ("middle_block.", "mid_block."))
+    return not (middle and has(shapes, prefix + deepest))
 
 
 def transformer_family(shapes: Shapes, prefix: str) -> Found | None:

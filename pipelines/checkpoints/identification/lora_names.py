@@ -52,7 +52,8 @@ REFUSED = {
     ".reshape_weight": "a LoRA that widens layers",
 }  # fmt: skip
 """Forms that no model takes here: each needs more than a sum to a weight."""
-_BUNDLED = "bundle_emb."
+BUNDLED = "bundle_emb."
+"""How names of embeddings begin that a LoRA's file holds beside it."""
 
 LYCORIS_ENDINGS = (*LYCORIS, *REFUSED)
 
@@ -60,8 +61,6 @@ LYCORIS_ENDINGS = (*LYCORIS, *REFUSED)
 def refused_form(names: Iterable[str]) -> str:
     """Name the form of a LoRA that cannot be applied; "" for one that can."""
     for name in names:
-        if name.startswith(_BUNDLED):
-            return "a LoRA with embeddings bundled into it"
         for ending, form in REFUSED.items():
             if name.endswith(ending):
                 return form

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipelines.preprocessors.base import Parameter, Preprocessor
+from pipelines.preprocessors.picture_medium import medium_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def detect(picture: Image, parameters: Mapping[str, Any], size: Size) -> Image:
-    """Measure how much darker each pixel is than its surroundings.
+    """Measure how much darker each pixel is than its surroundings, or lighter in chalk on a board.
 
     Math: d = min over channels of (G_σ * x − x); map = 127·d / max(16, median of d > threshold).
         σ is given for a picture whose shorter side is 512, and follows its size.
@@ -24,6 +25,9 @@ def detect(picture: Image, parameters: Mapping[str, Any], size: Size) -> Image:
     from PIL import Image
 
     pixels = np.asarray(picture).astype(np.float32)
+    find = parameters["find"]
+    if find == "light lines" or (find == "auto" and medium_of(picture) == "light lines"):
+        pixels = 255 - pixels
     sigma = max(0.5, parameters["width"] * min(picture.size) / 512)
     darker = np.min(cv2.GaussianBlur(pixels, (0, 0), sigma) - pixels, axis=2).clip(0, 255)
     lines = darker[darker > parameters["threshold"]]
@@ -41,6 +45,11 @@ PREPROCESSOR = Preprocessor(
     edited_as="edge",
     source="the standard line art of Zhang's ControlNet annotators",
     parameters=(
+        Parameter(
+            "find", "Find", "choice", "auto",
+            "Dark lines, as of a pencil; light ones, as of chalk; auto looks how it is drawn.",
+            choices=("auto", "dark lines", "light lines"),
+        ),
         Parameter(
             "width", "Width", "float", 6.0, "Size of what counts as a line, in pixels of 512.",
             low=0.5, high=32.0,

@@ -130,7 +130,8 @@ def test_what_cannot_be_recorded_is_told_all_the_same(
         patch.setattr(Store, "end", full)
         patch.setattr(Store, "save_picture", once(Store.save_picture, OSError(28, "No space")))
         run = studio.submit(SEEDS)
-        assert wait_for(lambda: run.snapshot().status == "done")
+        assert wait_for(lambda: run.snapshot().finished)
+    assert run.snapshot().status == "failed", "never done with the record lost"
     cells = run.snapshot().cells
     assert sorted(cell.status for cell in cells) == ["done", "failed"]
     assert "could not be recorded" in caplog.text

@@ -78,15 +78,12 @@ def test_bombs_are_refused_by_their_header(size: tuple[int, int]) -> None:
 
 
 def test_other_bad_pictures_say_what_is_wrong(tmp_path: Path) -> None:
-    frames = [gradient(), gradient().rotate(180)]
-    moving = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:])
     cut = encoded(gradient(400, 300), "PNG")[:-200]
     for source, text in [
         (tmp_path / "none.png", "does not exist"),
         (tmp_path, "damaged|Is a directory"),
         (b"<svg/>", "allowed are PNG, JPEG, WEBP, BMP"),
-        (encoded(gradient(), "GIF"), "allowed are PNG, JPEG, WEBP, BMP"),
-        (moving, "animated .2 frames."),
+        (encoded(gradient(), "PCX"), "allowed are PNG, JPEG, WEBP, BMP"),
         (cut, "cut off"),
         (bomb(40, 40), "cut off"),
     ]:

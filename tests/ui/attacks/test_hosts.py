@@ -27,8 +27,9 @@ def guarded(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """A site that other machines reach, with a login."""
     studio = Studio(models, tmp_path_factory.mktemp("guarded"), device="cpu")
     site, stop = start(
-        studio, host="0.0.0.0", auth=":".join(LOGIN), allow_hosts=["studio.example:8443"]
-    )
+        studio, host="0.0.0.0", auth=":".join(LOGIN), allow_hosts=["studio.example:8443"],
+        trusted_proxies=["127.0.0.1"],
+    )  # fmt: skip
     yield site
     stop()
     studio.close()
@@ -52,14 +53,15 @@ def test_a_name_that_is_not_the_servers_is_refused(site: Site, guarded: Site, ho
             assert len(answer.text.splitlines()) <= 1
 
 
-def test_nobody_moves_the_pages_addresses_elsewhere(site: Site, guarded: Site) -> None:
+def test_nobody_moves_the_pages_addresses_elsewhere(site: Site, inside: httpx.Client) -> None:
     for moved in ("example.org", "127.0.0.1, example.org", "example.org, 127.0.0.1"):
         answer = httpx.get(site.url, headers={"x-forwarded-host": moved})
         assert answer.status_code == 400
     told = httpx.get(site.url, headers={"x-gradio-server": "http://example.org"})
     assert (told.status_code, "example.org" in told.text) == (200, False)
     proxied = {"x-forwarded-host": "studio.example:8443", "x-forwarded-proto": "https"}
-    assert "https://studio.example:8443" in httpx.get(guarded.url, headers=proxied).text
+    told = inside.get("/config", headers=proxied)
+    assert told.json()["root"] == "https://studio.example:8443"
 
 
 def test_names_that_are_given_count(guarded: Site) -> None:
@@ -80,6 +82,14 @@ def test_names_of_a_server() -> None:
     for host in ("10.0.0.8", "example", "sheet.example.org", "sheet.example:", "[::1", "::1"):
         assert not names.include(host, "10.0.0.7"), host
     assert HostNames.of("::1", []).include("[::1]:7860", "::1")
+    assert names.include("10.0.0.7:80", "::ffff:10.0.0.7"), "as it arrives where both are heard"
+    assert names.include("[fd00:0:0::2]", "fd00::2")
+    for given, sent in {
+        "a.example,b.example": "b.example", "fd00::9": "[fd00::9]:7860", "[fd00::9]": "[fd00::9]",
+        "bücher.example": "xn--bcher-kva.example", "a.example": "a.example.:80",
+        "a.example.": "a.example",
+    }.items():  # fmt: skip
+        assert HostNames.of("0.0.0.0", [given]).include(sent, "10.0.0.7"), given
     with pytest.raises(InvalidRequest, match="--allow-host is 'http://x'"):
         HostNames.of("::1", ["http://x"])
 

@@ -12,8 +12,10 @@ from pipelines.errors import InvalidRequest
 from pipelines.runs.metadata.carriers.exif import decode, exif_texts
 from pipelines.runs.metadata.carriers.png_chunks import SIGNATURE, read_png
 from pipelines.runs.metadata.parts.json_text import TEXT_MAX
-from pipelines.utils.images import PIXELS_MAX
+from pipelines.utils.images import GRID_PIXELS_MAX, PIXELS_MAX
 
+SHEET = "contact_sheet_sheet"
+"""Keyword of a sheet in the grid of its cells, which may be larger than a single picture."""
 # ComfyUI and its nodes name a graph inside the text of an EXIF tag.
 _NAMED = re.compile(r"\s*(prompt|workflow|parameters|generation_data)\s*:\s*(?=\{)", re.IGNORECASE)
 _XMP_COMMENT = re.compile(
@@ -55,21 +57,21 @@ def _reason(error: Exception) -> str:
 
 def _png(path: Path, file: BinaryIO) -> dict[str, str]:
     found = read_png(file)
-    _check_size(path, found.width, found.height)
     texts = _by_keyword(found.texts)
+    _check_size(path, found.width, found.height, GRID_PIXELS_MAX if SHEET in texts else PIXELS_MAX)
     if not texts and not found.whole:
         raise InvalidRequest(f"{path} cannot be read as a picture: it is cut off")
     return texts
 
 
-def _check_size(path: Path, width: int, height: int) -> None:
+def _check_size(path: Path, width: int, height: int, pixels_max: int = PIXELS_MAX) -> None:
     from PIL import Image
 
     # Twice Pillow's own limit is where it takes a picture for an attack.
     if Image.MAX_IMAGE_PIXELS and width * height > 2 * Image.MAX_IMAGE_PIXELS:
         raise InvalidRequest(f"{path} has too many pixels: {width} × {height}")
-    if width * height > PIXELS_MAX:
-        raise InvalidRequest(f"{path} has {width} × {height} pixels; at most {PIXELS_MAX} are read")
+    if width * height > pixels_max:
+        raise InvalidRequest(f"{path} has {width} × {height} pixels; at most {pixels_max} are read")
 
 
 def _pillow(path: Path, known: bool) -> list[tuple[str, str]]:

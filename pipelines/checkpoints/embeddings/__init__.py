@@ -1,0 +1,1 @@
+"""Embeddings (textual inversion): finds their files, reads them, and knows where they fit."""

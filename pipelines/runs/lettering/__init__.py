@@ -1,0 +1,1 @@
+"""Lettering: sets labels in every script that installed or shipped fonts have."""

@@ -1,0 +1,1 @@
+"""The page behind real proxies, encrypted, and at every kind of address."""
