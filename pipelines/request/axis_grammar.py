@@ -111,7 +111,7 @@ def parse_values(field: str, text: str) -> tuple[int | float | str, ...]:
     entries = split(text)
     values: list[Decimal | str] = []
     for entry in entries:
-        values += [entry] if kind is str else _numbers(field, entry)
+        values += [entry] if kind in (str, bool) else _numbers(field, entry)
         if len(values) > MOST_VALUES:
             more = "" if next(entries, None) is None else " or more"
             raise InvalidRequest(
@@ -121,15 +121,24 @@ def parse_values(field: str, text: str) -> tuple[int | float | str, ...]:
         raise InvalidRequest(f"axis {field!r} has no values; give some, such as {_EXAMPLE[kind]}")
     if kind is str:
         return tuple(map(str, values))
+    if kind is bool:
+        return tuple(_switch(field, str(value)) for value in values)
     if kind is int:
         return tuple(_whole(field, Decimal(value)) for value in values)
     return tuple(float(value) for value in values)
 
 
-_EXAMPLE = {int: "1-4", float: "1,3,5", str: '"a red apple", "a pear"'}
+_EXAMPLE = {int: "1-4", float: "1,3,5", str: '"a red apple", "a pear"', bool: "false,true"}
 
 
-def value_type(field: str) -> type[int] | type[float] | type[str]:
+def _switch(field: str, entry: str) -> bool:
+    """A value of a field that is on or off."""
+    if entry.lower() not in ("true", "false"):
+        raise InvalidRequest(f"axis {field!r}: {entry!r} is neither true nor false")
+    return entry.lower() == "true"
+
+
+def value_type(field: str) -> type[int] | type[float] | type[str] | type[bool]:
     """Look up the type of a field's values. Raises: UnknownName: if there is no such field."""
     if field in (PROMPT_REPLACE, skip_layers.FIELD):
         return str
@@ -140,7 +149,7 @@ def value_type(field: str) -> type[int] | type[float] | type[str]:
     if of_item is not None:
         return of_item.kind
     annotation = Request.model_fields[field].annotation
-    for kind in (str, int, float):
+    for kind in (str, int, float, bool):
         if annotation is kind or kind in get_args(annotation):
             return kind
     raise TypeError(f"Request.{field} is neither text nor a number")  # a new kind of field

@@ -15,7 +15,7 @@ from ui.errors import shown, toast
 from ui.events import DIRECT, QUIET, RAW, RunEvent, SettingsEvent, Update, Values
 from ui.form.choices import model_choices
 from ui.form.fields import Parts
-from ui.form.run_limits import check_cells, needs_asking
+from ui.form.run_limits import check_cells, is_forecast, needs_asking
 from ui.form.settings_form import SettingsForm
 from ui.run_view.component import run_strip, run_view, strip_value
 from ui.tabs.run_buttons import build_run_buttons
@@ -193,7 +193,8 @@ class RunTab:
     def _forecast(self, values: Values) -> Any:
         """One line on what the sheet will cost; what is wrong with it is said when it is run."""
         try:
-            cost = self.studio.plan(self.asked(self.form.by_name(values))).cost
+            sheet = self.asked(self.form.by_name(values))
+            cost = self.studio.plan(sheet).cost if is_forecast(sheet) else None
         except ContactSheetError:
             cost = None
         return self.buttons.forecast_of(cost)
