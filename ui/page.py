@@ -8,8 +8,9 @@ import gradio as gr
 
 from pipelines import Request, Studio
 from ui.api.endpoints import add_endpoints
+from ui.blocks import CheckedBlocks
 from ui.errors import shown
-from ui.events import DIRECT, RAW, Update, Values
+from ui.events import DIRECT, RAW, PictureEvent, SettingsEvent, Update, Values
 from ui.memory_status import add_memory_line
 from ui.tabs.controlnet import ControlNet
 from ui.tabs.guidance import GuidanceSweep
@@ -31,7 +32,7 @@ TAGLINE = "Explore prompts side by side, on your own machine."
 
 def build(studio: Studio) -> gr.Blocks:
     """Build the page. Its look is in `looks`, which goes to whatever serves it."""
-    page = gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True)
+    page = CheckedBlocks(title=TITLE, analytics_enabled=False, fill_width=True)
     with page:
         gr.HTML(
             f'<header class="cs-header"><h1>{TITLE}</h1><p>{TAGLINE}</p></header>',
@@ -60,9 +61,9 @@ def _connect_sending(tabs: gr.Tabs, made: Sequence[RunTab]) -> None:
     """Send a picture's settings from any tab to the text-to-image tab, and open that."""
     target = next(tab for tab in made if isinstance(tab, TextToImage))
 
-    def send(event: gr.EventData) -> Update:
+    def send(event: SettingsEvent) -> Update:
         with shown():
-            filled = target.form.fill(Request.from_json(str(event.request)))
+            filled = target.form.fill(Request.from_json(event.request))
         return {tabs: gr.Tabs(selected=target.id), target.form["count"]: 1, **filled}
 
     for tab in made:
@@ -75,9 +76,9 @@ def _connect_steering(tabs: gr.Tabs, made: Sequence[RunTab]) -> None:
     """Send a picture from any tab to the ControlNet tab as its source, and open that."""
     target = next(tab for tab in made if isinstance(tab, ControlNet))
 
-    def steer(values: Values, event: gr.EventData) -> Update:
+    def steer(values: Values, event: PictureEvent) -> Update:
         with shown():
-            taken = target.take(values, str(event.run), int(event.cell))
+            taken = target.take(values, event.run, event.cell)
         return {tabs: gr.Tabs(selected=target.id), **taken}
 
     for tab in made:

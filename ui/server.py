@@ -25,6 +25,7 @@ from ui.certificate import Certificate
 from ui.cli.interruption import ended_by
 from ui.form.choices import model_choices
 from ui.guard.addresses import API
+from ui.guard.connections import limits
 from ui.guard.forwarded import Proxies
 from ui.guard.hosts import HostNames
 from ui.guard.login import VARIABLE, LoggedIn, read_login
@@ -37,7 +38,7 @@ from ui.relative_page import RelativePage
 from ui.routes import add_routes
 from ui.scripts import ASSETS
 from ui.theme import looks
-from ui.uploads import upload_folder
+from ui.uploads import keep_what_is_here, upload_folder
 
 # Seconds for calls in flight at Ctrl+C: gradio prints a traceback for each that is cut off. Pages
 # that watch a run never hang up, so this is also how long it takes to end.
@@ -60,7 +61,7 @@ class PageServer(uvicorn.Server):
             uvicorn.Config(
                 app, log_level="warning", timeout_graceful_shutdown=_GRACE, ws="none",
                 # Forwarded headers are the guard's; uvicorn would believe all of this machine.
-                proxy_headers=False,
+                proxy_headers=False, **limits(),
                 **({} if certificate is None else certificate.options()),
             )
         )  # fmt: skip
@@ -159,6 +160,7 @@ def make_server(
     gr.mount_gradio_app(app, page, "/", **mount)
     # Without, Gradio does not check paths at all: a page that is mounted is never "launched".
     page.has_launched = True
+    keep_what_is_here()
     page.root_path = ""  # GRADIO_ROOT_PATH is an option of ours; the guard carries it out
     gradio_app = next(
         route.app for route in app.routes if isinstance(route, Mount) and isinstance(route.app, App)

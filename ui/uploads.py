@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from pipelines import InvalidRequest
 from pipelines.utils.images import open_picture
 
 _GRADIOS = "GRADIO_TEMP_DIR"
+_PREFIX = "contact-sheet-"
+_MARK = ".page"
+"""File in the folder: what is older is the page's own."""
 
 
 @cache
@@ -29,10 +33,50 @@ def upload_folder() -> Path:
     parent = os.environ.get(_GRADIOS)
     if parent:
         Path(parent).mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="contact-sheet-", dir=parent or None)).resolve()
+    _remove_left_behind(Path(parent or tempfile.gettempdir()))
+    prefix = f"{_PREFIX}{os.getpid()}-"
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent or None)).resolve()
     os.environ[_GRADIOS] = str(folder)  # Gradio has no other way to be told
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
+
+
+def _remove_left_behind(parent: Path) -> None:
+    """Remove the folders of processes that were killed before they could do it themselves."""
+    for folder in parent.glob(f"{_PREFIX}*-*"):
+        number = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if number.isdecimal() and len(number) < 10 and not _is_alive(int(number)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    import psutil
+
+    return bool(psutil.pid_exists(process))
+
+
+def keep_what_is_here() -> None:
+    """Let `sweep_uploads` spare what the page itself put into the folder until now."""
+    (upload_folder() / _MARK).touch()
+
+
+def sweep_uploads(most: int) -> None:
+    """Remove the oldest files until there are no more than so many bytes."""
+    mark = upload_folder() / _MARK
+    begun = mark.stat().st_mtime if mark.exists() else 0.0
+    found = []
+    for file in upload_folder().rglob("*"):
+        with suppress(OSError):
+            status = file.stat()
+            if file.is_file() and file != mark and status.st_mtime >= begun:
+                found.append((status.st_mtime, status.st_size, file))
+    total = sum(size for _, size, _ in found)
+    for _, size, file in sorted(found):
+        if total <= most:
+            return
+        with suppress(OSError):
+            file.unlink()
+            total -= size
 
 
 def is_upload(path: str) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+import json
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     AfterValidator,
@@ -14,7 +15,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from pipelines.errors import InvalidRequest, UnknownName
+from pipelines.errors import InvalidRequest, UnknownName, shortened
 
 PROMPT_MAX = 4000
 
@@ -33,6 +34,20 @@ class FrozenModel(BaseModel):
             return handler(data)
         except ValidationError as error:
             raise _explain(cls, error.errors()[0]) from None
+
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
+        """Read JSON text. Raises: InvalidRequest: if it is none, or says what is not possible."""
+        return cls.model_validate(read_json(json_data), **options)
+
+
+def read_json(text: str | bytes | bytearray) -> Any:
+    """Read JSON of whatever kind. Raises: InvalidRequest: if it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f"settings are not JSON: {shortened(str(error))}") from None
 
 
 def _explain(cls: type[FrozenModel], detail: ErrorDetails) -> InvalidRequest | UnknownName:

@@ -21,7 +21,7 @@ from pydantic import (
 from pipelines import samplers
 from pipelines.errors import InvalidRequest
 from pipelines.request import control, lora
-from pipelines.request.base import PROMPT_MAX, Fraction, FrozenModel, Number
+from pipelines.request.base import PROMPT_MAX, Fraction, FrozenModel, Number, read_json
 from pipelines.request.control import Control
 from pipelines.request.lora import LoRA, State
 from pipelines.request.skip_layers import Layers
@@ -174,10 +174,7 @@ class Request(FrozenModel):
 
         Raises: InvalidRequest: if the text is no Request.
         """
-        try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise InvalidRequest(f"settings are not JSON: {error}") from None
+        data = read_json(text)
         if not isinstance(data, dict):
             raise InvalidRequest(f"settings are {type(data).__name__}, not a JSON object")
         return cls(**data)

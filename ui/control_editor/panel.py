@@ -30,7 +30,7 @@ from ui.control_editor.map_widgets import (
 from ui.control_editor.read_control import read_control
 from ui.control_editor.recognised_map import other_way, with_picture, with_preprocessor
 from ui.errors import shown
-from ui.events import EVERY, IN_TURN, PROGRESS, Update, Values
+from ui.events import EVERY, IN_TURN, PROGRESS, ParametersEvent, Update, Values
 from ui.form.settings_form import SettingsForm
 from ui.uploads import opened, sent_bytes
 
@@ -236,11 +236,11 @@ class ControlPanel:
         settings = self.settings(values)
         return self._map(replace(settings, state=other_way(settings.state, self.studio)))
 
-    def _set(self, values: Values, event: gr.EventData) -> Update:
+    def _set(self, values: Values, event: ParametersEvent) -> Update:
         settings = self.settings(values)
         name = settings.state.preprocessor
         try:
-            parameters = preprocessors.check_parameters(name, dict(event.values))
+            parameters = preprocessors.check_parameters(name, event.values)
         except ContactSheetError as error:
             return {self.widgets.problem: problem_update(str(error))}
         return self._map(settings.remade(parameters=parameters))

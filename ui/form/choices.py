@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from pipelines import ContactSheetError, Studio
+from pipelines import ContactSheetError, Studio, UnknownName
 from pipelines.denoising.guiders.registry import GUIDERS
 from pipelines.families.capabilities import Capabilities
 from pipelines.request.field_labels import FIELD_LABELS
@@ -62,7 +62,9 @@ def lora_choices(studio: Studio, model: str | None = None) -> list[str]:
 
 
 def schedule_choices(sampler: str) -> list[tuple[str, str]]:
-    """List label and id of every schedule that a sampler has."""
+    """List label and id of every schedule that a sampler has. Raises: UnknownName."""
+    if sampler not in SAMPLERS:
+        raise UnknownName.of("sampler", sampler, SAMPLERS, "python app.py samplers lists them")
     return [(schedule_name(id), id) for id in SAMPLERS[sampler].schedules]
 
 
@@ -73,10 +75,9 @@ def schedule_name(id: str) -> str:
 
 def fitting_schedule(sampler: str, schedule: str) -> Any:
     """Build a sampler's schedule menu; a schedule that it lacks gives way to the default."""
-    known = SAMPLERS[sampler].schedules
-    return gr.Dropdown(
-        schedule_choices(sampler), value=schedule if schedule in known else "default"
-    )
+    choices = schedule_choices(sampler)
+    fits = schedule in [id for _, id in choices]
+    return gr.Dropdown(choices, value=schedule if fits else "default")
 
 
 def size_choices(preset: ModelPreset) -> list[tuple[str, str]]:

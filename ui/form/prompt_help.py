@@ -7,6 +7,7 @@ import html
 import gradio as gr
 
 from pipelines import ContactSheetError, Studio
+from pipelines.request.base import PROMPT_MAX
 from presets import apply_style, styles_for
 from ui.events import RAW
 
@@ -72,6 +73,8 @@ def change_style(model: str, name: str, prompt: str, negative: str) -> tuple[str
 
 def tokens_line(studio: Studio, model: str, prompt: str) -> str:
     """Count a prompt's tokens, and say what of it is cut; a blank line where that is not known."""
+    if len(prompt) > PROMPT_MAX:  # tokenizers take minutes for a book
+        return _line(f"{len(prompt):,} characters; a prompt has at most {PROMPT_MAX:,}")
     try:
         tokens = studio.tokens(model, prompt) if prompt else None
     except ContactSheetError:  # said when the picture is asked for

@@ -13,6 +13,7 @@ from ui.guard.forwarded import Proxies
 from ui.guard.headers import SecurityHeaders
 from ui.guard.hosts import HostCheck, HostNames
 from ui.guard.login import LoggedIn, LoginCheck
+from ui.guard.login_pace import LoginPace
 from ui.guard.origins import OriginCheck
 from ui.guard.public_address import BelowRoot, PublicAddress
 from ui.uploads import is_below, is_upload
@@ -47,7 +48,7 @@ class Guard:
         self.app = app
         checked: ASGIApp = AddressCheck(BodyCheck(BelowRoot(app), is_upload), hands_out)
         if logged_in is not None:
-            checked = LoginCheck(checked, logged_in)
+            checked = LoginCheck(LoginPace(checked), logged_in)
         checked = PublicAddress(OriginCheck(checked, names), proxies, root_path, is_route)
         self.checked = SecurityHeaders(HostCheck(checked, names))
 

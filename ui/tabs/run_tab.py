@@ -9,12 +9,13 @@ import gradio as gr
 from gradio.blocks import Block
 from gradio.components import Component
 
-from pipelines import ContactSheetError, Request, Sheet, Studio
+from pipelines import ContactSheetError, InvalidRequest, Request, Sheet, Studio
+from ui.blocks import check_value
 from ui.errors import shown, toast
-from ui.events import DIRECT, QUIET, RAW, Update, Values
+from ui.events import DIRECT, QUIET, RAW, RunEvent, SettingsEvent, Update, Values
 from ui.form.choices import model_choices
 from ui.form.fields import Parts
-from ui.form.run_limits import check_cells, needs_asking
+from ui.form.run_limits import check_cells, is_forecast, needs_asking
 from ui.form.settings_form import SettingsForm
 from ui.run_view.component import run_strip, run_view, strip_value
 from ui.tabs.run_buttons import build_run_buttons
@@ -192,7 +193,8 @@ class RunTab:
     def _forecast(self, values: Values) -> Any:
         """One line on what the sheet will cost; what is wrong with it is said when it is run."""
         try:
-            cost = self.studio.plan(self.asked(self.form.by_name(values))).cost
+            sheet = self.asked(self.form.by_name(values))
+            cost = self.studio.plan(sheet).cost if is_forecast(sheet) else None
         except ContactSheetError:
             cost = None
         return self.buttons.forecast_of(cost)
@@ -204,7 +206,16 @@ class RunTab:
 
     def _start_confirmed(self, fields: Mapping[str, Any] | None) -> Iterator[Update]:
         if fields is not None:
+            self._check_kept(fields)
             yield from self._begin(fields, asked=True)
+
+    def _check_kept(self, fields: Any) -> None:
+        """Check the fields that a question was about: they come back from the browser."""
+        parts = self.form.parts
+        if not isinstance(fields, dict) or set(fields) != set(parts):
+            raise InvalidRequest("the settings of this question are gone; press Generate again")
+        for name, value in fields.items():
+            check_value(parts[name], value, name)
 
     def _begin(self, fields: Mapping[str, Any], *, asked: bool) -> Iterator[Update]:
         """Start what a form asks for; a large run is asked about first, unless it was."""
@@ -240,8 +251,8 @@ class RunTab:
             self.strip: strip_value(self.studio, run_id),
         }
 
-    def _pick(self, kept: Any, event: gr.EventData) -> Update:
-        run_id = str(event.run)
+    def _pick(self, kept: Any, event: RunEvent) -> Update:
+        run_id = event.run
         return {
             self.view: run_id,
             self.kept: {**(kept if isinstance(kept, dict) else {}), "run": run_id},
@@ -249,9 +260,9 @@ class RunTab:
             self.strip: strip_value(self.studio, run_id),
         }
 
-    def _use_settings(self, event: gr.EventData) -> Update:
+    def _use_settings(self, event: SettingsEvent) -> Update:
         with shown():
-            return self.fill(Request.from_json(str(event.request)))
+            return self.fill(Request.from_json(event.request))
 
     def _reuse_seed(self, run_id: str) -> Update:
         run = self.studio.find(run_id) if run_id else None

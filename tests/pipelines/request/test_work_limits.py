@@ -86,12 +86,24 @@ def test_a_wildcard_of_many_lines_is_read_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "template",
     [
-        "{@a|b}{x|y|z}", "{@2$$a|b|c} {1|2|3|4|5|6|7|8}", "{@a|{c|d}} {1|2|3|4|5|6|7|8}",
-        "{@a|a|b} {1|2|3|4}", "{2$$ and $$a|b|c|a}", "{0-2$$a|b|c}", "{2$$__b__}", "__b__ {x|__a__}",
-        "{~a|b} {1|2|3}", "${v={a|b}}${v} ${v}", "{a|{b|{c|d}}} e {f|g}", "%{(...)$$a}",
-        "{3::a|b}", "{1-3$$a|{b|c}|d}", "{{a|b}|{c|d}|}", "{2$$__b__|__a__|{u|v}}",
+        "{@a|b}{x|y|z}",
+        "{@2$$a|b|c} {1|2|3|4|5|6|7|8}",
+        "{@a|{c|d}} {1|2|3|4|5|6|7|8}",
+        "{@a|a|b} {1|2|3|4}",
+        "{2$$ and $$a|b|c|a}",
+        "{0-2$$a|b|c}",
+        "{2$$__b__}",
+        "{~a|b} {1|2|3}",
+        "${v={a|b}}${v} ${v}",
+        "{a|{b|{c|d}}} e {f|g}",
+        "%{(...)$$a}",
+        "__b__ {x|__a__}",
+        "{3::a|b}",
+        "{1-3$$a|{b|c}|d}",
+        "{{a|b}|{c|d}|}",
+        "{2$$__b__|__a__|{u|v}}",
     ],
-)  # fmt: skip
+)
 def test_counting_changes_no_prompt(template: str, method: str) -> None:
     lists = {"a": ["x", "y z", "{p|q}"], "b": ["__a__", "w"]}
     manager = WildcardManager(root_map={"": [lists]})

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
 from playwright.sync_api import Page, expect
 
+from pipelines import Axis, Request, Sheet, Studio
 from tests.ui.page_server import Site
 from tests.ui.pages import choose
 from tests.ui.sheet_pages import cells, generate, headers, open_tab
 from tests.ui.tabs.test_text_to_image import same
+from ui.form.prompt_help import tokens_line
+from ui.form.run_limits import FORECAST_STEPS_MAX, is_forecast
 
 
 def test_tokens_are_counted_as_the_prompt_is_typed(page: Page) -> None:
@@ -63,3 +68,21 @@ def test_a_template_is_shown_before_it_is_made(page: Page, site: Site) -> None:
         assert same(picture, site.studio.image(request))
     axes.fill("seed=1-2")
     expect(shown).not_to_be_visible()
+
+
+def test_a_book_is_not_counted() -> None:
+    studio = Studio(models=[])
+    begun = time.process_time()
+    for text in ("x" * 100_000, " BREAK" * 17_000, "(a" + " " * 40_000 + "x)"):
+        line = tokens_line(studio, "nobody", text)
+        assert f"{len(text):,} characters; a prompt has at most 4,000" in line
+    assert time.process_time() - begun < 2.0
+    studio.close()
+
+
+def test_what_takes_long_to_plan_is_not_forecast() -> None:
+    base = Request(model="m", sampler="dpmpp_sde")
+    many = Sheet(base=base, axes=(Axis(field="steps", values=tuple(range(601, 1000))),))
+    assert not is_forecast(many)
+    seeds = Sheet(base=base, axes=(Axis(field="seed", values=tuple(range(400))),))
+    assert is_forecast(seeds) and FORECAST_STEPS_MAX >= 50_000
