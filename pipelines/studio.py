@@ -198,7 +198,8 @@ class Studio:
         """σ at the start of every step of a complete Request; see `samplers.noise_levels`."""
         model = self.manager.library.open(request.model)
         spacing, config = model.family.spacing(model.configs, request), model.configs["scheduler"]
-        return noise_levels(request.sampler, request.schedule, config, request.steps, spacing)
+        sampler, schedule = request.sampler, request.schedule
+        return noise_levels(sampler, schedule, config, request.steps, spacing, request.as_diffusers)
 
     def resolve(self, request: Request) -> Request:
         """A complete Request that the model can do.

@@ -66,14 +66,18 @@ class SingleFile:
         """List how the names of a component's tensors may begin."""
         if part in _DENOISERS:
             return (self.found.prefix,)
+        outer = self.found.outer
         if self.found.layout == "diffusers":
-            return (f"{part}.",)
-        return PUBLISHED[self.found.family].parts[part]
+            return (f"{outer}{part}.",)
+        return tuple(outer + prefix for prefix in PUBLISHED[self.found.family].parts[part])
 
     def names(self, part: str, names: Iterable[str]) -> list[str]:
         """Select those of the file's tensors that are of a component."""
         prefixes = self.prefixes(part)
-        return [n for n in names if n.startswith(prefixes) and not is_leftover(n)]
+        outer = self.found.outer
+        return [
+            n for n in names if n.startswith(prefixes) and not is_leftover(n.removeprefix(outer))
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +146,7 @@ def _check_all_read(source: SingleFile, shapes: Shapes) -> None:
     found = source.found
     own = [found.spec.denoiser, *PUBLISHED[found.family].parts.keys() - set(found.missing)]
     prefixes = [prefix for part in own for prefix in source.prefixes(part)]
-    if left := unread(shapes, tuple(prefixes)):
+    if left := unread(shapes, tuple(prefixes), found.outer):
         raise ModelUnavailable(
             f"{source.path} has {len(left)} tensors that nothing reads, such as {min(left)!r}; "
             "without them it would draw something else"
@@ -222,6 +226,7 @@ def _speaks(found: Identification, shapes: Shapes, donor: Donor) -> bool:
         if part == "vae" or part in found.missing:
             continue
         given = prefixes if found.layout == "original" else (f"{part}.",)
+        given = tuple(found.outer + prefix for prefix in given)
         # A donor of tokenizers alone has no text encoder that could contradict.
         theirs = donor.widths.get(part)
         if theirs is not None and theirs != token_shape(shapes, given):

@@ -79,7 +79,7 @@ def _converter(
         return lambda tensors: dict(getattr(convert, converter)(bare(tensors)))
     if part == "vae":
         return lambda tensors: dict(convert.convert_ldm_vae_checkpoint(bare(tensors), config))
-    if prefix in _OPEN_CLIP:
+    if prefix.removeprefix(source.found.outer) in _OPEN_CLIP:
         return open_clip
     return lambda tensors: _flat(model, bare(tensors))
 

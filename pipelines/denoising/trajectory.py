@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pipelines.samplers import Scheduler
+from pipelines.samplers.noise_table import LEAST_ALPHA
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,9 @@ def noise_level(scheduler: Scheduler, t: float) -> float:
     if alphas is None:
         return t / float(scheduler.config["num_train_timesteps"])
     low = min(int(t), len(alphas) - 2)
-    below, above = (0.5 * math.log(1.0 / float(alphas[low + i]) - 1.0) for i in (0, 1))
+    # At zero terminal SNR the last ᾱ is 0 in some schedulers, and this least one in others.
+    pair = (max(float(alphas[low + i]), LEAST_ALPHA) for i in (0, 1))
+    below, above = (0.5 * math.log(1.0 / alpha - 1.0) for alpha in pair)
     return math.exp(below + (t - low) * (above - below))
 
 

@@ -118,6 +118,23 @@ def build_scheduler(family: Family, configs: Configs, request: Request) -> Sched
         request.steps,
         request.seed,
         family.spacing(configs, request),
+        request.as_diffusers,
+    )
+
+
+def sampling_mark(family: Family, configs: Configs, request: Request) -> str:
+    """What of a complete Request's sampling stands in its picture's address.
+
+    Raises: InvalidRequest: as `build_scheduler`.
+    """
+    if request.as_diffusers:
+        return ""  # its JSON says so, and no version of ours changes these numbers
+    return samplers.version_mark(
+        request.sampler,
+        request.schedule,
+        configs["scheduler"],
+        request.steps,
+        family.spacing(configs, request),
     )
 
 

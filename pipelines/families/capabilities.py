@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.denoising.guiders.checked import NetworkInputs
 from pipelines.denoising.guiders.registry import Choice, guiders_for
-from pipelines.errors import InvalidRequest
+from pipelines.errors import InvalidRequest, ModelUnavailable
 from pipelines.request.prompt_weights import parse_weights
 from pipelines.request.skip_layers import layers_text
-from pipelines.samplers import SAMPLERS, Kind
+from pipelines.samplers import SAMPLERS, Kind, misfit
 
 if TYPE_CHECKING:
     from pipelines.request.request import Request
@@ -160,14 +160,15 @@ def compatible_samplers(kind: Kind, scheduler: Mapping[str, Any]) -> tuple[str, 
 
     Args:
         scheduler: the checkpoint's own scheduler config.
+    Raises: ModelUnavailable: if there is none, with the reason.
     """
     v_prediction = scheduler.get("prediction_type") == "v_prediction"
-    # Flow Heun knows no shift that depends on the picture's size.
-    dynamic = bool(scheduler.get("use_dynamic_shifting"))
-    return tuple(
-        row.id
+    rows = [
+        row
         for row in SAMPLERS.values()
-        if row.kind == kind
-        and (row.v_prediction or not v_prediction)
-        and not (dynamic and row.id == "flow_heun")
-    )
+        if row.kind == kind and (row.v_prediction or not v_prediction)
+    ]
+    reasons = [misfit(row.scheduler, scheduler) for row in rows]
+    if all(reasons):
+        raise ModelUnavailable(f"no sampler here is right for this model: {reasons[0]}")
+    return tuple(row.id for row, reason in zip(rows, reasons, strict=True) if not reason)

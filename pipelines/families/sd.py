@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ from pipelines.families.capabilities import Configs
 from pipelines.families.spec import FamilySpec
 from pipelines.families.traits import vae_factor
 from pipelines.request.request import Request
+from pipelines.samplers.noise_table import log_snr
 
 
 def added_inputs(unet: Any, more: Sequence[Tensor]) -> dict[str, Any]:
@@ -113,15 +113,10 @@ class StableDiffusion:
         kind = config.get("prediction_type", "epsilon")
         if kind == "sample":
             return model_output
-        log_snr = _log_snr(
-            config.get("num_train_timesteps", 1000),
-            config.get("beta_start", 0.0001),
-            config.get("beta_end", 0.02),
-            config.get("beta_schedule", "linear"),
-        )
-        position = min(max(float(t), 0.0), len(log_snr) - 1.0)
-        low = min(int(position), len(log_snr) - 2)
-        value = torch.lerp(log_snr[low], log_snr[low + 1], position - low)
+        table = log_snr(config)
+        position = min(max(float(t), 0.0), len(table) - 1.0)
+        low = min(int(position), len(table) - 2)
+        value = torch.lerp(table[low], table[low + 1], position - low)
         alpha, sigma = float(value.sigmoid().sqrt()), float((-value).sigmoid().sqrt())
         if kind == "v_prediction":
             return alpha * x - sigma * model_output
@@ -156,14 +151,3 @@ def guidance_embedding(w: Tensor, size: int) -> Tensor:
     rate = torch.log(torch.tensor(10000.0)) / (half - 1)
     angles = (w * 1000.0)[:, None] * torch.exp(torch.arange(half, dtype=torch.float32) * -rate)
     return nn.functional.pad(torch.cat([angles.sin(), angles.cos()], dim=1), (0, size % 2))
-
-
-@lru_cache(maxsize=8)
-def _log_snr(steps: int, start: float, end: float, schedule: str) -> Tensor:
-    """log(ᾱ/(1−ᾱ)) of every training timestep, (steps,) float64."""
-    if schedule == "scaled_linear":
-        betas = torch.linspace(start**0.5, end**0.5, steps, dtype=torch.float64) ** 2
-    else:
-        betas = torch.linspace(start, end, steps, dtype=torch.float64)
-    alphas = torch.cumprod(1.0 - betas, 0)
-    return torch.log(alphas / (1.0 - alphas))

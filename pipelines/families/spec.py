@@ -123,6 +123,8 @@ class FamilySpec:
                 suggested=self.suggested,
             )
             return self.refine(of_the_row, configs)
+        except ModelUnavailable:
+            raise
         except KeyError as error:
             raise ModelUnavailable(f"a config lacks {error} (family {self.id!r})") from error
         except Exception as error:

@@ -15,6 +15,7 @@ from pipelines.denoising.evaluator import Tally
 from pipelines.denoising.guiders.base import row_count
 from pipelines.denoising.guiders.registry import version_mark
 from pipelines.errors import ContactSheetError
+from pipelines.families.base import sampling_mark
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.model_manager.model_entry import ModelEntry
 from pipelines.rendering.batch_evaluator import ComputeOptions
@@ -101,7 +102,8 @@ class RunExecutor:
                 sink.finish("failed", Stats(), f"internal error: {error}")
 
     def withdraw(self, run: Run) -> None:
-        """End a run that was stopped before it began."""
+        """End a run that was stopped before it began; its events are those of any run."""
+        run.publish(RunStarted(run.id, run.requests))
         run.publish(RunFinished(run.id, "stopped", Stats(cells=len(run.requests))))
         if run.listed:
             with suppress(*UNRECORDED):  # without an end it counts as stopped too
@@ -199,9 +201,13 @@ class RunExecutor:
             )
 
         def address(request: Request) -> str:
-            embeddings = opened(request.model).embeddings.mark(request)
+            model = opened(request.model)
+            marks = sampling_mark(model.family, model.configs, request)
             return request.address(
-                context(*_models(request)) + version_mark(request.guider) + embeddings
+                context(*_models(request))
+                + version_mark(request.guider)
+                + model.embeddings.mark(request)
+                + marks
             )
 
         return address

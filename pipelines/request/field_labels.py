@@ -105,6 +105,13 @@ FIELD_LABELS: Mapping[str, FieldLabel] = {
         "See: python app.py guiders; NAME, or NAME:parameter=value.",
         "Guiders",
     ),
+    "as_diffusers": FieldLabel(
+        "as diffusers",
+        "As diffusers computes it",
+        "Where a sampler's source says otherwise, take diffusers' numbers",
+        "Diffusers' own numbers, also where a sampler's source says otherwise; "
+        "docs/differences.md lists these places.",
+    ),
 }
 """Every field of Request, in the order in which endpoints take them: a new one comes last."""
 

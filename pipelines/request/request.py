@@ -36,6 +36,7 @@ OMITTED_DEFAULTS: Mapping[str, Any] = {
     "skip_layer_start": 0.01,
     "skip_layer_stop": 0.2,
     "guider": "",
+    "as_diffusers": False,
 }
 """Fields added later. Canonical JSON omits them at these values, so that the addresses of older
 pictures do not change."""
@@ -104,6 +105,7 @@ class Request(FrozenModel):
         max_length=lora.MOST,
         description=f"it must be a list of at most {lora.MOST} LoRAs",
     )
+    as_diffusers: bool = Field(False, description="it must be true or false")
 
     @model_validator(mode="before")
     @classmethod

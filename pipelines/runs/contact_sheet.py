@@ -69,7 +69,9 @@ class Layout:
                 self._place(page, picture, at)
         except MemoryError:
             width, height = self.size
-            raise OutOfMemory(f"a grid of {width} × {height} pixels does not fit") from None
+            raise OutOfMemory(
+                f"memory does not suffice for a grid of {width} × {height} pixels"
+            ) from None
         return page
 
     def _place(self, page: Image, picture: Image | None, at: tuple[int, int]) -> None:
@@ -120,7 +122,7 @@ def scale_note(layout: Layout, place: Path) -> str:
     width, height = layout.size
     return (
         f"{place} is {width} × {height} pixels, its cells at {layout.scale:.0%} of their size: "
-        "whole, it would be too large to open; the cells are whole"
+        "whole, it would be too large; the cells are whole"
     )
 
 

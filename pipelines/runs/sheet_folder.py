@@ -110,6 +110,8 @@ class SheetFolder:
             grid, layout = settled(self._record.sheet, self._pictures)
             save_png(place, grid, sheet_info(self._record.sheet))
         except (ContactSheetError, MemoryError, OSError) as error:
+            if place.is_file():  # of another sheet
+                place.unlink()
             why = "memory does not suffice" if isinstance(error, MemoryError) else str(error)
             return Finished(error=f"{place} is not there: {why}; sheet.json and the cells are")
         return Finished(note="" if layout.scale == 1 else scale_note(layout, place))

@@ -1,5 +1,7 @@
 """Samplers: the registry of samplers and schedules, and the way to build one's scheduler."""
 
+from pipelines.samplers.differences import DIFFERENCES, version_mark
+from pipelines.samplers.noise_process import misfit
 from pipelines.samplers.registry import (
     SAMPLERS,
     SCHEDULES,
@@ -14,6 +16,7 @@ from pipelines.samplers.scheduler import Scheduler
 from pipelines.samplers.scheduler_builder import build
 
 __all__ = [
+    "DIFFERENCES",
     "SAMPLERS",
     "SCHEDULES",
     "Kind",
@@ -21,7 +24,9 @@ __all__ = [
     "Scheduler",
     "build",
     "check",
+    "misfit",
     "parse",
     "parse_schedule",
     "steps_within",
+    "version_mark",
 ]

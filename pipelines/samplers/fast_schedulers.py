@@ -15,7 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipelines.samplers.course import PLAIN, Course
 from pipelines.samplers.scheduler import Scheduler
+from pipelines.samplers.source_levels import set_source_timesteps, zero_snr_betas
 
 
 def build_fast(
@@ -24,12 +26,14 @@ def build_fast(
     options: Mapping[str, Any],
     steps: int,
     spacing: Mapping[str, Any],
+    course: Course = PLAIN,
 ) -> Scheduler:
     """Build a scheduler of this diffusers class, with its timesteps set.
 
     Args:
         config: the checkpoint's own; `options` go before it.
         spacing: what `set_timesteps` is told beside the steps.
+        course: where it is to depart from diffusers.
     Raises: ValueError, IndexError, ZeroDivisionError: if it cannot do so many steps.
     """
     # Here, since it opens a socket; and so, since `import` in a second thread would hand out the
@@ -44,9 +48,13 @@ def build_fast(
     quick: Any = type(scheduler, (kind,), instead)
     # Overrides go in as keywords: from_config drops those it finds inside the dict when the
     # dict also lists them under `_use_default_values`.
-    made: Any = quick.from_config(dict(config), **options)
-    kind.set_timesteps(made, steps, **spacing)
-    made.__class__ = kind
+    told = dict(options)
+    if course.zero_snr:
+        told["trained_betas"] = zero_snr_betas(config)
+    if course.unclipped:
+        told["clip_sample"] = False
+    made: Any = quick.from_config(dict(config), **told)
+    made.__class__ = set_source_timesteps(made, kind, steps, spacing, course)
     if hasattr(made, "set_begin_index"):
         # Without it the scheduler searches its position by value, which fails when two
         # neighbouring timesteps round to the same one.

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pipelines.errors import InvalidRequest, UnknownName
 
 Kind = Literal["diffusion", "flow"]
+Lists = Literal["steps", "levels", "intervals", "own"]
 
 SCHEDULES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -44,6 +45,10 @@ class Sampler:
             one to start).
         seed_option: scheduler option that takes the seed, where a generator is not taken.
         v_prediction: whether it is right for models that predict v.
+        lists: what it starts from: `steps` are whole timesteps, one a step; `levels` are
+            timesteps that may lie between two; `intervals` are whole ones at the ends of as many
+            intervals as there are steps, of which the last is left out; `own` is none of these.
+        spacing: of its timesteps where a checkpoint's config names none.
     """
 
     id: str
@@ -60,6 +65,8 @@ class Sampler:
     kind: Kind = "diffusion"
     seed_option: str | None = None
     v_prediction: bool = True
+    lists: Lists = "levels"
+    spacing: str = "linspace"
 
     def evaluations(self, steps: int) -> int:
         """How often a cell of `steps` steps asks the denoiser (rows: twice that if guided)."""
@@ -72,12 +79,12 @@ _KDIFF = "Crowson, k-diffusion; Karras et al. 2022, arXiv:2206.00364"
 
 _ROWS = (
     Sampler("ddpm", "DDPM", "DDPMScheduler", 1, "Ho et al. 2020, arXiv:2006.11239",
-            schedules=_SPACING, stochastic=True),
+            schedules=_SPACING, stochastic=True, lists="steps", spacing="leading"),
     Sampler("ddim", "DDIM", "DDIMScheduler", 1, "Song et al. 2020, arXiv:2010.02502",
-            schedules=_SPACING),
+            schedules=_SPACING, lists="steps", spacing="leading"),
     Sampler("pndm", "PNDM", "PNDMScheduler", 2, "Liu et al. 2022, arXiv:2202.09778",
             aliases=("PLMS",), options={"skip_prk_steps": True}, schedules=_SPACING,
-            extra_calls=1, v_prediction=False),
+            extra_calls=1, v_prediction=False, lists="steps", spacing="leading"),
     Sampler("lms", "LMS", "LMSDiscreteScheduler", 4, _KDIFF, schedules=_ALL),
     Sampler("euler", "Euler", "EulerDiscreteScheduler", 1, _EDM, schedules=_ALL),
     Sampler("euler_a", "Euler a", "EulerAncestralDiscreteScheduler", 1, _KDIFF,
@@ -88,23 +95,26 @@ _ROWS = (
             calls_per_step=2),
     Sampler("dpm2_a", "DPM2 a", "KDPM2AncestralDiscreteScheduler", 2, _KDIFF,
             aliases=("DPM2 ancestral",), schedules=_ALL, calls_per_step=2, stochastic=True),
-    Sampler("dpmpp_2m", "DPM++ 2M", "DPMSolverMultistepScheduler", 2, _DPMPP, schedules=_ALL),
+    Sampler("dpmpp_2m", "DPM++ 2M", "DPMSolverMultistepScheduler", 2, _DPMPP, schedules=_ALL,
+            lists="intervals"),
     Sampler("dpmpp_2m_sde", "DPM++ 2M SDE", "DPMSolverMultistepScheduler", 2, _DPMPP,
-            options={"algorithm_type": "sde-dpmsolver++"}, schedules=_ALL, stochastic=True),
+            options={"algorithm_type": "sde-dpmsolver++"}, schedules=_ALL, stochastic=True,
+            lists="intervals"),
     Sampler("dpmpp_2s", "DPM++ 2S", "DPMSolverSinglestepScheduler", 2, _DPMPP,
-            schedules=_SIGMAS),
+            schedules=_SIGMAS, lists="intervals"),
     Sampler("dpmpp_sde", "DPM++ SDE", "DPMSolverSDEScheduler", 2, _KDIFF, schedules=_ALL,
             calls_per_step=2, stochastic=True, seed_option="noise_sampler_seed"),
     Sampler("unipc", "UniPC", "UniPCMultistepScheduler", 3, "Zhao et al. 2023, arXiv:2302.04867",
-            schedules=_ALL),
+            schedules=_ALL, lists="intervals"),
     Sampler("lcm", "LCM", "LCMScheduler", 1, "Luo et al. 2023, arXiv:2310.04378",
-            stochastic=True),
-    Sampler("tcd", "TCD", "TCDScheduler", 1, "Zheng et al. 2024, arXiv:2402.19159"),
+            stochastic=True, lists="own"),
+    Sampler("tcd", "TCD", "TCDScheduler", 1, "Zheng et al. 2024, arXiv:2402.19159", lists="own"),
     Sampler("flow_euler", "Flow Euler", "FlowMatchEulerDiscreteScheduler", 1,
             "Lipman et al. 2022, arXiv:2210.02747; Esser et al. 2024, arXiv:2403.03206",
-            schedules=_SIGMAS, kind="flow"),
+            schedules=_ALL, kind="flow", lists="own"),
     Sampler("flow_heun", "Flow Heun", "FlowMatchHeunDiscreteScheduler", 2,
-            "Lipman et al. 2022, arXiv:2210.02747", calls_per_step=2, kind="flow"),
+            "Lipman et al. 2022, arXiv:2210.02747", schedules=_SPACING, calls_per_step=2,
+            kind="flow", lists="own"),
 )  # fmt: skip
 
 SAMPLERS: Mapping[str, Sampler] = MappingProxyType({row.id: row for row in _ROWS})

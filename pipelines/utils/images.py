@@ -23,7 +23,11 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "AVIF", "TIFF")
 """What people are told; a JPEG of a camera may be an MPO, which Pillow counts to it."""
 _IF_INSTALLED = "HEIF"
 PIXELS_MAX = 64 * 2**20
-"""Pictures with more pixels are refused before they are decoded."""
+"""Pictures with more pixels are not looked at, not even for the texts beside them."""
+DECODED_PIXELS_MAX = 24 * 2**20
+"""Pictures with more pixels are refused before they are decoded: a file of 250 KB may hold 64
+megapixels, whose ways through profiles and transparency take 28 bytes each. A JPEG is decoded at
+a half, a quarter or an eighth of its size instead, which costs no more than what is left."""
 _OTHERS: Mapping[str, tuple[re.Pattern[bytes], str]] = {
     "a HEIC picture, as phones take them": (
         re.compile(rb"....ftyp(hei[cfmsx]|hev[cmsx]|mif1|msf1)", re.DOTALL),
@@ -53,12 +57,12 @@ from 2**27.4 on."""
 
 
 def open_picture(
-    source: Path | bytes, pixels_max: int = PIXELS_MAX, *, made_here: bool = False
+    source: Path | bytes, pixels_max: int = DECODED_PIXELS_MAX, *, made_here: bool = False
 ) -> Image:
     """Open a picture as sRGB, upright as its camera was held; transparency as `flatten` says.
 
     Of several pictures in one file (an animation, a camera's MPO) the first is taken. Only the
-    header is read before the size is known to be allowed.
+    header is read before the size is known to be allowed; a JPEG that is too large comes smaller.
     Args:
         made_here: the file was written by this program: its pixels count as they are, without
             whatever stands beside them.
@@ -76,6 +80,7 @@ def open_picture(
                 source if isinstance(source, Path) else BytesIO(source), formats=formats
             )
             with opened:
+                _draft(opened, pixels_max)
                 _check_header(opened, name, pixels_max)
                 opened.load()
                 if made_here:
@@ -107,6 +112,16 @@ def _unread(source: Path | bytes) -> str:
         if begins.match(head):
             return f"is {kind}, which cannot be read; {advice} (allowed are {', '.join(FORMATS)})"
     return f"is no picture that can be read; allowed are {', '.join(FORMATS)}"
+
+
+def _draft(picture: Image, pixels_max: int) -> None:
+    """Have a JPEG decoded at the largest size that is allowed."""
+    if picture.format not in ("JPEG", "MPO"):
+        return
+    width, height = picture.size
+    for scale in (2, 4, 8):
+        if width * height > pixels_max * (scale // 2) ** 2:
+            picture.draft(None, (width // scale, height // scale))
 
 
 def _check_header(picture: Image, name: str, pixels_max: int) -> None:

@@ -320,11 +320,29 @@ def test_sheet_writes_grid_cells_and_json(shop, tmp_path):
             request = read_request(picture)
             assert request == Request(**cell["request"])
             assert picture.tobytes() == studio.image(request).tobytes()
+    told = call("info", out / "sheet.png")
+    assert told.exit_code == 0 and json.loads(told.stdout)["sheet"] == contents["sheet"]
+    assert json.loads(told.stdout)["prompt"] == "an apple"
     # Again: nothing is computed, the same is written.
     again = call(*arguments)
     assert again.exit_code == 0 and "0 of 0 rows" in again.output
     repeated = json.loads((out / "sheet.json").read_text())
     assert all(cell["cached"] for cell in repeated["cells"])
+
+
+def test_a_sheet_whose_grid_cannot_be_written_says_so_and_ends_with_1(shop, tmp_path):
+    out = tmp_path / "sheet"
+    (out / "sheet.png").mkdir(parents=True)
+    result = call(
+        "sheet", "an apple", "--model", "tiny", "--models", shop, *QUICK, "--axis", "seed=1,2",
+        "--out", out, "--outputs", tmp_path / "outputs",
+    )  # fmt: skip
+    assert result.exit_code == 1
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and "sheet.png is not there" in errors[0]
+    contents = json.loads((out / "sheet.json").read_text())
+    assert all((out / cell["file"]).is_file() for cell in contents["cells"])
+    assert result.stdout.endswith(f"{out / 'sheet.json'}\n")
 
 
 @pytest.mark.parametrize(

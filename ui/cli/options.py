@@ -78,6 +78,9 @@ SkipText = Annotated[
     str | None, typer.Option("--skip-layers", help=FIELD_LABELS["skip_layers"].help)
 ]
 GuiderName = Annotated[str, typer.Option(help=FIELD_LABELS["guider"].help)]
+AsDiffusers = Annotated[
+    bool, typer.Option("--as-diffusers", help=FIELD_LABELS["as_diffusers"].help)
+]
 Seed = Annotated[int, typer.Option(help=FIELD_LABELS["seed"].help)]
 Side = Annotated[int | None, typer.Option(help=FIELD_LABELS["width"].help)]
 LoraTexts = Annotated[list[str] | None, typer.Option("--lora", help=FIELD_LABELS["loras"].help)]
@@ -140,6 +143,7 @@ class Settings(Machine):
     height: Side = None
     control: ControlTexts = None
     lora: LoraTexts = None
+    as_diffusers: AsDiffusers = False
 
     def request(self) -> Request:
         """Build the Request, without controls; what was left out comes from the model's preset.

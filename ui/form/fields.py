@@ -118,6 +118,7 @@ def guidance_parts(supports: Capabilities | None) -> Parts:
             min_width=240,
         )
         parts |= skip_parts()
+        parts["as_diffusers"] = gr.Checkbox(False, **words("as_diffusers"), min_width=240)
     return parts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -19,16 +20,16 @@ PREFIXES = (
 
 FLUX = ("flux-dev", "flux-schnell")
 SD3 = ("sd3-medium", "sd3.5-medium", "sd3.5-large")
-_FOREIGN = {
-    "distilled_guidance_layer.in_proj.bias": "a Chroma model",
-    "single_stream_modulation.lin.weight": "a FLUX.2 model",
-    "double_layers.0.attn.w1q.weight": "an AuraFlow model",
-    "txt_in.individual_token_refiner.blocks.0.adaLN_modulation.1.bias": "a HunyuanVideo model",
-    "cap_embedder.0.weight": "a Lumina or Z-Image model",
-    "head.modulation": "a Wan model",
-    "patchify_proj.weight": "an LTX-Video model",
-}
-"""Marks of models that are popular, share names with ours, and are none of ours."""
+DENOISER_MARKS = (
+    "input_blocks.0.0.weight", "time_embedding.linear_1.weight",
+    "joint_blocks.0.x_block.attn.qkv.weight", "double_blocks.0.img_attn.qkv.weight",
+    "transformer_blocks.0.attn.add_q_proj.weight",
+)  # fmt: skip
+"""A tensor that each of the families' denoisers has, by layout."""
+_WRAPPERS = re.compile(
+    r"(?:(?:model|diffusion_model|unet|transformer|net|network|module|_orig_mod|denoiser|backbone"
+    r"|base_model|state_dict)\.)*"
+)
 
 
 class Unknown(Exception):
@@ -40,15 +41,25 @@ def has(shapes: Shapes, prefix: str) -> bool:
     return any(name.startswith(prefix) for name in shapes)
 
 
-def denoiser(shapes: Shapes) -> Found | None:
-    """Identify the family of a UNet or a transformer.
+def prefixes(shapes: Shapes, marks: tuple[str, ...] = DENOISER_MARKS) -> list[str]:
+    """List what may stand before a denoiser's names: the usual, then what stands before marks.
 
-    Raises: Unknown: for one that is known by name but not run here.
+    Programs that save wrapped modules put their words before, once or several times.
     """
-    for prefix in PREFIXES:
-        for mark, what in _FOREIGN.items():
-            if prefix + mark in shapes:
-                raise Unknown(what)
+    before = {
+        name.removesuffix(mark)
+        for name in shapes
+        if name.endswith(marks)
+        for mark in marks
+        if name.endswith(mark)
+    }
+    more = sorted(one for one in before - {*PREFIXES} if _WRAPPERS.fullmatch(one))
+    return [*PREFIXES, *more]
+
+
+def denoiser(shapes: Shapes) -> Found | None:
+    """Identify the family of a UNet or a transformer."""
+    for prefix in prefixes(shapes):
         layout = unet_layout(shapes, prefix)
         family = unet_family(shapes, prefix) if layout else transformer_family(shapes, prefix)
         if family is not None:

@@ -27,6 +27,13 @@ from pipelines.checkpoints.identification.denoiser import (
     has,
     unet_variant,
 )
+from pipelines.checkpoints.identification.foreign import (
+    check_unet,
+    check_vae,
+    refuse_autoencoder,
+    refuse_denoiser,
+    text_encoder,
+)
 from pipelines.checkpoints.identification.noise import (
     has_zero_snr,
     prediction_of,
@@ -36,7 +43,7 @@ from pipelines.checkpoints.identification.quantized import is_scaled, unread_for
 from pipelines.errors import ModelUnavailable
 from pipelines.families import FAMILIES, FamilySpec
 
-Kind = Literal["checkpoint", "denoiser", "lora", "controlnet", "vae", "embedding"]
+Kind = Literal["checkpoint", "denoiser", "lora", "controlnet", "vae", "embedding", "encoder"]
 
 _VAE = ("first_stage_model.", "vae.")
 _CLIP_L, _CLIP_G, _T5 = (f"text_encoders.{n}.transformer." for n in ("clip_l", "clip_g", "t5xxl"))
@@ -90,6 +97,7 @@ PUBLISHED: Mapping[str, PublishedModel] = {
 }
 """Published models by the id that identification gives them."""
 
+_OUTER = ("module.", "_orig_mod.", "state_dict.", "model.", "net.", "network.")
 _DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
     "F8_E4M3": "float8_e4m3", "F8_E5M2": "float8_e5m2", "I8": "int8", "U8": "uint8",
@@ -110,6 +118,7 @@ class Identification:
         prediction: epsilon or v_prediction, where the file says so.
         prefix: how the names of the denoiser's tensors begin.
         unread_form: the quantization of its weights, where that is one that is not read.
+        outer: how the names of all its tensors begin, where a program saved a wrapped module.
         zero_snr: whether its last noise level has no signal left.
         noise_levels: the name of those it was trained on, where they are none that is run here.
     """
@@ -123,6 +132,7 @@ class Identification:
     prediction: str = ""
     prefix: str = ""
     unread_form: str = ""
+    outer: str = ""
     zero_snr: bool = False
     noise_levels: str = ""
 
@@ -143,11 +153,12 @@ class Identification:
         nouns = {
             "checkpoint": "checkpoint", "denoiser": "denoiser alone", "lora": "LoRA",
             "controlnet": "ControlNet", "vae": "VAE", "embedding": "textual inversion",
+            "encoder": "text encoder",
         }  # fmt: skip
         variant = f" {self.variant}" if self.variant else ""
         layout = f"{self.layout} layout, " if self.layout else ""
         text = f"{names}{variant} {nouns[self.kind]} ({layout}{self.precision})"
-        if self.kind in ("lora", "controlnet", "vae", "embedding"):
+        if self.kind not in ("checkpoint", "denoiser"):
             text = f"{nouns[self.kind]} for {names}{variant} ({layout}{self.precision})"
         lacks = ", ".join(name.replace("_", " ") for name in self.missing)
         return f"{text}, without {lacks}" if lacks else text
@@ -162,12 +173,16 @@ def recognise(header: Header, name: str) -> Identification:
     """
     shapes = header.shapes
     precision = _precision(header)
+    outer = _wrapper(shapes)
+    bare = {one.removeprefix(outer): shape for one, shape in shapes.items()} if outer else shapes
     try:
         for question in _DETECTORS:
-            found = question(shapes)
+            found = question(bare)
             if found is not None:
                 return replace(
                     found,
+                    prefix=outer + found.prefix,
+                    outer=outer,
                     precision=precision,
                     prediction=prediction_of(header),
                     zero_snr=has_zero_snr(header),
@@ -187,10 +202,12 @@ def recognise(header: Header, name: str) -> Identification:
 
 
 def _model(shapes: Shapes) -> Identification | None:
+    refuse_denoiser(shapes)
     found = denoiser(shapes)
     if found is None:
         return None
     families, layout, prefix = found
+    check_unet(families[0], shapes, prefix)
     there: list[str] = []
     missing: list[str] = []
     for part, prefixes in PUBLISHED[families[0]].parts.items():
@@ -206,13 +223,31 @@ def _model(shapes: Shapes) -> Identification | None:
     )
 
 
+def _encoder(shapes: Shapes) -> Identification | None:
+    families = text_encoder(shapes)
+    return None if families is None else Identification("encoder", families, "")
+
+
+def _wrapper(shapes: Shapes) -> str:
+    """What all names begin with that only says how a module was wrapped when it was saved."""
+    outer = ""
+    while shapes:
+        more = (word for word in _OUTER if all(n.startswith(outer + word) for n in shapes))
+        if not (one := next(more, "")):
+            break
+        outer += one
+    return outer
+
+
 def _vae(shapes: Shapes) -> Identification | None:
+    refuse_autoencoder(shapes)
     for prefix in (*_VAE, ""):
         latent = shapes.get(f"{prefix}decoder.conv_in.weight")
         if latent is None or len(latent) != 4:
             continue
         for mark, layout in (("decoder.up_blocks.", "diffusers"), ("decoder.up.", "original")):
             if has(shapes, prefix + mark):
+                check_vae(shapes, prefix)
                 families = tuple(
                     id
                     for id, one in PUBLISHED.items()
@@ -237,6 +272,7 @@ _DETECTORS: tuple[_Question, ...] = (
     _addon("controlnet", controlnet),
     _model,
     _vae,
+    _encoder,
 )
 
 

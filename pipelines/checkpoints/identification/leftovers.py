@@ -41,10 +41,15 @@ def is_leftover(name: str) -> bool:
     return _KNOWN.fullmatch(name) is not None
 
 
-def unread(names: Iterable[str], prefixes: tuple[str, ...]) -> list[str]:
+def unread(names: Iterable[str], prefixes: tuple[str, ...], outer: str = "") -> list[str]:
     """List tensors that belong to no component and are no known leftovers.
 
     Args:
         prefixes: how the names of the components' tensors begin.
+        outer: how all names begin.
     """
-    return [name for name in names if not name.startswith(prefixes) and not is_leftover(name)]
+    return [
+        name
+        for name in names
+        if not name.startswith(prefixes) and not is_leftover(name.removeprefix(outer))
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -201,7 +202,7 @@ class RunRecords:
         if row is None:
             return None
         with suppress(ValueError, TypeError, ContactSheetError):
-            return Request.from_json(row[0]), row[1]
+            return Request.from_json(row[0]), _checked(row[1])
         return None
 
     def recent(self, limit: int) -> list[RunSummary]:
@@ -246,19 +247,31 @@ class RunRecords:
         return "done" if status == "done" else "failed" if status == "failed" else "stopped"
 
 
+_ADDRESS = re.compile(r"[0-9a-f]{32}")
+_UNREADABLE = "its record cannot be read; run it again"
+
+
 def _stored_cells(sheet: Sheet, rows: Sequence[tuple[Any, ...]]) -> list[StoredCell]:
-    """Cells from their rows; one that cannot be read is as the sheet asked for it."""
-    asked: list[Request] = []
-    cells = []
+    """The cells of a sheet from their rows; one that cannot be read is as the sheet has it."""
+    known: dict[int, StoredCell] = {}
     for cell, request, address, seconds, cached, why in rows:
-        try:
-            cells.append(
-                StoredCell(
-                    Request.from_json(request), address, float(seconds or 0.0), bool(cached), why
-                )
+        with suppress(ValueError, TypeError, ContactSheetError):
+            made = Request.from_json(request)
+            known[cell] = StoredCell(
+                made, _checked(address), float(seconds or 0.0), bool(cached), why
             )
-        except (ValueError, TypeError, ContactSheetError):
-            asked = asked or sheet.expand()
-            said = "its record cannot be read; run it again"
-            cells.append(StoredCell(asked[cell], None, 0.0, False, said))
-    return cells
+    numbers = range(len(sheet.indices()))
+    asked = [] if all(number in known for number in numbers) else sheet.expand()
+    return [
+        known[number]
+        if number in known
+        else StoredCell(asked[number], None, 0.0, False, _UNREADABLE)
+        for number in numbers
+    ]
+
+
+def _checked(address: Any) -> str | None:
+    """An address as it is. Raises: ValueError: if it is none, and could name any file."""
+    if address is None or (isinstance(address, str) and _ADDRESS.fullmatch(address)):
+        return address
+    raise ValueError(f"{address!r} is no address")

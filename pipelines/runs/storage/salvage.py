@@ -61,18 +61,19 @@ def open_database(file: Path, pictures: PictureFiles, shared: bool, notices: lis
     try:
         check_sound(file, {table: set(columns) for table, columns in TABLES.items()})
     except sqlite3.DatabaseError as error:
+        said = " ".join(str(error).split())
         if not _is_ours(file, pictures):
             raise
         if shared:
             raise StorageUnavailable(
-                f"{file} is damaged ({error}), and another studio uses it; end that one first"
+                f"{file} is damaged ({said}), and another studio uses it; end that one first"
             ) from None
         aside = _put_aside(file)
         new = Database(file, SCHEMA)
         runs = new.write(lambda db: _keep_runs(aside, db))
         lone = new.write(lambda db: _keep_pictures(pictures, db))
         notices.append(
-            f"{file.name} was damaged ({error}) and is now {aside.name}; kept {runs} runs that "
+            f"{file.name} was damaged ({said}) and is now {aside.name}; kept {runs} runs that "
             f"could be read of it, and {lone} pictures found beside them"
         )
         log.warning("%s", notices[-1])

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from sd_parsers import ParserManager
 
-from pipelines import InvalidRequest, Request, Sheet
+from pipelines import ContactSheetError, InvalidRequest, Request, Sheet
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.request.labels import axis_title, column_texts, file_stem, row_texts
 from pipelines.runs.contact_sheet import FAILED, GAP, draw_grid
 from pipelines.runs.events import CellDone, CellFailed, Stats
-from pipelines.runs.png_metadata import read_request
-from pipelines.runs.sheet_folder import SheetFolder, SheetRecord, check_folder
+from pipelines.runs.metadata.carriers.texts import SHEET, read_texts
+from pipelines.runs.png_metadata import read_request, read_settings, read_sheet
+from pipelines.runs.sheet_folder import Finished, SheetFolder, SheetRecord, check_folder
 
 CELL = 48
 
@@ -124,3 +129,107 @@ def test_the_winner_is_named_by_its_place() -> None:
     record = SheetRecord(sheet("seed=1,2", "steps=5,6,7"))
     assert json.loads(record.text(Stats(), winner=4))["winner"] == [1, 1]
     assert json.loads(record.text(Stats()))["winner"] is None
+
+
+def filled(folder: SheetFolder, sheet: Sheet, ended: Sequence[int]) -> None:
+    cells = sheet.expand()
+    for i in ended:
+        folder.add(CellDone("r", i, cells[i], colour(i), None, 1.0, cached=False))
+
+
+def test_the_grid_carries_the_sheet(tmp_path: Path) -> None:
+    """For us as a whole, for other tools as its base."""
+    two = sheet("seed=1,2", 'prompt="a pear, cut",яблоко')
+    folder = SheetFolder(tmp_path, two)
+    filled(folder, two, range(4))
+    assert folder.finish(Stats()) == Finished()
+    told = read_settings(tmp_path / "sheet.png")
+    contents = json.loads((tmp_path / "sheet.json").read_text("utf-8"))
+    assert told.pop("sheet") == contents["sheet"] and told == two.base.model_dump()
+    texts = read_texts(tmp_path / "sheet.png")
+    assert read_sheet(texts) == two and read_sheet({}) is None
+    assert ParserManager().parse(tmp_path / "sheet.png").full_prompt == "an apple"
+    with Image.open(tmp_path / "sheet.png") as grid:
+        assert read_request(grid) == two.base
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"axes": 3}', '{"axes": [{"field": "nosuch"}]}'])
+def test_a_sheet_that_cannot_be_read_is_named(text: str) -> None:
+    with pytest.raises(ContactSheetError):
+        read_sheet({SHEET: text})
+
+
+def test_a_stopped_sheet_leaves_what_is_finished(tmp_path: Path) -> None:
+    two = sheet("seed=1,2", "steps=5,6,7")
+    folder = SheetFolder(tmp_path, two)
+    filled(folder, two, [4, 1])
+    folder.finish(Stats(cells=6))
+    contents = json.loads((tmp_path / "sheet.json").read_text())
+    assert [cell["index"] for cell in contents["cells"]] == [[0, 1], [1, 1]]
+    with Image.open(tmp_path / "sheet.png") as grid:
+        assert [number for number, _ in found(grid.convert("RGB"))] == [1, 4]
+    filled(folder, two, [0, 2, 3, 5])
+    folder.finish(Stats(cells=6))
+    with Image.open(tmp_path / "sheet.png") as grid:
+        assert len(found(grid.convert("RGB"))) == 6
+    assert len(json.loads((tmp_path / "sheet.json").read_text())["cells"]) == 6
+
+
+def test_without_a_grid_json_and_cells_are_whole(tmp_path: Path) -> None:
+    """Its place is taken by a folder, which stands for every reason why it cannot be written."""
+    (tmp_path / "sheet.png").mkdir()
+    two = sheet("seed=1,2")
+    folder = SheetFolder(tmp_path, two)
+    filled(folder, two, [0, 1])
+    error = folder.finish(Stats()).error
+    assert "sheet.png" in error and "\n" not in error and "irectory" in error
+    contents = json.loads((tmp_path / "sheet.json").read_text())
+    assert all((tmp_path / cell["file"]).is_file() for cell in contents["cells"])
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".part")]
+
+
+SHORT = """
+import resource, sys, json
+from pathlib import Path
+from PIL import Image
+from pipelines import Axis, Request, Sheet
+from pipelines.runs.contact_sheet import draw_grid
+from pipelines.runs.events import CellDone, Stats
+from pipelines.runs.sheet_folder import SheetFolder
+
+two = Sheet(base=Request(), axes=tuple(
+    Axis(field=name, values=tuple(range(1, 11))) for name in ("seed", "steps")
+))
+draw_grid(Sheet(), [Image.new("RGB", (64, 64))])
+folder = SheetFolder(Path(sys.argv[1]), two)
+picture = Image.new("RGB", (1024, 1024), (200, 30, 60))
+for i, request in enumerate(two.expand()):
+    folder.add(CellDone("r", i, request, picture, None, 1.0, cached=False))
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[2]) * 2**20,) * 2)
+finished = folder.finish(Stats(cells=100))
+print(json.dumps([finished.note, finished.error]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux'")
+@pytest.mark.parametrize("megabytes", [900, 150, 8])
+def test_a_grid_is_as_large_as_memory_allows(tmp_path: Path, megabytes: int) -> None:
+    """Whole it would take 320 MB; with 150 it is scaled down, with 8 there may be none."""
+    done = subprocess.run(
+        [sys.executable, "-c", SHORT, str(tmp_path), str(megabytes)],
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    note, error = json.loads(done.stdout)
+    contents = json.loads((tmp_path / "sheet.json").read_text())
+    assert len(contents["cells"]) == 100 and "\n" not in note + error
+    if megabytes == 900:
+        assert (note, error) == ("", "")
+    elif megabytes == 150:
+        assert "its cells at " in note and not error
+    if not error:
+        with Image.open(tmp_path / "sheet.png") as grid:
+            assert (grid.width > 10_000) == (not note)
+            assert grid.reduce(8).getpixel((grid.width // 16, grid.height // 16)) is not None
+    else:
+        assert "memory" in error and not (tmp_path / "sheet.png").exists()

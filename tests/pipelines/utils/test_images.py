@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -73,8 +76,41 @@ def test_transparency_becomes_white_and_16_bit_grey_keeps_its_upper_bits() -> No
 @pytest.mark.parametrize("size", [(9000, 9000), (12_000, 12_000), (60_000, 60_000)])
 def test_bombs_are_refused_by_their_header(size: tuple[int, int]) -> None:
     """Below, between and above the limits at which Pillow itself warns and refuses."""
-    with pytest.raises(InvalidRequest, match=r"pixels; at most 67,108,864 are allowed"):
+    with pytest.raises(InvalidRequest, match=r"pixels; at most 25,165,824 are allowed"):
         open_picture(bomb(*size))
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+from pipelines.errors import InvalidRequest
+from pipelines.utils.images import open_picture
+import numpy, PIL.ImageCms
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    print(*open_picture(Path(sys.argv[1])).size)
+except InvalidRequest as error:
+    print(error)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "said"),
+    [("a.png", "RGBA", "at most"), ("a.webp", "RGB", "at most"), ("a.jpg", "RGB", "4000 4000")],
+)
+def test_sixty_four_megapixels_in_a_small_file_cost_little(
+    tmp_path: Path, name: str, mode: str, said: str
+) -> None:
+    file = tmp_path / name
+    Image.new(mode, (8000, 8000), "red").save(file)
+    assert file.stat().st_size < 2_000_000
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, file], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+    )  # fmt: skip
+    line, megabytes = done.stdout.splitlines()
+    assert said in line and int(megabytes) < 300, done.stdout
 
 
 def test_other_bad_pictures_say_what_is_wrong(tmp_path: Path) -> None:
