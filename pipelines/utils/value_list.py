@@ -38,9 +38,9 @@ def _quoted_by(opening: str, escapes: str) -> re.Pattern[str]:
     return re.compile(f"{re.escape(opening)}(?:{'|'.join(parts)})*+[{closing}]", re.DOTALL)
 
 
-# A value may end in a backslash: what it escapes is a quote only if another one closes the text.
+# As spreadsheets quote first: a value may end in a backslash. Then as programs do.
 _QUOTED = {
-    opening: (_quoted_by(opening, r"\\[\"']|\\"), _quoted_by(opening, r"\\"))
+    opening: (_quoted_by(opening, r"\\"), _quoted_by(opening, r"\\[\"']|\\"))
     for opening in _CLOSED_BY
 }
 
@@ -115,11 +115,9 @@ def _closing(text: str, start: int) -> int | None:
             return start + 1
         if start >= _last_end(text, text[start]):
             return None
-    for pattern in _QUOTED[text[start]]:
-        match = pattern.match(text, start)
-        if match is not None:
-            return match.end() - 1
-    return None
+    found = [match.end() for one in _QUOTED[text[start]] if (match := one.match(text, start))]
+    ends = next((end for end in found if _AT_END.match(text, end)), None)
+    return (ends or found[0]) - 1 if found else None
 
 
 @lru_cache(maxsize=4)
@@ -150,9 +148,10 @@ def _behind(text: str, at: int) -> int:
 
 def _unquoted(quoted: str) -> str:
     sign, inside = quoted[0], quoted[1:-1]
-    if quoted[-1] == sign:
-        inside = inside.replace(sign * 2, sign)
-    return inside.replace('\\"', '"').replace("\\'", "'") if sign in "\"'" else inside
+    by_doubling, _ = _QUOTED[sign]
+    if not by_doubling.fullmatch(quoted):
+        inside = inside.replace('\\"', '"').replace("\\'", "'")
+    return inside.replace(sign * 2, sign) if quoted[-1] == sign else inside
 
 
 def _check_commas(text: str, start: int, comma: int) -> None:
@@ -160,7 +159,7 @@ def _check_commas(text: str, start: int, comma: int) -> None:
     opened = next(
         (
             at for at in range(start + 1, comma)
-            if text[at] in '"“„«' and text[at - 1].isspace() and not text[at + 1].isspace()
+            if text[at] in '"“„«' and text[at - 1].isspace() and not text[at + 1 : at + 2].isspace()
         ),
         None,
     )  # fmt: skip
