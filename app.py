@@ -28,6 +28,7 @@ import typer
 from pipelines import Sheet
 from pipelines.denoising.guiders.registry import GUIDERS, MODIFIERS
 from pipelines.request.axis_grammar import parse_axis, prompt_variants
+from pipelines.runs.earlier_sheet import files_to_replace
 from pipelines.runs.events import CellDone, CellFailed
 from pipelines.runs.png_metadata import write_png
 from pipelines.runs.sheet_folder import Finished, SheetFolder, check_folder
@@ -35,6 +36,7 @@ from pipelines.samplers import SAMPLERS
 from presets import styles_for, wildcard_folders
 from ui.cli.console import (
     Group,
+    at_home,
     bad_input_ends_here,
     check_writable,
     follow,
@@ -95,7 +97,8 @@ def serve(
 @app.command()
 @takes(Settings)
 def generate(
-    settings: Settings, out: Annotated[Path, typer.Option(help="The PNG file to write.")]
+    settings: Settings,
+    out: Annotated[Path, typer.Option(help="The PNG file to write.", callback=at_home)],
 ) -> None:
     """Make one picture and write it as PNG, with its settings inside."""
     with bad_input_ends_here():
@@ -124,7 +127,7 @@ def generate(
 @takes(Settings)
 def make_sheet(
     settings: Settings,
-    out: Annotated[Path, typer.Option(help="The folder to write.")],
+    out: Annotated[Path, typer.Option(help="The folder to write.", callback=at_home)],
     axis: Annotated[
         list[str],
         typer.Option(
@@ -135,6 +138,9 @@ def make_sheet(
     outputs: Annotated[
         Path, typer.Option(help="Folder of finished pictures: what is there is not made again.")
     ] = Path("outputs"),
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace another sheet that is in the folder.")
+    ] = False,
 ) -> None:
     """Make a sheet: every value of every axis, denoised together."""
     with bad_input_ends_here():
@@ -146,6 +152,7 @@ def make_sheet(
         controls = read_controls(settings.control, axes)
         sheet = Sheet(base=controls.add_to(settings.request()), axes=controls.axes)
         check_folder(out)
+        replaced = files_to_replace(out, sheet, replace=force)
         # Checked without a store first: bad input must leave no folder behind.
         checker = settings.studio()
         controls.add_pictures(checker)
@@ -156,6 +163,8 @@ def make_sheet(
         controls.add_pictures(studio)
         for line in studio.store.notices:
             typer.echo(f"note: {line}", err=True)
+        for file in replaced:
+            file.unlink()
         run = studio.submit(plan, previews=False)
     with ended_by(run.stop), bad_input_ends_here(1):
         outcomes = follow(run, folder.add)

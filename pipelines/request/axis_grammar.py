@@ -7,7 +7,7 @@
 | `1-10 (+2)` | 1, 3, 5, 7, 9: the end is there when it is hit, and never overshot |
 | `10-5 (-1)` | 10, 9, 8, 7, 6, 5 |
 | `1-10 [4]` | 1, 4, 7, 10: that many, evenly spaced, both ends included |
-| `a red apple, "an apple, cut"` | two texts; quotes keep commas, `""` inside them is a quote |
+| `a red apple, "an apple, cut"` | two texts; quotes keep commas (`utils.value_list`) |
 
 `prompt_variants=a {red|green} apple, cut` is an axis of prompts: all that this template stands for
 (`request.prompt_templates`), its commas included; `[20]` behind it draws 20 of them, `[20 @7]`
@@ -30,6 +30,7 @@ from pipelines.request import prompt_templates, skip_layers
 from pipelines.request.item_axes import item_field
 from pipelines.request.request import Request
 from pipelines.request.sheet import EVALUATIONS, PROMPT_REPLACE, Axis, check_field
+from pipelines.utils.value_list import outside_quotes, split
 
 MOST_VALUES = 1000
 """Values that one axis may have."""
@@ -49,7 +50,7 @@ _RANGE = re.compile(
 )
 _SINGLE = re.compile(_NUMBER)
 _SAMPLE = re.compile(r"\s*+(\d++)\s*+(?:@\s*+(\d++)\s*+)?+")
-_TOGETHER = re.compile(r"\s&\s(?=\s*[a-z0-9_]+\s*=)")
+_TOGETHER = re.compile(r"\s&\s(?=\s*[A-Za-z0-9_]+\s*=)")
 
 
 def parse_axis(text: str, wildcards: Sequence[Path] = ()) -> Axis:
@@ -59,8 +60,19 @@ def parse_axis(text: str, wildcards: Sequence[Path] = ()) -> Axis:
         wildcards: folders with the wildcards of `prompt_variants`.
     Raises: UnknownName: for a field that does not exist; InvalidRequest: naming the bad value.
     """
-    first, *rest = [_parse_one(part, wildcards) for part in _TOGETHER.split(text)]
+    first, *rest = [_parse_one(part, wildcards) for part in _together(text)]
     return Axis(field=first.field, values=first.values, zipped=tuple(rest))
+
+
+def _together(text: str) -> Iterator[str]:
+    """Split at ` & field=`, unless that stands in quotes."""
+    outside = outside_quotes(text)
+    start = 0
+    for match in _TOGETHER.finditer(text):
+        if outside[match.start() + 1]:
+            yield text[start : match.start()]
+            start = match.end()
+    yield text[start:]
 
 
 def _parse_one(text: str, wildcards: Sequence[Path]) -> Axis:
@@ -153,46 +165,6 @@ def value_type(field: str) -> type[int] | type[float] | type[str] | type[bool]:
         if annotation is kind or kind in get_args(annotation):
             return kind
     raise TypeError(f"Request.{field} is neither text nor a number")  # a new kind of field
-
-
-def split(text: str) -> Iterator[str]:
-    """Split a comma-separated list, trimming entries; commas inside double quotes stay.
-
-    Raises: InvalidRequest: for an empty entry or a quote that is not closed.
-    """
-    if not text.strip():
-        return
-    entry, quoted, was_quoted = "", False, False
-    characters = iter(range(len(text)))
-    for i in characters:
-        character = text[i]
-        if character == '"':
-            if quoted and text[i + 1 : i + 2] == '"':
-                entry += '"'
-                next(characters)
-            elif quoted or not entry.strip():
-                entry = entry if quoted else ""
-                quoted, was_quoted = not quoted, True
-            else:
-                entry += character
-        elif character == "," and not quoted:
-            yield _entry(entry, was_quoted, text)
-            entry, was_quoted = "", False
-        elif not (was_quoted and not quoted and character.isspace()):
-            entry += character
-    if quoted:
-        raise InvalidRequest(f"a quote is not closed in {text.strip()!r}")
-    yield _entry(entry, was_quoted, text)
-
-
-def _entry(entry: str, quoted: bool, text: str) -> str:
-    if quoted:
-        return entry
-    if not entry.strip():
-        raise InvalidRequest(
-            f'there is an empty value in {text.strip()!r}; write "" to mean empty text'
-        )
-    return entry.strip()
 
 
 def _numbers(field: str, entry: str) -> list[Decimal]:

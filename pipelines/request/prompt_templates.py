@@ -5,6 +5,7 @@
 | `{red\\|green}` | red, green |
 | `{2$$ and $$red\\|green\\|blue}` | two of them, joined by ` and ` |
 | `__look__` | every line of `look.txt` in a wildcard folder |
+| `__animals/*__`, `__**/cats__` | every line of all files that such a name fits |
 | `\\{`, `\\}`, `\\_`, `\\$`, `\\%` and `\\` before a bar | the character itself |
 
 The grammar is that of the library dynamicprompts, without its comments: `#` and `//` are text.
@@ -14,15 +15,16 @@ A text without `{` or `__name__` stands for itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from pipelines.errors import InvalidRequest, UnknownName
+from pipelines.errors import InvalidRequest
 from pipelines.request.base import PROMPT_MAX
+from pipelines.utils.wildcard_files import named, ring, wildcards
 
 if TYPE_CHECKING:
     from dynamicprompts.wildcards import WildcardManager
@@ -84,24 +86,6 @@ def expand(
     return tuple(found[i] for i in sorted(Random(seed).sample(range(len(found)), sample)))
 
 
-def wildcards(folders: Sequence[Path]) -> dict[str, list[str]]:
-    """Read wildcards by name, such as `look` or `animals/cats`, from .txt files in folders.
-
-    Empty lines and lines that start with `#` are left out.
-    Raises: InvalidRequest: for a file that cannot be read.
-    """
-    found: dict[str, list[str]] = {}
-    for folder in folders:
-        for file in sorted(folder.rglob("*.txt")):
-            try:
-                lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-            except (OSError, UnicodeDecodeError) as error:
-                raise InvalidRequest(f"wildcard file {file} cannot be read: {error}") from None
-            name = file.relative_to(folder).with_suffix("").as_posix()
-            found[name] = [line for line in lines if line and not line.startswith("#")]
-    return found
-
-
 def _listed(template: str, folders: Sequence[Path], seed: int, most: int) -> tuple[list[str], bool]:
     """At most so many prompts of a template, in order, without repeats; whether these are all.
 
@@ -148,7 +132,7 @@ def _prompts(template: str, folders: Sequence[Path], random: Random, method: str
 
     from pipelines.request.template_sampler import CountedContext
 
-    context = CountedContext.of(method, wildcard_manager=_manager(wildcards(folders)), rand=random)
+    context = CountedContext.of(method, wildcard_manager=_manager(folders), rand=random)
     try:
         for result in context.sample_prompts(_hide(template)):
             if len(result.text) > PROMPT_MAX:
@@ -164,8 +148,11 @@ def _prompts(template: str, folders: Sequence[Path], random: Random, method: str
             "choice, __name__ for a wildcard, and \\{ \\| \\} \\_ for the characters themselves"
         ) from None
     except RecursionError:
+        looped = ", ".join(ring(wildcards(folders), folders))
         raise InvalidRequest(
-            f"{template!r} holds a wildcard that holds itself, or has too many parts"
+            f"{template!r} holds a wildcard that holds itself ({looped})"
+            if looped
+            else f"{template!r} has too many parts"
         ) from None
     except KeyError as error:
         raise InvalidRequest(f"{template!r} uses a variable it does not set: {error}") from None
@@ -179,19 +166,19 @@ def _hide(text: str) -> str:
     return _LITERAL.sub(lambda match: _HIDDEN[match[1] or match[2]], text)
 
 
-def _manager(values: Mapping[str, Sequence[str]]) -> WildcardManager:
-    """dynamicprompts' view of wildcard values; a name that is not there is an error."""
+def _manager(folders: Sequence[Path]) -> WildcardManager:
+    """dynamicprompts' view of wildcard values; which a name means is ours."""
     from dynamicprompts.wildcards import WildcardManager
     from dynamicprompts.wildcards.values import WildcardValues
 
+    values = wildcards(folders)
+
     class Manager(WildcardManager):
         def get_values(self, wildcard: str) -> WildcardValues:
-            name = wildcard.translate(_SHOWN)
-            if not any(self.match_collections(wildcard)):
-                known = sorted(values)
-                where = "each is a .txt file in presets/wildcards or in your own folder"
-                raise UnknownName.of("wildcard", name, known, where)
-            return super().get_values(wildcard)
+            found = named(wildcard.translate(_SHOWN), values, folders)
+            return WildcardValues.from_items(
+                value for name in found for value in self.get_file(name).get_values()
+            )
 
     hidden: dict[str, WildcardCollection | list[str]] = {
         name: [_hide(line) for line in lines] for name, lines in values.items()

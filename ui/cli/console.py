@@ -99,11 +99,21 @@ def shape_line(sheet: Sheet) -> str:
     return f"{math.prod(sheet.shape)} cells: {', '.join(counts)}"
 
 
+def at_home(out: Path) -> Path:
+    """Read `~` as the home folder: shells leave it in `--out=~/a.png` and in quotes."""
+    try:
+        return out.expanduser()
+    except RuntimeError:
+        return out  # of nobody here
+
+
 def check_writable(out: Path) -> None:
     """Check, before any work, that a PNG file can be written after it.
 
     Raises: InvalidRequest: if it cannot.
     """
+    if out.name.lower() == ".png":
+        raise InvalidRequest(f"{out} has no name before .png; write one, such as apple.png")
     if out.suffix.lower() != ".png":
         raise InvalidRequest(f"{out} does not end in .png; pictures are written as PNG")
     try:

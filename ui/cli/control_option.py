@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines import Axis, Control, InvalidRequest, Request, Studio
-from pipelines.request.axis_grammar import split
 from pipelines.request.control import NONE
 from pipelines.request.field_labels import FIELD_LABELS
 from pipelines.request.item_axes import item_field
 from pipelines.utils.images import content_hash, open_picture
+from pipelines.utils.value_list import split
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -15,9 +15,9 @@ from pipelines import InvalidRequest, Request, Studio
 from pipelines.devices.memory_options import ATTENTIONS, MemoryOptions
 from pipelines.devices.placement import Offload
 from pipelines.devices.quantization import QUANTIZATIONS
-from pipelines.request.axis_grammar import split
 from pipelines.request.field_labels import FIELD_LABELS
 from pipelines.runs.queue import LIMIT
+from pipelines.utils.value_list import split
 from presets import recommended
 from ui.cli.control_option import ControlTexts
 from ui.cli.style_option import prompts_in_style
