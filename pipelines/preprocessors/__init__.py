@@ -18,6 +18,7 @@ from pipelines.errors import InvalidRequest, ModelUnavailable, UnknownName
 from pipelines.preprocessors.base import Parameter, Preprocessor
 from pipelines.preprocessors.detectors.pose import find_skeletons
 from pipelines.preprocessors.map_cache import CacheStats, MapCache, key_of
+from pipelines.preprocessors.map_remarks import remark
 from pipelines.preprocessors.resize import (
     Placement,
     Size,
@@ -48,6 +49,7 @@ __all__ = [
     "find_skeletons",
     "names",
     "problem",
+    "remark",
     "run",
 ]
 

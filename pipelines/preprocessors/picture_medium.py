@@ -39,12 +39,12 @@ def medium_of(picture: Image) -> Medium:
     if scale < 1:
         size = (max(1, round(grey.width * scale)), max(1, round(grey.height * scale)))
         grey = grey.resize(size)
-    pixels = np.asarray(grey, np.float32) / 255
+    pixels = np.asarray(np.asarray(grey, np.float32) / 255, np.float32)
     if min(pixels.shape) < LINE:
         return "other"
     if _is_drawn(pixels):
         return "dark lines"
-    return "light lines" if _is_drawn(1 - pixels) else "other"
+    return "light lines" if _is_drawn(np.asarray(1 - pixels, np.float32)) else "other"
 
 
 def _is_drawn(pixels: NDArray[np.float32]) -> bool:

@@ -94,6 +94,31 @@ class Skeleton:
         return replace(self, joints=tuple(joints), visibility=tuple(visibility))
 
 
+STANDING = (
+    *((0.50, 0.18), (0.50, 0.28), (0.42, 0.29), (0.38, 0.42), (0.36, 0.54)),
+    *((0.58, 0.29), (0.62, 0.42), (0.64, 0.54), (0.45, 0.54), (0.44, 0.72), (0.44, 0.90)),
+    *((0.55, 0.54), (0.56, 0.72), (0.56, 0.90)),
+    *((0.48, 0.16), (0.52, 0.16), (0.45, 0.17), (0.55, 0.17)),
+)
+"""Joints of a person who stands, in shares of a square."""
+
+
+def standing(size: Size) -> Skeleton:
+    """Build a person who stands in the middle of a map, as tall as it has room for.
+
+    Args:
+        size: width and height of the map in pixels.
+    """
+    side = min(size[1], 2 * size[0])  # so tall a person is less wide than half of that
+    across, down = side / size[0], side / size[1]
+    return Skeleton.of(
+        [
+            (round(0.5 + (x - 0.5) * across, 6), round(0.5 + (y - 0.5) * down, 6))
+            for x, y in STANDING
+        ]
+    )
+
+
 def to_json(skeletons: Sequence[Skeleton]) -> str:
     """Write skeletons as JSON: objects with `joints` and `visibility`, as in `Skeleton`."""
     return json.dumps([{"joints": s.joints, "visibility": s.visibility} for s in skeletons])

@@ -18,10 +18,15 @@ tools.setAttribute("role", "toolbar");
 tools.setAttribute("aria-label", "Tools for the map");
 const pair = make("div", "cs-edit-pair");
 const hint = make("p", "cs-note");
+const remark = make("div", "cs-said");
+const remarkText = make("p", "");
+remarkText.setAttribute("role", "status");
+const firstFigure = button("Start with a standing figure", () => addPerson());
+remark.append(remarkText, firstFigure);
 const spoken = make("p", "cs-spoken");
 spoken.setAttribute("role", "status");
 const empty = make("p", "cs-empty");
-root.append(tools, pair, hint, spoken, empty);
+root.append(remark, tools, pair, hint, spoken, empty);
 
 const source = make("img");
 const beneath = make("img", "cs-beneath");
@@ -83,16 +88,27 @@ async function load() {
   resetPose();
   drawTools();
   show("ready");
+  drawRemark();
 }
 
 function show(state) {
   root.dataset.state = state;
   root.dataset.kind = given.kind || "";
   const ready = state === "ready";
-  tools.hidden = pair.hidden = hint.hidden = !ready;
+  tools.hidden = pair.hidden = hint.hidden = remark.hidden = !ready;
   empty.hidden = ready;
   fill(empty, state === "broken" ? "This map could not be read; make it again." : root.dataset.empty);
   if (ready) fit();
+}
+
+// What is odd about the map as it was made counts until something is drawn; a pose without people always.
+function drawRemark() {
+  const nobody = given.kind === "pose" && !persons.length;
+  const text = given.remark || "Nobody is in this map yet.";
+  fill(remarkText, text);
+  firstFigure.hidden = !nobody;
+  const odd = given.kind === "pose" ? nobody : given.remark && !given.edited;
+  remark.hidden = !odd || root.dataset.state !== "ready";
 }
 
 // A whole number of screen pixels a map pixel where there is room, so that small maps stay sharp.
@@ -140,6 +156,7 @@ function send() {
   const first = { computed: given.computed || given.map, computedSkeletons: given.computedSkeletons || given.skeletons };
   props.value = given = { ...given, ...first, ...edit, edited: true };
   trigger("edited", { id: given.id ?? null, ...edit });
+  drawRemark();
 }
 
 root.addEventListener("focusout", send);

@@ -167,6 +167,12 @@ handles.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
+function addPerson() {
+  const joints = copyOf(given.pose.figure);
+  changePose("added a person", () => persons.push({ joints, last: copyOf(joints) }));
+  handleOf(persons.length - 1, 0)?.focus();
+}
+
 // ---- the list below: joints that are missing, people to add or remove
 
 function drawPeople() {
@@ -191,12 +197,8 @@ function drawPeople() {
     row.append(gone);
     people.append(row);
   });
-  const more = button("Add a person", () => {
-    const joints = copyOf(given.pose.figure);
-    changePose("added a person", () => persons.push({ joints, last: copyOf(joints) }));
-    handleOf(persons.length - 1, 0)?.focus();
-  });
   const row = make("div", "cs-actions");
-  row.append(more);
+  row.append(button("Add a person", addPerson));
   people.append(row);
+  drawRemark();
 }

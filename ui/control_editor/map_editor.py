@@ -19,8 +19,17 @@ import numpy as np
 from PIL import Image
 
 from pipelines.errors import InvalidRequest
+from pipelines.preprocessors import describe
 from pipelines.preprocessors.base import EditedAs
-from pipelines.preprocessors.skeletons import COLOURS, JOINTS, LIMBS, Skeleton, from_json
+from pipelines.preprocessors.skeletons import (
+    COLOURS,
+    JOINTS,
+    LIMBS,
+    STANDING,
+    Skeleton,
+    from_json,
+    standing,
+)
 from pipelines.utils.images import open_picture, png_bytes
 from ui.scripts import script
 
@@ -33,14 +42,10 @@ POSE: Mapping[str, Any] = {
     "joints": JOINTS,
     "colours": COLOURS,
     "limbs": LIMBS,
-    "figure": (
-        *((0.50, 0.18), (0.50, 0.28), (0.42, 0.29), (0.38, 0.42), (0.36, 0.54)),
-        *((0.58, 0.29), (0.62, 0.42), (0.64, 0.54), (0.45, 0.54), (0.44, 0.72), (0.44, 0.90)),
-        *((0.55, 0.54), (0.56, 0.72), (0.56, 0.90)),
-        *((0.48, 0.16), (0.52, 0.16), (0.45, 0.17), (0.55, 0.17)),
-    ),
+    "figure": STANDING,
 }
-"""What the page draws people with; `figure` is a person who is added: one who stands."""
+"""What the page draws people with; `figure` is a person who is added, one who stands, and is
+fitted to the map's shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,7 @@ def editor_value(
     skeletons: Sequence[Skeleton] | None = None,
     computed_skeletons: Sequence[Skeleton] | None = None,
     palette: Sequence[tuple[str, str]] = (),
+    remark: str = "",
 ) -> dict[str, Any]:
     """Build the value that the editor shows.
 
@@ -96,6 +102,7 @@ def editor_value(
         source: address of the picture that the map was made from, shown beside it.
         fit: how that picture met the map's shape: crop, pad or stretch.
         palette: name and `#rrggbb` of the colours that segments may have.
+        remark: what is odd about the map as it was made.
     """
     return {
         "id": id,
@@ -107,8 +114,9 @@ def editor_value(
         "fit": fit,
         "skeletons": _drawn(skeletons),
         "computedSkeletons": _drawn(computed_skeletons),
-        "pose": POSE if kind == "pose" else None,
+        "pose": {**POSE, "figure": standing(picture.size).joints} if kind == "pose" else None,
         "palette": [{"name": name, "colour": colour} for name, colour in palette],
+        "remark": remark,
     }
 
 
@@ -140,8 +148,16 @@ def png_url(picture: Image.Image) -> str:
     return _PNG + base64.b64encode(png_bytes(picture, compress_level=3)).decode()
 
 
-def guess_kind(picture: Image.Image) -> EditedAs:
-    """Guess what a ready-made map is: grey is depth, or edges where most of it is black."""
+def guess_kind(picture: Image.Image, like: str | None = None) -> EditedAs:
+    """Guess what a ready-made map is: grey is depth, or edges where most of it is black.
+
+    Args:
+        like: the preprocessor whose maps it resembles, if that is known. Joints that are drawn
+            cannot be dragged: a skeleton is used as it is.
+    """
+    if like is not None:
+        known = describe(like).edited_as
+        return "view" if known == "pose" else known
     small = picture.convert("RGB")
     small.thumbnail((256, 256), Image.Resampling.NEAREST)
     pixels = np.asarray(small).reshape(-1, 3).astype(int)

@@ -32,6 +32,8 @@ class MapState:
         like: the preprocessor whose maps a ready-made one resembles, if that is known.
         edited: hash of the map as it was edited; None where it is as it was made.
         skeletons: of an edited pose.
+        original: hash of the picture that was recognised as a map, which `image` is since.
+        resembles: the preprocessor whose maps a picture looks like that is used as a picture.
     """
 
     image: str | None = None
@@ -40,6 +42,8 @@ class MapState:
     like: str | None = None
     edited: str | None = None
     skeletons: tuple[Skeleton, ...] | None = None
+    original: str | None = None
+    resembles: str | None = None
 
     @classmethod
     def read(cls, kept: Any, studio: Studio) -> MapState:
@@ -63,8 +67,15 @@ class MapState:
         edited, people = _picture(kept.get("edited"), studio), _people(kept.get("skeletons"))
         if edited is None or (people is None and kept.get("skeletons") is not None):
             edited = people = None
-        like = like if like in preprocessors.names() else None
-        return replace(read, like=like, edited=edited, skeletons=people)
+        resembles = kept.get("resembles")
+        return replace(
+            read,
+            like=like if like in preprocessors.names() else None,
+            edited=edited,
+            skeletons=people,
+            original=_picture(kept.get("original"), studio),
+            resembles=resembles if resembles in preprocessors.names() else None,
+        )
 
     def kept(self) -> dict[str, Any]:
         """Write the state as JSON, for `read`."""
@@ -76,11 +87,14 @@ class MapState:
             "like": self.like,
             "edited": self.edited,
             "skeletons": people,
+            "original": self.original,
+            "resembles": self.resembles,
         }
 
     def remade(self, **changes: Any) -> MapState:
         """Change picture, preprocessor or parameters; edits of the old map are gone."""
-        return replace(self, **{"like": None, "edited": None, "skeletons": None, **changes})
+        new = dict.fromkeys(("like", "edited", "skeletons", "original", "resembles"))
+        return replace(self, **{**new, **changes})
 
     @property
     def source(self) -> dict[str, Any]:
@@ -184,7 +198,7 @@ def editor_shows(state: MapState, size: Size, studio: Studio) -> dict[str, Any] 
         made = preprocessors.draw_skeletons(people, size)
     else:
         made = preprocessors.run(state.preprocessor, source, state.parameters, size)
-    kind = guess_kind(made) if row.edited_as == "guess" else row.edited_as
+    kind = guess_kind(made, state.like) if row.edited_as == "guess" else row.edited_as
     return editor_value(
         state.id(size),
         kind,
@@ -195,6 +209,7 @@ def editor_shows(state: MapState, size: Size, studio: Studio) -> dict[str, Any] 
         skeletons=people if state.skeletons is None else state.skeletons,
         computed_skeletons=people,
         palette=_palette() if state.preprocessor == "segmentation" else (),
+        remark=preprocessors.remark(row.name, made) if preprocessors.available(row.name) else "",
     )
 
 

@@ -14,6 +14,7 @@ from ui.control_editor.availability import ANY_MODEL, Offer, followed_by
 from ui.control_editor.choices import parameters_shown, preprocessor_choices, problem_text
 from ui.control_editor.map_editor import map_editor
 from ui.control_editor.map_state import MapState, Size, editor_shows
+from ui.control_editor.recognised_map import AS_PICTURE, said_of
 from ui.errors import shown
 from ui.events import Update
 from ui.scripts import script
@@ -50,6 +51,8 @@ class MapWidgets:
     Attributes:
         column: holds the others; hidden while the control is off.
         problem: why there is no map, in the map's place.
+        said: that the picture is a map already, or looks like one.
+        other: the button that does about it what was not done.
         note: which ControlNet follows the map.
         made: id of the map that is shown, so that it is not made again for nothing.
     """
@@ -58,6 +61,8 @@ class MapWidgets:
     preprocessor: gr.Dropdown
     parameters: gr.HTML
     problem: gr.HTML
+    said: gr.HTML
+    other: gr.Button
     note: gr.HTML
     made: gr.JSON
     editor: gr.HTML
@@ -65,7 +70,10 @@ class MapWidgets:
     @property
     def of_map(self) -> list[Component]:
         """What `map_updates` fills."""
-        return [self.parameters, self.editor, self.problem, self.note, self.made]
+        return [
+            *(self.preprocessor, self.parameters, self.editor),
+            *(self.problem, self.said, self.other, self.note, self.made),
+        ]
 
 
 def build_map_widgets(number: int, *, on: bool) -> MapWidgets:
@@ -89,6 +97,8 @@ def build_map_widgets(number: int, *, on: bool) -> MapWidgets:
             preprocessor=preprocessor,
             parameters=parameters,
             problem=gr.HTML(visible=False),
+            said=gr.HTML(elem_id=f"controlnet-recognised-{number}", visible=False),
+            other=gr.Button(AS_PICTURE, size="sm", visible=False, elem_classes="cs-other-way"),
             note=gr.HTML(elem_id=f"controlnet-follows-{number}", visible=False),
             made=gr.JSON(None, visible=False),
             editor=map_editor(elem_id=f"controlnet-editor-{number}", empty=EMPTY.format(number)),
@@ -106,7 +116,11 @@ def map_updates(widgets: MapWidgets, settings: MapSettings, studio: Studio) -> U
                 problem = preprocessors.problem(state.preprocessor) or ""
         except ContactSheetError as error:
             problem = str(error)
+    said, other = said_of(state)
     return {
+        widgets.preprocessor: gr.Dropdown(value=state.preprocessor),
+        widgets.said: gr.HTML(f'<p class="cs-said" role="status">{said}</p>', visible=bool(said)),
+        widgets.other: gr.Button(other or AS_PICTURE, visible=bool(other)),
         widgets.parameters: parameters_shown(state),
         widgets.editor: value,
         widgets.problem: problem_update(problem),

@@ -28,6 +28,7 @@ from ui.control_editor.map_widgets import (
     problem_update,
 )
 from ui.control_editor.read_control import read_control
+from ui.control_editor.recognised_map import other_way, with_picture, with_preprocessor
 from ui.errors import shown
 from ui.events import EVERY, IN_TURN, PROGRESS, Update, Values
 from ui.form.settings_form import SettingsForm
@@ -66,6 +67,7 @@ class ControlPanel:
         widgets.preprocessor.input(
             self._choose, {widgets.preprocessor, *settings}, made, **PROGRESS
         )
+        widgets.other.click(self._turn, settings, made, **PROGRESS)
         widgets.parameters.set_parameters(self._set, settings, made, **EVERY)
         widgets.editor.edited(self._edit, settings, [inputs.map, widgets.note], **IN_TURN)
         # Also when another model changes the size: a map of the old size could not be edited.
@@ -81,7 +83,7 @@ class ControlPanel:
     def beyond_form(self) -> list[Block]:
         """What `show` fills besides fields of the form."""
         widgets = self.widgets
-        return [self.inputs.picture, widgets.preprocessor, *widgets.of_map, widgets.column]
+        return [self.inputs.picture, *widgets.of_map, widgets.column]
 
     # ---- meaning
 
@@ -137,6 +139,7 @@ class ControlPanel:
         """Show the picture, its map and all that belongs to it."""
         state = settings.state
         return {
+            **self._map(settings),
             self.inputs.on: on,
             self.widgets.column: gr.Column(visible=on),
             self.widgets.preprocessor: gr.Dropdown(
@@ -144,7 +147,6 @@ class ControlPanel:
                 value=state.preprocessor,
             ),
             self.inputs.picture: None if state.image is None else self.studio.picture(state.image),
-            **self._map(settings),
         }
 
     def offer(self, offer: Offer, net: Any, mode: Any) -> Update:
@@ -184,7 +186,7 @@ class ControlPanel:
         settings = self.settings(values)
         file = values[self.inputs.picture]
         if file is None:
-            return self._map(settings.remade(image=None))
+            return self._map(self._with(settings, None))
         return self._taken(settings, lambda: self.studio.add_picture(sent_bytes(file)))
 
     def _bring(self, values: Values, event: gr.EventData) -> Update:
@@ -203,9 +205,12 @@ class ControlPanel:
         except ContactSheetError as error:
             problem = problem_update(str(error))
             refused: Update = {self.inputs.picture: None, self.widgets.problem: problem}
-            return {**self._map(settings.remade(image=None)), **refused}
+            return {**self._map(self._with(settings, None)), **refused}
         on: Update = {self.inputs.on: True, self.widgets.column: gr.Column(visible=True)}
-        return {**self._map(settings.remade(image=image)), **on}
+        return {**self._map(self._with(settings, image)), **on}
+
+    def _with(self, settings: MapSettings, image: str | None) -> MapSettings:
+        return replace(settings, state=with_picture(settings.state, image, self.studio))
 
     def _example(self, values: Values) -> Update:
         settings = self.settings(values)
@@ -225,7 +230,13 @@ class ControlPanel:
         name = str(values[self.widgets.preprocessor])
         with shown():
             preprocessors.describe(name)
-        return self._map(self.settings(values).remade(preprocessor=name, parameters={}))
+        settings = self.settings(values)
+        state = with_preprocessor(settings.state, name, self.studio)
+        return self._map(replace(settings, state=state))
+
+    def _turn(self, values: Values) -> Update:
+        settings = self.settings(values)
+        return self._map(replace(settings, state=other_way(settings.state, self.studio)))
 
     def _set(self, values: Values, event: gr.EventData) -> Update:
         settings = self.settings(values)

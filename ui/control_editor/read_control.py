@@ -95,7 +95,7 @@ def read_control(
     map = map_of(state, size, studio)
     if preprocessors.asks_for_nothing(state.preprocessor, map):
         kind = preprocessors.describe(state.preprocessor).edited_as
-        raise empty_map(number, guess_kind(map) if kind == "guess" else kind)
+        raise empty_map(number, guess_kind(map, state.like) if kind == "guess" else kind)
     return control.replace(model=name), tuple(float(value) for value in strengths)
 
 

@@ -72,7 +72,9 @@ def test_a_scribble_of_a_drawing_is_the_drawing(name):
     near = np.asarray(Image.fromarray(ink).convert("L").resize(size)) > 0
     grown = Image.fromarray(near).convert("L")
     grown = np.asarray(grown.filter(ImageFilter.MaxFilter(2 * broad + 5))) > 0
-    assert lines[near].mean() > (0.6 if "small" in name else 0.8), "the ink, less of what is blurred"
+    assert lines[near].mean() > (0.6 if "small" in name else 0.8), (
+        "the ink, less of what is blurred"
+    )
     assert lines[grown].sum() > 0.97 * lines.sum(), "and little else"
     plain = drawn("scribble", picture, find=medium)
     assert (plain == lines).all()
