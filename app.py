@@ -107,6 +107,7 @@ def generate(
         check_writable(out)
         studio = settings.studio()
         controls.add_pictures(studio)
+        request = controls.treated(studio, request).add_to(request)
         run = studio.submit(Sheet(base=request), previews=False)
         with ended_by(run.stop):
             outcomes = follow(run)
@@ -156,6 +157,8 @@ def make_sheet(
         # Checked without a store first: bad input must leave no folder behind.
         checker = settings.studio()
         controls.add_pictures(checker)
+        controls = controls.treated(checker, sheet.base)
+        sheet = sheet.model_copy(update={"base": controls.add_to(sheet.base)})
         plan = checker.plan(sheet)
         typer.echo(shape_line(sheet), err=True)
         folder = SheetFolder(out, sheet)

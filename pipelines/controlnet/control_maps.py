@@ -58,8 +58,9 @@ class Maps:
         made = self.of(control, size)
         if preprocessors.asks_for_nothing(control.preprocessor, made):
             by = "" if control.preprocessor == NONE else f" that {control.preprocessor} made"
+            why = preprocessors.remark(control.preprocessor, made)
             raise InvalidRequest(
                 f"the map{by} of picture {control.image[:8]} is empty (all black), so it asks for "
-                "nothing; take another picture, or leave the control out"
+                f"nothing; take another picture, or leave the control out. {why}".rstrip()
             )
         return made

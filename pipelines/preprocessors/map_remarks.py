@@ -9,7 +9,8 @@ if TYPE_CHECKING:
 
 NOBODY = (
     "Nobody was found in this picture: people are found in photographs, seldom in drawings. Start "
-    "with a standing figure and drag its joints (ControlNet tab), or give a picture of a skeleton."
+    "with a standing figure on the ControlNet tab and drag its joints, or give a picture "
+    "of a skeleton."
 )
 _SPARSE = {
     "canny": "lower both thresholds, or take Scribble, which suits itself to the picture",
@@ -61,7 +62,7 @@ def _of_lines(name: str, made: Image) -> str:
     bright = sum(grey.histogram()[BRIGHT:])
     share = 100 * bright / (grey.width * grey.height)
     # Lines of one pixel are a larger share of a smaller map.
-    fine = share * min(1.0, max(128, *grey.size) / 512)
+    fine = share * max(128, *grey.size) / 512
     if fine < FEWEST[name] * 0.999:
         much = "Nothing" if not bright else f"Almost nothing ({share:.1g} %)"
         return f"{much} is drawn in this map: {_SPARSE[name]}."

@@ -111,7 +111,12 @@ def standing(size: Size) -> Skeleton:
     """
     side = min(size[1], 2 * size[0])  # so tall a person is less wide than half of that
     across, down = side / size[0], side / size[1]
-    return Skeleton.of([(0.5 + (x - 0.5) * across, 0.5 + (y - 0.5) * down) for x, y in STANDING])
+    return Skeleton.of(
+        [
+            (round(0.5 + (x - 0.5) * across, 6), round(0.5 + (y - 0.5) * down, 6))
+            for x, y in STANDING
+        ]
+    )
 
 
 def to_json(skeletons: Sequence[Skeleton]) -> str:

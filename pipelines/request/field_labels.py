@@ -89,7 +89,8 @@ FIELD_LABELS: Mapping[str, FieldLabel] = {
         "controls",
         "Controls",
         help="A picture that steers: image.png:canny:strength=0.8,stop=0.6,model=NAME; what is "
-        "left out has its usual value. May be given several times.",
+        "left out has its usual value. A picture that looks like a map already is used as it is; "
+        "treat_as=picture or treat_as=map decides that. May be given several times.",
     ),
     "loras": FieldLabel(
         "LoRAs",

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipelines import Axis, Control, InvalidRequest, Request, Studio
+from pipelines.rendering.control_treatment import (
+    TREATMENTS,
+    check_treatment,
+    remark_on,
+    treat,
+)
 from pipelines.request.control import NONE
 from pipelines.request.field_labels import FIELD_LABELS
 from pipelines.request.item_axes import item_field
@@ -29,7 +35,7 @@ ControlTexts = Annotated[
 ]
 # The picture's name may hold colons: what follows it starts at the first that can.
 _CONTROL = re.compile(r"^(?P<file>.+?)(?::(?P<name>[A-Za-z0-9_-]*)(?::(?P<rest>.*))?)?$", re.DOTALL)
-_FIELDS = ("model", "strength", "start", "stop", "mode")
+_FIELDS = ("model", "strength", "start", "stop", "mode", "treat_as")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +44,13 @@ class ControlOptions:
 
     Attributes:
         pictures: of the controls and of axes over them.
+        treatments: what each control's picture is said to be.
     """
 
     controls: tuple[Control, ...]
     axes: tuple[Axis, ...]
     pictures: tuple[Image, ...]
+    treatments: tuple[str, ...] = ()
 
     def add_to(self, request: Request) -> Request:
         """Add these controls to a Request."""
@@ -52,6 +60,35 @@ class ControlOptions:
         """Add the pictures to a studio, where its runs find them."""
         for picture in self.pictures:
             studio.add_picture(picture)
+
+    def treated(self, studio: Studio, request: Request) -> ControlOptions:
+        """Use pictures that are maps already as they are, and say so, a line each, on stderr.
+
+        Axes over controls or models leave open what a control is: then nothing is changed.
+        """
+        if any("control" in axis.field or axis.field == "model" for axis in self._all_axes()):
+            return self
+        by_hash = {content_hash(picture): picture for picture in self.pictures}
+        size = request.width, request.height
+        width, height = (
+            own or usual for own, usual in zip(size, studio.native_size(request.model), strict=True)
+        )
+        nets = studio.controlnets(request.model) if self.controls else ()
+        controls, pictures = [], list(self.pictures)
+        for one, treat_as in zip(self.controls, self.treatments, strict=True):
+            found = treat(one, by_hash[one.image], treat_as, nets, request.model)
+            if found.control.image not in by_hash:
+                studio.add_picture(found.picture)
+                pictures.append(found.picture)
+            odd = remark_on(found.control, lambda it: studio.control_map(it, width, height))
+            for note in (found.note, odd):
+                if note:
+                    typer.echo(f"note: {note}", err=True)
+            controls.append(found.control)
+        return replace(self, controls=tuple(controls), pictures=tuple(pictures))
+
+    def _all_axes(self) -> list[Axis]:
+        return [one for axis in self.axes for one in (axis, *axis.zipped)]
 
 
 def read_controls(texts: Sequence[str] | None, axes: Sequence[Axis] = ()) -> ControlOptions:
@@ -78,12 +115,13 @@ def read_controls(texts: Sequence[str] | None, axes: Sequence[Axis] = ()) -> Con
             zipped=tuple(map(with_pictures, axis.zipped)),
         )
 
-    controls = []
+    controls, treatments = [], []
     for text in texts or ():
         file, fields = parse_control(text)
+        treatments.append(check_treatment(fields.pop("treat_as", TREATMENTS[0])))
         controls.append(Control(image=picture(file), **fields))
     placed = tuple(map(with_pictures, axes))
-    return ControlOptions(tuple(controls), placed, tuple(pictures.values()))
+    return ControlOptions(tuple(controls), placed, tuple(pictures.values()), tuple(treatments))
 
 
 def parse_control(text: str) -> tuple[str, dict[str, Any]]:
@@ -106,7 +144,9 @@ def parse_control(text: str) -> tuple[str, dict[str, Any]]:
         into = fields if name in _FIELDS else parameters
         if name in into:
             raise InvalidRequest(f"control {text!r} gives {name} twice; give it once")
-        into[name] = value.strip() if name in ("model", "mode") else _plain(value.strip())
+        into[name] = (
+            value.strip() if name in ("model", "mode", "treat_as") else _plain(value.strip())
+        )
     return match["file"], {**fields, "parameters": parameters}
 
 

@@ -114,7 +114,10 @@ def missing_text(offer: Offer) -> str:
 
 def empty_map(number: int, edited_as: EditedAs) -> InvalidRequest:
     """Build the error for a map that has no line, joint or depth in it."""
-    draw = {"pose": "add a person", "depth": "lighten what is near"}.get(edited_as, "draw an edge")
+    draw = {
+        "pose": "add a person (Start with a standing figure)",
+        "depth": "lighten what is near",
+    }.get(edited_as, "draw an edge")
     return InvalidRequest(
         f"map {number} is empty (all black), so it asks for nothing; {draw}, take "
         "another picture, or switch the control off"

@@ -21,7 +21,15 @@ from PIL import Image
 from pipelines.errors import InvalidRequest
 from pipelines.preprocessors import describe
 from pipelines.preprocessors.base import EditedAs
-from pipelines.preprocessors.skeletons import COLOURS, JOINTS, LIMBS, Skeleton, from_json, standing
+from pipelines.preprocessors.skeletons import (
+    COLOURS,
+    JOINTS,
+    LIMBS,
+    STANDING,
+    Skeleton,
+    from_json,
+    standing,
+)
 from pipelines.utils.images import open_picture, png_bytes
 from ui.scripts import script
 
@@ -34,8 +42,10 @@ POSE: Mapping[str, Any] = {
     "joints": JOINTS,
     "colours": COLOURS,
     "limbs": LIMBS,
+    "figure": STANDING,
 }
-"""What the page draws people with, besides `figure`: a person who is added, one who stands."""
+"""What the page draws people with; `figure` is a person who is added, one who stands, and is
+fitted to the map's shape."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,7 +186,7 @@ class ControlPanel:
         settings = self.settings(values)
         file = values[self.inputs.picture]
         if file is None:
-            return self._map(settings.remade(image=None))
+            return self._map(self._with(settings, None))
         return self._taken(settings, lambda: self.studio.add_picture(sent_bytes(file)))
 
     def _bring(self, values: Values, event: gr.EventData) -> Update:
@@ -205,10 +205,12 @@ class ControlPanel:
         except ContactSheetError as error:
             problem = problem_update(str(error))
             refused: Update = {self.inputs.picture: None, self.widgets.problem: problem}
-            return {**self._map(settings.remade(image=None)), **refused}
+            return {**self._map(self._with(settings, None)), **refused}
         on: Update = {self.inputs.on: True, self.widgets.column: gr.Column(visible=True)}
-        state = with_picture(settings.state, image, self.studio)
-        return {**self._map(replace(settings, state=state)), **on}
+        return {**self._map(self._with(settings, image)), **on}
+
+    def _with(self, settings: MapSettings, image: str | None) -> MapSettings:
+        return replace(settings, state=with_picture(settings.state, image, self.studio))
 
     def _example(self, values: Values) -> Update:
         settings = self.settings(values)

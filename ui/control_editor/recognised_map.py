@@ -19,8 +19,8 @@ AS_PICTURE = "Treat it as a picture"
 AS_MAP = "Use it as it is"
 
 
-def with_picture(state: MapState, image: str, studio: Studio) -> MapState:
-    """Give a state a new picture; one that is a map of the state's kind is used as it is."""
+def with_picture(state: MapState, image: str | None, studio: Studio) -> MapState:
+    """Give a state a new picture, or none; a map of the state's kind is used as it is."""
     asked = state.like if state.original is not None and state.like else state.preprocessor
     return _recognised(state.remade(image=image, preprocessor=asked), studio)
 
@@ -54,9 +54,12 @@ def said_of(state: MapState) -> tuple[str, str]:
 
 
 def _recognised(state: MapState, studio: Studio) -> MapState:
-    if state.image is None or state.preprocessor == NONE:
+    if state.image is None:
         return state
     picture = studio.picture(state.image)
+    if state.preprocessor == NONE:
+        known = recognise_any(picture)
+        return state if known is None or known.changed else replace(state, like=known.like)
     found = recognise(picture, state.preprocessor)
     if found is not None:
         return _used(state, found, studio)

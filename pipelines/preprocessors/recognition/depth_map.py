@@ -27,7 +27,7 @@ ON_MAP, ON_MAP_SHARE = 14, 0.95
 """How far from a colour map's line JPEG may have moved a colour, and how many are so near to it."""
 RANGE = 90
 """Greys between the farthest and the nearest, at least."""
-SMOOTH, SMOOTH_SHARE = 1.5, 0.9
+SMOOTH, SMOOTH_SHARE = 0.5, 0.74
 """Pixels that differ less from those around, and how many do: surfaces have no texture."""
 SLOPED = 0.35
 """Share of the pixels that differ from a neighbour, but little: surfaces run, areas do not."""
