@@ -21,6 +21,7 @@ import typer
 from pipelines import Sheet
 from pipelines.denoising.guiders.registry import GUIDERS, MODIFIERS
 from pipelines.request.axis_grammar import parse_axis, prompt_variants
+from pipelines.request.labels import cell_text
 from pipelines.runs.events import CellDone, CellFailed
 from pipelines.runs.png_metadata import write_png
 from pipelines.runs.sheet_folder import SheetFolder, check_folder
@@ -32,8 +33,11 @@ from ui.cli.console import (
     check_writable,
     follow,
     quiet_libraries,
+    said_if_slow,
     shape_line,
     show,
+    warn,
+    warn_of_equal_pictures,
 )
 from ui.cli.control_option import read_controls
 from ui.cli.download import add_download
@@ -114,8 +118,9 @@ def generate(
         check_writable(out)
         studio = settings.studio()
         controls.add_pictures(studio)
-        run = studio.submit(Sheet(base=request), previews=False)
-        outcomes = follow(run)
+        plan = studio.plan(Sheet(base=request))
+        warn(plan.warning_lines)
+        outcomes = follow(run := studio.submit(plan, previews=False))
         if not outcomes:
             typer.echo(f"error: {run.snapshot().error or 'the run was stopped'}", err=True)
             raise typer.Exit(1)
@@ -143,6 +148,14 @@ def make_sheet(
     outputs: Annotated[
         Path, typer.Option(help="Folder of finished pictures: what is there is not made again.")
     ] = Path("outputs"),
+    skip_misfits: Annotated[
+        bool,
+        typer.Option(
+            "--skip-misfits",
+            help="Leave out combinations that cannot be made, such as a schedule that a sampler "
+            "does not have.",
+        ),
+    ] = False,
 ) -> None:
     """Make a sheet: every value of every axis, denoised together."""
     quiet_libraries()
@@ -158,8 +171,11 @@ def make_sheet(
         # Checked without a store first: bad input must leave no folder behind.
         checker = settings.studio()
         controls.add_pictures(checker)
-        plan = checker.plan(sheet)
+        with said_if_slow(f"checking {shape_line(sheet)}"):
+            plan = checker.plan(sheet, skip_misfits=skip_misfits)
+        sheet = plan.sheet
         typer.echo(shape_line(sheet), err=True)
+        warn(plan.warning_lines)
         folder = SheetFolder(out, sheet)
         studio = settings.studio(outputs)
         controls.add_pictures(studio)
@@ -167,9 +183,12 @@ def make_sheet(
         outcomes = follow(run, folder.add)
         end = run.snapshot()
         folder.finish(end.stats)
+    warn_of_equal_pictures(plan, outcomes)
     failed = [outcome for outcome in outcomes if isinstance(outcome, CellFailed)]
     for outcome in failed:
-        typer.echo(f"error: cell {outcome.cell}: {outcome.error}", err=True)
+        typer.echo(
+            f"error: {cell_text(sheet, outcome.cell) or 'picture'}: {outcome.error}", err=True
+        )
     stats = end.stats
     typer.echo(
         f"{stats.cells} cells ({stats.cells_cached} were there), {stats.rows_computed} of "

@@ -11,8 +11,13 @@ from typing import Any
 from pipelines.checkpoints import model_info
 from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.families import spec_of
+from pipelines.request.prompt_schedule import scheduled, texts_of
+from pipelines.request.prompt_tags import split_tags
 from pipelines.request.prompt_weights import Parts, chunk_lengths, parse_weights
 from pipelines.utils.file_cache import cached_by_file
+
+_STEPS = 50
+"""Steps that a prompt is read for, as they are not known while it is typed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +40,30 @@ class Tokens:
 def count_tokens(model: ModelInfo, text: str) -> Tokens:
     """Count the tokens of a prompt, by the tokenizer of a model that reads the least of it.
 
+    Of a prompt that changes by step, or that AND joins, the longest text counts.
+
+    Raises: ModelUnavailable: if the model's index cannot be read. InvalidRequest: if the prompt
+        cannot be read.
+    """
+    prompt, _ = split_tags(text)
+    meanings = map(parse_weights, texts_of(scheduled(prompt, _STEPS)))
+    counts = [
+        _count(tokenizer, most, meaning)
+        for meaning in meanings
+        for tokenizer, most in _readers(model)
+    ]
+    return max(counts, key=lambda one: (len(one.cut), one.count / one.most))
+
+
+def unread(model: ModelInfo, text: str) -> Tokens | None:
+    """Tell what of a text no encoder of a model reads; None where one reads it all.
+
     Raises: ModelUnavailable: if the model's index cannot be read.
     """
     meaning = parse_weights(text)
     counts = [_count(tokenizer, most, meaning) for tokenizer, most in _readers(model)]
-    return max(counts, key=lambda one: (len(one.cut), one.count / one.most))
+    least = min(counts, key=lambda one: len(one.cut), default=None)
+    return least if least is not None and least.cut else None
 
 
 def _readers(model: ModelInfo) -> Iterator[tuple[Any, int]]:

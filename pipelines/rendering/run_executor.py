@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
@@ -22,6 +22,7 @@ from pipelines.rendering.batch_timings import BatchTimings
 from pipelines.rendering.row_timings import RowKind, RowTimings
 from pipelines.rendering.run_plan import CostEstimate
 from pipelines.rendering.run_sink import RunSink, recording
+from pipelines.request import prompt_schedule
 from pipelines.request.request import Request
 from pipelines.runs.events import RunFinished, RunStarted, RunStatus, Stats
 from pipelines.runs.null_store import AnyStore
@@ -60,7 +61,7 @@ class RunExecutor:
 
         Raises: UnknownName, ModelUnavailable: if a model has gone since they were completed.
         """
-        from pipelines.rendering.trajectories import guidance_for
+        from pipelines.rendering.trajectories import guidance_for, guidance_key
 
         opened = self._opener()
         address = self._addresser(opened)
@@ -69,10 +70,15 @@ class RunExecutor:
         ]
         together = Counter(map(RowKind.of, new))
         rows = 0
+        costs: dict[tuple[Hashable, ...], int] = {}
         seconds: float | None = 0.0
         for cell in new:
             evaluations = SAMPLERS[cell.sampler].evaluations(cell.steps)
-            cost = row_count(guidance_for(cell, opened(cell.model).capabilities), evaluations)
+            key = (evaluations, *guidance_key(cell))
+            if key not in costs:
+                guider = guidance_for(cell, opened(cell.model).capabilities)
+                costs[key] = row_count(guider, evaluations)
+            cost = costs[key]
             kind = RowKind.of(cell)
             row = self._row_timings.row(kind, together[kind])
             rows += cost
@@ -99,7 +105,7 @@ class RunExecutor:
         from pipelines.rendering.renderer import Job, Renderer
 
         started = time.perf_counter()
-        run.publish(RunStarted(run.id, run.requests))
+        run.publish(RunStarted(run.id, run.requests, run.warnings))
         opened = self._opener()
         addresses = self._addresses(run, self._addresser(opened))
         sink = RunSink(run, self._store, addresses)
@@ -175,7 +181,9 @@ class RunExecutor:
             )
 
         return lambda request: request.address(
-            context(*_models(request)) + version_mark(request.guider)
+            context(*_models(request))
+            + version_mark(request.guider)
+            + prompt_schedule.version_mark(request.prompt, request.negative_prompt)
         )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from pipelines.request.labels import cell_text
 from pipelines.runs.events import CellDone, CellFailed, CellPreview, CellProgress
 from pipelines.runs.null_store import AnyStore
 from pipelines.runs.run import Run
@@ -50,6 +52,7 @@ class RunSink:
         self._addresses = addresses
         self.spent: list[float] = []
         self.errors: list[str] = []
+        self._first: dict[bytes, int] = {}
 
     def progress(self, cell: int, step: int, steps: int) -> None:
         """Publish how many of its evaluations a cell has finished."""
@@ -78,19 +81,24 @@ class RunSink:
     def failed(self, cell: int, error: str) -> None:
         """Record and publish why a cell could not be made."""
         self.errors.append(error)
+        warnings = self._run.warnings.get(cell, ())
         with recording(self._run.id):
             self._store.cell_done(
-                self._run.id, cell, address=None, seconds=0.0, cached=False, error=error
-            )
-        self._run.publish(CellFailed(self._run.id, cell, self._requests[cell], error))
+                self._run.id, cell, address=None, seconds=0.0, cached=False, error=error,
+                warnings=warnings,
+            )  # fmt: skip
+        self._run.publish(CellFailed(self._run.id, cell, self._requests[cell], error, warnings))
 
     def _done(
         self, cell: int, image: Image, file: Path | None, seconds: float, *, cached: bool
     ) -> None:
         run = self._run
         address = self._addresses.get(cell)
+        warnings = (*run.warnings.get(cell, ()), *self._same(cell, image))
         with recording(run.id):
-            self._store.cell_done(run.id, cell, address=address, seconds=seconds, cached=cached)
+            self._store.cell_done(
+                run.id, cell, address=address, seconds=seconds, cached=cached, warnings=warnings
+            )
         run.publish(
             CellDone(
                 run=run.id,
@@ -100,5 +108,14 @@ class RunSink:
                 file=file,
                 seconds=seconds,
                 cached=cached,
+                warnings=warnings,
             )
         )
+
+    def _same(self, cell: int, image: Image) -> Iterator[str]:
+        """Say whose picture is the same as this one, if that has another label."""
+        pixels = hashlib.sha256(image.tobytes()).digest()
+        other = self._first.setdefault(pixels, cell)
+        label = cell_text(self._run.sheet, other)
+        if label != cell_text(self._run.sheet, cell):
+            yield f"the same picture, to the bit, as {label}: what differs was not read"

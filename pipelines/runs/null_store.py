@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.request.request import Request
 from pipelines.request.sheet import Sheet
-from pipelines.runs.events import RunStatus, Stats
+from pipelines.runs.events import RunStatus, Stats, Warnings
 from pipelines.runs.run import Run
 from pipelines.runs.store import RunSummary, Store
 
@@ -49,6 +49,7 @@ class NullStore:
         seconds: float,
         cached: bool,
         error: str | None = None,
+        warnings: Warnings = (),
     ) -> None:
         """No record is kept."""
 

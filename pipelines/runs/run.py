@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -27,6 +27,7 @@ from pipelines.runs.events import (
     RunStarted,
     RunStatus,
     Stats,
+    Warnings,
 )
 from pipelines.samplers import SAMPLERS
 
@@ -50,6 +51,7 @@ class CellView:
     seconds: float = 0.0
     cached: bool = False
     error: str | None = None
+    warnings: Warnings = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +101,17 @@ class Run:
         cells: list[Request],
         id: str | None = None,
         filmed: frozenset[int] = frozenset(),
+        warnings: Mapping[int, Warnings] | None = None,
     ) -> None:
         self.id = id or uuid.uuid4().hex[:12]
         self.sheet = sheet
         self.filmed = filmed
         self.winner: int | None = None
         self._films: dict[int, dict[int, Image]] = {cell: {} for cell in filmed}
-        self._cells = [CellView(request) for request in cells]
+        self.warnings = dict(warnings or {})
+        self._cells = [
+            CellView(request, warnings=self.warnings.get(i, ())) for i, request in enumerate(cells)
+        ]
         self._events: list[Event | None] = []
         self._preview_at: dict[int, int] = {}
         self._status: RunStatus = "queued"
@@ -175,6 +181,7 @@ class Run:
                     file=event.file,
                     seconds=event.seconds,
                     cached=event.cached,
+                    warnings=event.warnings,
                 )
             case CellFailed(cell=i, error=error):
                 self._cells[i] = replace(self._cells[i], status="failed", error=error)

@@ -26,6 +26,7 @@ from pipelines.runs.events import (
     RunStarted,
     RunStatus,
     Stats,
+    Warnings,
 )
 from pipelines.runs.png_metadata import read_request, write_png
 from pipelines.runs.run import Run
@@ -46,6 +47,9 @@ CREATE TABLE IF NOT EXISTS cells (
     PRIMARY KEY (run, cell));
 CREATE TABLE IF NOT EXISTS winners (
     run TEXT PRIMARY KEY REFERENCES runs (id), cell INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS warnings (
+    run TEXT NOT NULL REFERENCES runs (id), cell INTEGER NOT NULL, text TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS warnings_run ON warnings (run);
 """
 
 
@@ -77,6 +81,7 @@ class StoredCell:
     seconds: float
     cached: bool
     error: str | None
+    warnings: Warnings = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +175,7 @@ class Store:
         seconds: float,
         cached: bool,
         error: str | None = None,
+        warnings: Warnings = (),
     ) -> None:
         """Record how a cell ended."""
         with self._write() as db:
@@ -177,6 +183,10 @@ class Store:
                 "UPDATE cells SET address = ?, seconds = ?, cached = ?, error = ? "
                 "WHERE run = ? AND cell = ?",
                 (address, seconds, cached, error, run, cell),
+            )
+            db.execute("DELETE FROM warnings WHERE run = ? AND cell = ?", (run, cell))
+            db.executemany(
+                "INSERT INTO warnings VALUES (?, ?, ?)", [(run, cell, text) for text in warnings]
             )
 
     def end(self, run: str, status: RunStatus, stats: Stats, error: str | None) -> None:
@@ -206,9 +216,15 @@ class Store:
                 (id,),
             ).fetchall()
             winner = self._db.execute("SELECT cell FROM winners WHERE run = ?", (id,)).fetchone()
+            told = self._db.execute(
+                "SELECT cell, text FROM warnings WHERE run = ? ORDER BY rowid", (id,)
+            ).fetchall()
         if row is None:
             return None
         status, sheet, stats, error = row
+        said: dict[int, Warnings] = {}
+        for number, text in told:
+            said[number] = (*said.get(number, ()), text)
         return StoredRun(
             id=id,
             status=_ended(status),
@@ -216,8 +232,10 @@ class Store:
             stats=Stats(**json.loads(stats)),
             error=error,
             cells=[
-                StoredCell(Request.from_json(request), address, seconds or 0.0, bool(cached), why)
-                for request, address, seconds, cached, why in cells
+                StoredCell(
+                    Request.from_json(text), at, took or 0.0, bool(was), why, said.get(i, ())
+                )
+                for i, (text, at, took, was, why) in enumerate(cells)
             ],
             winner=None if winner is None else winner[0],
         )
@@ -227,9 +245,11 @@ class Store:
         stored = self.run(id)
         if stored is None:
             return None
-        run = Run(stored.sheet, [cell.request for cell in stored.cells], stored.id)
+        warnings = {i: cell.warnings for i, cell in enumerate(stored.cells) if cell.warnings}
+        requests = [cell.request for cell in stored.cells]
+        run = Run(stored.sheet, requests, stored.id, warnings=warnings)
         run.winner = stored.winner
-        run.publish(RunStarted(run.id, run.requests))
+        run.publish(RunStarted(run.id, run.requests, warnings))
         for number, cell in enumerate(stored.cells):
             image = self.picture(cell.address) if cell.address else None
             if cell.address and image is not None:
@@ -243,10 +263,11 @@ class Store:
                         file=file,
                         seconds=cell.seconds,
                         cached=cell.cached,
+                        warnings=cell.warnings,
                     )
                 )
             elif cell.error:
-                run.publish(CellFailed(run.id, number, cell.request, cell.error))
+                run.publish(CellFailed(run.id, number, cell.request, cell.error, cell.warnings))
         run.publish(RunFinished(run.id, stored.status, stored.stats, stored.error))
         return run
 

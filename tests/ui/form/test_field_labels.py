@@ -44,4 +44,5 @@ def test_the_parameters_of_endpoints_are_unchanged() -> None:
         "skip_layer_scale: float | None = None", "skip_layer_start: float | None = None",
         "skip_layer_stop: float | None = None", "seed: int = 0", "width: int | None = None",
         "height: int | None = None", "loras: list[str] | None = None", "guider: str = ''",
+        "clip_skip: int = 0",
     ]  # fmt: skip
