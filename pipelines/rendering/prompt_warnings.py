@@ -9,7 +9,7 @@ from functools import cache
 
 from pipelines.checkpoints import token_count
 from pipelines.checkpoints.token_count import Tokens
-from pipelines.errors import shortened
+from pipelines.errors import ContactSheetError, shortened
 from pipelines.model_manager.model_entry import ModelEntry
 from pipelines.request.prompt_schedule import Clause, texts_of
 from pipelines.request.prompt_tags import unread_tags
@@ -46,7 +46,11 @@ class PromptWarnings:
         key = guidance_key(request)
         texts = self._seen.get(key)
         if texts is None:
-            texts = self._seen[key] = guidance_for(request, can).texts
+            try:
+                texts = guidance_for(request, can).texts
+            except ContactSheetError:  # its own cell says so, when it starts
+                texts = frozenset({"prompt", "negative"})
+            self._seen[key] = texts
         if request.negative_prompt and "negative" not in texts:
             found.append("the negative prompt is not read: guidance is off at guidance_scale 1")
         if request.prompt and request.guidance_scale == 0.0 and can.guidance == "classifier_free":
