@@ -28,6 +28,7 @@ import typer
 from pipelines import Sheet
 from pipelines.denoising.guiders.registry import GUIDERS, MODIFIERS
 from pipelines.request.axis_grammar import parse_axis, prompt_variants
+from pipelines.request.labels import cell_text
 from pipelines.runs.earlier_sheet import files_to_replace
 from pipelines.runs.events import CellDone, CellFailed
 from pipelines.runs.png_metadata import write_png
@@ -40,8 +41,11 @@ from ui.cli.console import (
     bad_input_ends_here,
     check_writable,
     follow,
+    said_if_slow,
     shape_line,
     show,
+    warn,
+    warn_of_equal_pictures,
 )
 from ui.cli.control_option import read_controls
 from ui.cli.download import add_download
@@ -108,7 +112,9 @@ def generate(
         studio = settings.studio()
         controls.add_pictures(studio)
         request = controls.treated(studio, request).add_to(request)
-        run = studio.submit(Sheet(base=request), previews=False)
+        plan = studio.plan(Sheet(base=request))
+        warn(plan.warning_lines)
+        run = studio.submit(plan, previews=False)
         with ended_by(run.stop):
             outcomes = follow(run)
         leave_if_interrupted()
@@ -142,6 +148,14 @@ def make_sheet(
     force: Annotated[
         bool, typer.Option("--force", help="Replace another sheet that is in the folder.")
     ] = False,
+    skip_misfits: Annotated[
+        bool,
+        typer.Option(
+            "--skip-misfits",
+            help="Leave out combinations that cannot be made, such as a schedule that a sampler "
+            "does not have.",
+        ),
+    ] = False,
 ) -> None:
     """Make a sheet: every value of every axis, denoised together."""
     with bad_input_ends_here():
@@ -159,8 +173,11 @@ def make_sheet(
         controls.add_pictures(checker)
         controls = controls.treated(checker, sheet.base)
         sheet = sheet.model_copy(update={"base": controls.add_to(sheet.base)})
-        plan = checker.plan(sheet)
+        with said_if_slow(f"checking {shape_line(sheet)}"):
+            plan = checker.plan(sheet, skip_misfits=skip_misfits)
+        sheet = plan.sheet
         typer.echo(shape_line(sheet), err=True)
+        warn(plan.warning_lines)
         folder = SheetFolder(out, sheet)
         studio = settings.studio(outputs)
         controls.add_pictures(studio)
@@ -174,12 +191,14 @@ def make_sheet(
         end = run.snapshot()
         finished = folder.finish(end.stats) if outcomes else Finished()
     leave_if_interrupted()
+    warn_of_equal_pictures(plan, outcomes)
     failed = [outcome for outcome in outcomes if isinstance(outcome, CellFailed)]
     if end.status == "failed" and end.error:
         typer.echo(f"error: {end.error}", err=True)
     else:
         for outcome in failed:
-            typer.echo(f"error: cell {outcome.cell}: {outcome.error}", err=True)
+            label = cell_text(sheet, outcome.cell) or "picture"
+            typer.echo(f"error: {label}: {outcome.error}", err=True)
     for line in filter(None, (finished.note, finished.error and f"error: {finished.error}")):
         typer.echo(line, err=True)
     stats = end.stats

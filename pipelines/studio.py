@@ -26,6 +26,7 @@ from pipelines.errors import Cancelled, ContactSheetError, StorageLocked
 from pipelines.families.capabilities import Capabilities
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering.batch_evaluator import ComputeOptions
+from pipelines.rendering.misfits import LeftOut, fitting
 from pipelines.rendering.resolver import Resolver
 from pipelines.rendering.run_executor import RunExecutor
 from pipelines.rendering.run_plan import RunPlan
@@ -33,7 +34,7 @@ from pipelines.rendering.worker import Task, Worker
 from pipelines.request.control import Control
 from pipelines.request.request import Request
 from pipelines.request.sheet import Sheet
-from pipelines.runs.events import CellDone, CellFailed, Event, RunFinished, RunNotice
+from pipelines.runs.events import CellDone, CellFailed, Event, RunFinished, RunNotice, Warnings
 from pipelines.runs.image_store import ImageStore
 from pipelines.runs.null_store import AnyStore, NullStore
 from pipelines.runs.queue import LIMIT
@@ -206,19 +207,30 @@ class Studio:
 
         Raises: InvalidRequest, UnknownName, ModelUnavailable: saying what is allowed.
         """
-        return self._resolve([request])[0]
+        return Resolver(self.manager.library, self._images).resolve(request)
 
-    def _resolve(self, requests: Sequence[Request]) -> list[Request]:
+    def _cells(self, sheet: Sheet) -> tuple[list[Request], dict[int, Warnings]]:
+        """Complete Requests of a sheet whose seeds are drawn, and what they do not carry out."""
         resolver = Resolver(self.manager.library, self._images)
-        return [resolver.resolve(request) for request in requests]
+        cells = [resolver.resolve(request) for request in sheet.expand()]
+        found = {i: warnings for i, one in enumerate(cells) if (warnings := resolver.warnings(one))}
+        return cells, found
 
-    def plan(self, sheet: Sheet) -> RunPlan:
+    def plan(self, sheet: Sheet, *, skip_misfits: bool = False) -> RunPlan:
         """Check a sheet and estimate its cost, without making anything; `submit` takes the plan.
 
+        Args:
+            skip_misfits: leave out combinations that cannot be made, where some can.
         Raises: InvalidRequest, UnknownName, ModelUnavailable: if any cell cannot be made.
         """
-        requests = self._resolve(sheet.expand())
-        return RunPlan(sheet, requests, self._executor.estimate(requests))
+        sheet = sheet.with_seeds()
+        left_out: tuple[LeftOut, ...] = ()
+        if skip_misfits:
+            resolver = Resolver(self.manager.library, self._images)
+            sheet, left_out = fitting(sheet, resolver.resolve)
+        requests, warnings = self._cells(sheet)
+        cost = self._executor.estimate(requests)
+        return RunPlan(sheet, requests, cost, warnings, left_out)
 
     def address(self, request: Request) -> str:
         """The name of a Request's picture in the store: a hash of all that decides its pixels.
@@ -256,13 +268,13 @@ class Studio:
         """
         self._worker.check_open()
         if isinstance(sheet, RunPlan):
-            cells = list(sheet.requests)
-            sheet = sheet.sheet
+            cells, warnings, sheet = list(sheet.requests), dict(sheet.warnings), sheet.sheet
         else:
-            cells = self._resolve(sheet.expand())
+            sheet = sheet.with_seeds()
+            cells, warnings = self._cells(sheet)
         # Their errors belong here, not in every cell.
         backends.fitting(self._backend, self.manager.device)
-        run = Run(sheet, cells, filmed=frozenset(filmed), listed=listed)
+        run = Run(sheet, cells, filmed=frozenset(filmed), listed=listed, warnings=warnings)
         if listed:
             self._record(run)
         task = Task(partial(self._executor.make, run, previews), run.stop, lambda: run.stop_asked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -14,8 +14,13 @@ from pipelines.checkpoints.diffusers_folder import check_part
 from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.families import spec_of
 from pipelines.families.embedded_tokenizer import EmbeddedTokenizer
+from pipelines.request.prompt_schedule import scheduled, texts_of
+from pipelines.request.prompt_tags import split_tags
 from pipelines.request.prompt_weights import Parts, chunk_lengths, parse_weights
 from pipelines.utils.file_cache import cached_by_file
+
+_STEPS = 50
+"""Steps that a prompt is read for, as they are not known while it is typed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +45,42 @@ def count_tokens(
 ) -> Tokens:
     """Count the tokens of a prompt, by the tokenizer of a model that reads the least of it.
 
+    Of a prompt that changes by step, or that AND joins, the longest text counts.
+
     Args:
         embeddings: that it names, and how many vectors each has.
+    Raises: ModelUnavailable: if the model's index cannot be read. InvalidRequest: if the prompt
+        cannot be read.
+    """
+    prompt, _ = split_tags(text)
+    meanings = list(map(parse_weights, texts_of(scheduled(prompt, _STEPS))))
+    counts = _counts(model, meanings, embeddings)
+    return max(counts, key=lambda one: (len(one.cut), one.count / one.most))
+
+
+def unread(
+    model: ModelInfo, text: str, embeddings: Mapping[str, int] = MappingProxyType({})
+) -> Tokens | None:
+    """Tell what of a text no encoder of a model reads; None where one reads it all.
+
+    Args:
+        embeddings: as `count_tokens`.
     Raises: ModelUnavailable: if the model's index cannot be read.
     """
-    meaning = parse_weights(text)
+    counts = _counts(model, [parse_weights(text)], embeddings)
+    least = min(counts, key=lambda one: len(one.cut), default=None)
+    return least if least is not None and least.cut else None
+
+
+def _counts(
+    model: ModelInfo, meanings: Sequence[Parts], embeddings: Mapping[str, int]
+) -> list[Tokens]:
+    """Tokens of each of some texts for each tokenizer of a model."""
     counts = []
     for tokenizer, most in _readers(model):
         reader = EmbeddedTokenizer(tokenizer, embeddings) if embeddings else tokenizer
-        counts.append(_count(reader, most, meaning))
-    return max(counts, key=lambda one: (len(one.cut), one.count / one.most))
+        counts += [_count(reader, most, meaning) for meaning in meanings]
+    return counts
 
 
 def is_word(model: ModelInfo, text: str) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 
 from torch import Tensor
 
-from pipelines.denoising.guiders.base import Guider, Prediction, Step, Text
+from pipelines.denoising.condition_schedule import AnyCondition, condition_at
+from pipelines.denoising.guiders.base import COND, Guider, Prediction, Step, Text
 from pipelines.denoising.row import Condition, Row, ScheduledControl
 from pipelines.denoising.trajectory import Eval
 
@@ -22,6 +23,7 @@ class GuidedTrajectory:
         conditions: by what the guider's predictions see (`Guider.texts`).
         controls: its controls, ready to act.
         denoised: for guiders that look at clean latents.
+        clauses: conditions of the prompt's further clauses, behind the first in `conditions`.
     Attributes:
         last: the newest evaluation and its guided output, for previews; None before the first.
         result: the latents, once there are no more rows to ask for.
@@ -31,15 +33,17 @@ class GuidedTrajectory:
         self,
         walk: Generator[Eval, Tensor, Tensor],
         guider: Guider,
-        conditions: Mapping[Text, Condition],
+        conditions: Mapping[Text, AnyCondition],
         controls: Sequence[ScheduledControl] = (),
         denoised: Denoised | None = None,
+        clauses: Sequence[AnyCondition] = (),
     ) -> None:
         self._walk = walk
         self._guider = guider
         self._conditions = conditions
         self._controls = tuple(controls)
         self._denoised = denoised
+        self._clauses = tuple(clauses)
         self._eval: Eval | None = None
         self._names: tuple[str, ...] = ()
         self.last: tuple[Eval, Tensor] | None = None
@@ -80,9 +84,15 @@ class GuidedTrajectory:
         return Row(
             asked.x,
             asked.t,
-            self._conditions[prediction.text],
+            self._condition(asked, prediction),
             terms=terms,
             guidance=prediction.guidance,
-            prompt=self._conditions["prompt"] if prompted else None,
+            prompt=self._condition(asked, COND) if prompted else None,
             skip=prediction.skip,
         )
+
+    def _condition(self, asked: Eval, prediction: Prediction) -> Condition:
+        found = self._conditions[prediction.text]
+        if prediction.clause:
+            found = self._clauses[prediction.clause - 1]
+        return condition_at(found, asked.index, asked.total)

@@ -79,8 +79,14 @@ class Family(Protocol):
     def latent_shape(self, model: LoadedModel, width: int, height: int) -> tuple[int, int, int]:
         """(C, h, w) of the latents of a picture."""
 
-    def encode(self, model: LoadedModel, texts: Sequence[str]) -> list[Condition]:
-        """Encode texts: one condition each, to stand in rows."""
+    def encode(
+        self, model: LoadedModel, texts: Sequence[str], clip_skip: int = 0
+    ) -> list[Condition]:
+        """Encode texts: one condition each, to stand in rows.
+
+        Args:
+            clip_skip: last layers of CLIP to leave out; 0 where `FamilySpec.clip_skip` is false.
+        """
 
     def without_negative(self, model: LoadedModel, empty: Condition) -> Condition:
         """The condition of a cell that has no negative prompt.

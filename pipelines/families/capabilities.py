@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pipelines.denoising.guiders.checked import NetworkInputs
 from pipelines.denoising.guiders.registry import Choice, guiders_for
 from pipelines.errors import InvalidRequest, ModelUnavailable
+from pipelines.request.prompt_schedule import Clause, scheduled, texts_of
 from pipelines.request.prompt_weights import parse_weights
 from pipelines.request.skip_layers import layers_text
 from pipelines.samplers import SAMPLERS, Kind, misfit
@@ -62,6 +63,7 @@ class Capabilities:
         steps: fewest and most.
         skip_layers: how many layers its network has that guidance may skip.
         prompt_weights: whether it takes `(red:1.2)` and `BREAK` in prompts.
+        clip_skip: how many last layers of its text encoders may be left out.
         suggested: Request fields for a model nobody has written a preset for; what is not there
             is a Request's own default.
     """
@@ -75,6 +77,7 @@ class Capabilities:
     steps: tuple[int, int] = (1, 1000)
     skip_layers: int = 0
     prompt_weights: bool = False
+    clip_skip: int = 0
     suggested: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -94,6 +97,19 @@ class Capabilities:
                 f"it takes {', '.join(self.guiders)}"
             )
         return choice
+
+    @property
+    def composes(self) -> bool:
+        """Whether AND joins prompts; a network that is told its guidance has one row only."""
+        return self.guidance != "embedded"
+
+    def clauses(self, request: Request) -> tuple[Clause, ...]:
+        """Read a Request's prompt: its clauses, each with its text by step."""
+        return scheduled(request.prompt, request.steps, self.composes)
+
+    def negative(self, request: Request) -> Clause:
+        """Read a Request's negative prompt, in which AND is a word."""
+        return scheduled(request.negative_prompt, request.steps, False)[0]
 
     @property
     def network_inputs(self) -> NetworkInputs:
@@ -130,13 +146,17 @@ class Capabilities:
                 "leave negative_prompt empty"
             )
         if not self.prompt_weights:
-            for name in ("prompt", "negative_prompt"):
-                if not isinstance(parse_weights(getattr(request, name)), str):
+            negative = (self.negative(request),)
+            for name, clauses in (("prompt", self.clauses(request)), ("negative_prompt", negative)):
+                if any(not isinstance(parse_weights(text), str) for text in texts_of(clauses)):
                     raise InvalidRequest(
                         f"{name} has weights or parts, such as (red:1.2), [red] or BREAK, which "
                         f"{model}, a {self.kind} model, cannot follow; leave them out, and write "
                         r"\( \) \[ \] for brackets that are text"
                     )
+        if request.clip_skip > self.clip_skip:
+            takes = f"takes 0 to {self.clip_skip}" if self.clip_skip else "takes none; leave it out"
+            raise InvalidRequest(f"clip_skip is {request.clip_skip}; {model} {takes}")
         if request.guidance_rescale and self.guidance == "embedded":
             raise InvalidRequest(
                 f"guidance_rescale is {request.guidance_rescale:g}; {model} has its guidance "

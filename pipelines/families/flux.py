@@ -111,7 +111,9 @@ class Flux(FlowMatched):
         channels = model.components["transformer"].config.in_channels // 4
         return channels, height // factor, width // factor
 
-    def encode(self, model: LoadedModel, texts: Sequence[str]) -> list[Condition]:
+    def encode(
+        self, model: LoadedModel, texts: Sequence[str], clip_skip: int = 0
+    ) -> list[Condition]:
         """Encode texts as T5's states, (1, tokens, D), and CLIP's pooled embedding, (1, P)."""
         clip, t5 = self.spec.text_encoders
         pooled = text_encoders.clip_pooled(model, clip, texts)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from pipelines.denoising.row import Condition, Row, states_of
 from pipelines.families.base import LoadedModel, decode_latents
 from pipelines.families.capabilities import Configs
+from pipelines.families.encoder_layers import final_layer
 from pipelines.families.spec import FamilySpec
 from pipelines.families.traits import vae_factor
 from pipelines.request.request import Request
@@ -69,7 +70,9 @@ class StableDiffusion:
         factor = vae_factor(model.configs["vae"])
         return model.components["unet"].config.in_channels, height // factor, width // factor
 
-    def encode(self, model: LoadedModel, texts: Sequence[str]) -> list[Condition]:
+    def encode(
+        self, model: LoadedModel, texts: Sequence[str], clip_skip: int = 0
+    ) -> list[Condition]:
         """Encode texts as CLIP's states, (1, tokens, D) each, as diffusers computes them."""
         tokenizer, encoder = model.components["tokenizer"], model.components["text_encoder"]
         tokens = tokenizer(
@@ -79,12 +82,18 @@ class StableDiffusion:
             truncation=True,
             return_tensors="pt",
         )
+        layer = final_layer(clip_skip)
         mask = None
         if getattr(encoder.config, "use_attention_mask", False):
             mask = tokens.attention_mask.to(model.device)
         with torch.inference_mode():
-            states = encoder(tokens.input_ids.to(model.device), attention_mask=mask)[0]
-        return list(states.to(model.dtype).split(1))
+            output = encoder(
+                tokens.input_ids.to(model.device),
+                attention_mask=mask,
+                output_hidden_states=layer.inner,
+            )
+            states = layer.states(encoder, output)
+        return list(torch.split(states.to(model.dtype), 1))
 
     def without_negative(self, model: LoadedModel, empty: Condition) -> Condition:
         return empty

@@ -59,7 +59,9 @@ class StableDiffusion3(FlowMatched):
         factor = vae_factor(model.configs["vae"])
         return model.components["transformer"].config.in_channels, height // factor, width // factor
 
-    def encode(self, model: LoadedModel, texts: Sequence[str]) -> list[Condition]:
+    def encode(
+        self, model: LoadedModel, texts: Sequence[str], clip_skip: int = 0
+    ) -> list[Condition]:
         """Encode texts as all encoders' states, (1, tokens, D), and both projections, (1, P₁ + P₂).
 
         The CLIP states stand side by side and are padded to T5's width; T5's follow. Without T5
@@ -67,8 +69,8 @@ class StableDiffusion3(FlowMatched):
         """
         clip, clip_2, t5 = self.spec.text_encoders
         length = model.components[clip.tokenizer].model_max_length
-        first, pooled = text_encoders.clip(model, clip, texts)
-        second, pooled_2 = text_encoders.clip(model, clip_2, texts, length)
+        first, pooled = text_encoders.clip(model, clip, texts, clip_skip=clip_skip)
+        second, pooled_2 = text_encoders.clip(model, clip_2, texts, length, clip_skip)
         both = torch.cat([first, second], dim=-1)
         if t5.encoder in model.components:
             long = text_encoders.t5(model, t5, texts)

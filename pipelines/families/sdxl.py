@@ -47,11 +47,13 @@ class _Network(nn.Module):
 class StableDiffusionXL(StableDiffusion):
     """SDXL (Podell et al. 2023, arXiv:2307.01952)."""
 
-    def encode(self, model: LoadedModel, texts: Sequence[str]) -> list[Condition]:
+    def encode(
+        self, model: LoadedModel, texts: Sequence[str], clip_skip: int = 0
+    ) -> list[Condition]:
         """Encode texts as both encoders' states, (1, tokens, D₁ + D₂), and a projection, (1, P)."""
         clip, clip_2 = self.spec.text_encoders
-        first, _ = text_encoders.clip(model, clip, texts)
-        second, pooled = text_encoders.clip(model, clip_2, texts)
+        first, _ = text_encoders.clip(model, clip, texts, clip_skip=clip_skip)
+        second, pooled = text_encoders.clip(model, clip_2, texts, clip_skip=clip_skip)
         return text_encoders.split_conditions(torch.cat([first, second], dim=-1), pooled)
 
     def without_negative(self, model: LoadedModel, empty: Condition) -> Condition:

@@ -60,6 +60,7 @@ class FamilySpec:
         index_options: entries of `model_index.json` that decide pixels.
         guidance: how `guidance_scale` acts.
         prompt_weights: whether it takes `(red:1.2)` and `BREAK` in prompts.
+        clip_skip: whether the last layers of its CLIP encoders may be left out.
         suggested: Request fields for a model nobody has written a preset for.
         refine: what a model's configs change in the capabilities that the row gives.
         trained_in: the numbers whose range its networks need.
@@ -86,6 +87,7 @@ class FamilySpec:
     index_options: tuple[str, ...] = ()
     guidance: GuidanceKind = "classifier_free"
     prompt_weights: bool = False
+    clip_skip: bool = False
     suggested: Mapping[str, Any] = field(default_factory=dict)
     refine: Callable[[Capabilities, Configs], Capabilities] = _as_the_row_says
     trained_in: DtypeName = "float16"
@@ -108,6 +110,14 @@ class FamilySpec:
         left_out = (one for one in self.text_encoders if one.optional)
         return frozenset(name for one in left_out for name in (one.tokenizer, one.encoder))
 
+    def _layers_to_skip(self, configs: Configs) -> int:
+        """Layers of the CLIP encoder with the fewest that may be left out; one must stay."""
+        if not self.clip_skip:
+            return 0
+        names = (one.encoder for one in self.text_encoders)
+        layers = (configs.get(name, {}).get("num_hidden_layers") for name in names)
+        return max(0, min((count for count in layers if count), default=1) - 1)
+
     def capabilities(self, configs: Configs) -> Capabilities:
         """Say what a model can do, from its configs alone.
 
@@ -120,6 +130,7 @@ class FamilySpec:
                 self.sizes(configs),
                 guidance=self.guidance,
                 prompt_weights=self.prompt_weights,
+                clip_skip=self._layers_to_skip(configs),
                 suggested=self.suggested,
             )
             return self.refine(of_the_row, configs)

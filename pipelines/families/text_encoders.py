@@ -10,11 +10,16 @@ from torch import Tensor
 
 from pipelines.denoising.row import Condition
 from pipelines.families.base import LoadedModel
+from pipelines.families.encoder_layers import inner_layer
 from pipelines.families.spec import TextEncoder
 
 
 def clip(
-    model: LoadedModel, row: TextEncoder, texts: Sequence[str], max_length: int | None = None
+    model: LoadedModel,
+    row: TextEncoder,
+    texts: Sequence[str],
+    max_length: int | None = None,
+    clip_skip: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Encode texts by CLIP: states before its last layer, (texts, tokens, D), and first output.
 
@@ -23,12 +28,14 @@ def clip(
 
     Args:
         max_length: tokens; None = as many as the row says.
+        clip_skip: further layers before the last one that are left out.
     """
     encoder = model.components[row.encoder]
+    layer = inner_layer(clip_skip)
     ids = _tokens(model, row, texts, max_length)
     with torch.inference_mode():
         output = encoder(ids, output_hidden_states=True)
-    return output.hidden_states[-2].to(model.dtype), output[0].to(model.dtype)
+    return layer.states(encoder, output).to(model.dtype), output[0].to(model.dtype)
 
 
 def clip_pooled(model: LoadedModel, row: TextEncoder, texts: Sequence[str]) -> Tensor:

@@ -20,6 +20,7 @@ By design this differs from compel in three things:
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from torch import Tensor
 
 from pipelines.denoising.row import Condition
 from pipelines.families.base import Family, LoadedModel
+from pipelines.families.encoder_layers import Layer, final_layer, inner_layer
 from pipelines.request.prompt_weights import Parts, WeightedText, chunk_lengths, parse_weights
 
 _LEAST = 1e-5
@@ -70,40 +72,65 @@ class Tokenized:
 
 
 def conditions(
-    family: Family, model: LoadedModel, texts: Sequence[str], alone: bool = False
+    family: Family,
+    model: LoadedModel,
+    texts: Sequence[str],
+    alone: bool = False,
+    clip_skip: int = 0,
 ) -> dict[str | None, Condition]:
     """Encode every text; texts that mean the same have one and the same condition.
 
     Args:
         alone: encode one by one. Else those without weights are encoded together.
+        clip_skip: last layers of CLIP's encoders that are left out.
     """
+    # A family whose encoders have no layers to leave out need not know of it.
+    skipped = (clip_skip,) if clip_skip else ()
     meanings = {text: parse_weights(text) for text in texts}
     plain = sorted({one for one in meanings.values() if isinstance(one, str)})
     encoded: dict[Parts | str, Condition]
     if alone:
-        encoded = {text: family.encode(model, [text])[0] for text in plain}
+        encoded = {text: family.encode(model, [text], *skipped)[0] for text in plain}
     else:
-        encoded = dict(zip(plain, family.encode(model, plain) if plain else (), strict=True))
+        together = family.encode(model, plain, *skipped) if plain else ()
+        encoded = dict(zip(plain, together, strict=True))
     for parts in dict.fromkeys(meanings.values()):
         if not isinstance(parts, str):
-            encoded[parts] = encode(model, parts)
+            encoded[parts] = encode(model, parts, clip_skip)
+    # Texts of one meaning, such as those that differ in capitals only, are one condition: their
+    # rows are computed once.
+    same: dict[tuple[bytes, ...], Condition] = {}
+    for one, condition in encoded.items():
+        encoded[one] = same.setdefault(_bits(condition), condition)
     return {text: encoded[one] for text, one in meanings.items()}
 
 
-def encode(model: LoadedModel, parts: Parts) -> Condition:
+def _bits(condition: Condition) -> tuple[bytes, ...]:
+    """The exact content of a condition, as digests."""
+    tensors = condition if isinstance(condition, tuple) else (condition,)
+    return tuple(
+        hashlib.sha256(one.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()).digest()
+        for one in tensors
+    )
+
+
+def encode(model: LoadedModel, parts: Parts, clip_skip: int = 0) -> Condition:
     """Encode a prompt in parts: states, (1, parts · tokens, D).
 
     With a second encoder, as in SDXL, the states of both side by side, and the second's
     projection of the first part, (1, P), which has no weights.
     """
     if "text_encoder_2" not in model.components:
-        return _encode(model, "", parts, last=True)[0].to(model.dtype)
-    states, _ = _encode(model, "", parts, last=False)
-    states_2, pooled = _encode(model, "_2", parts, last=False)
+        layer = final_layer(clip_skip)
+        return _encode(model, "", parts, layer)[0].to(model.dtype)
+    layer = inner_layer(clip_skip)
+    states, _ = _encode(model, "", parts, layer)
+    states_2, pooled = _encode(model, "_2", parts, layer)
     # Tokenizers of two vocabularies may cut in different places, and need another part.
     longest = max(states.shape[1], states_2.shape[1])
     both = [
-        _filled(model, suffix, some, longest) for suffix, some in (("", states), ("_2", states_2))
+        _filled(model, suffix, some, longest, layer)
+        for suffix, some in (("", states), ("_2", states_2))
     ]
     return torch.cat(both, dim=-1).to(model.dtype), pooled.to(model.dtype)
 
@@ -140,13 +167,10 @@ def _runs(places: Sequence[tuple[int, float]]) -> Iterator[tuple[int, int, float
             yield numbers[0], numbers[-1], weight
 
 
-def _encode(model: LoadedModel, suffix: str, parts: Parts, *, last: bool) -> tuple[Tensor, Tensor]:
+def _encode(model: LoadedModel, suffix: str, parts: Parts, layer: Layer) -> tuple[Tensor, Tensor]:
     """An encoder's weighted states of all parts in a row, and its first output for the first.
 
     Returns: states, (1, tokens, D); the output, (1, …).
-
-    Args:
-        last: take the last layer's states, not those before it.
     """
     tokenizer = model.components[f"tokenizer{suffix}"]
     tokenized = [tokenize(tokenizer, part) for part in parts]
@@ -161,7 +185,7 @@ def _encode(model: LoadedModel, suffix: str, parts: Parts, *, last: bool) -> tup
     if any(part.weighs for part in tokenized):
         ids += empty.ids
         masks += [[1] * len(empty.ids[0])]
-    states, output = _states(model, suffix, ids, masks, last=last)
+    states, output = _states(model, suffix, ids, masks, layer)
     joined = []
     done = 0
     for part in tokenized:
@@ -177,8 +201,7 @@ def _states(
     suffix: str,
     ids: Sequence[Sequence[int]],
     masks: Sequence[Sequence[int]],
-    *,
-    last: bool,
+    layer: Layer,
 ) -> tuple[Tensor, Tensor]:
     """An encoder's states, (chunks, tokens, D), and its first output."""
     encoder = model.components[f"text_encoder{suffix}"]
@@ -191,8 +214,8 @@ def _states(
     # Without one, CLIP computes as for a plain prompt, to the bit.
     seen = None if bool(mask.all()) else mask
     with torch.inference_mode():
-        output = encoder(tokens, attention_mask=seen, output_hidden_states=not last)
-    return output[0] if last else output.hidden_states[-2], output[0]
+        output = encoder(tokens, attention_mask=seen, output_hidden_states=layer.inner)
+        return layer.states(encoder, output), output[0]
 
 
 def weigh(states: Tensor, empty: Tensor, part: Tokenized) -> Tensor:
@@ -211,9 +234,9 @@ def weigh(states: Tensor, empty: Tensor, part: Tokenized) -> Tensor:
     return (shares * scaled).sum(0)
 
 
-def _filled(model: LoadedModel, suffix: str, states: Tensor, tokens: int) -> Tensor:
+def _filled(model: LoadedModel, suffix: str, states: Tensor, tokens: int, layer: Layer) -> Tensor:
     """States, (1, ·, D), filled up with those of empty texts."""
     if states.shape[1] == tokens:
         return states
-    empty, _ = _encode(model, suffix, ((WeightedText("", 1.0),),), last=False)
+    empty, _ = _encode(model, suffix, ((WeightedText("", 1.0),),), layer)
     return torch.cat([states, *[empty] * ((tokens - states.shape[1]) // empty.shape[1])], dim=1)

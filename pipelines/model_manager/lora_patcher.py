@@ -15,7 +15,7 @@ from pipelines.checkpoints.lora_delta import AnyDelta
 from pipelines.checkpoints.lora_state_dict import deltas, misfit, weight_name
 from pipelines.errors import InvalidRequest
 from pipelines.families.base import Family, LoadedModel
-from pipelines.request.lora import State
+from pipelines.request.lora import LoRA, State
 from pipelines.utils.digests import digest_of_lines
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def applied(
             ", ".join(map(str, state)), len(changes),
             ", ".join(dict.fromkeys(part for part, _ in changes)), time.perf_counter() - started,
         )  # fmt: skip
-        marks = [f"{model.loras[one.name].source} {one.scale!r}" for one in state]
+        marks = [f"{model.loras[one.name].source}{_scales_mark(one)}" for one in state]
         fingerprint = digest_of_lines([model.fingerprint, *marks])
         yield replace(model, fingerprint=fingerprint, base=model.fingerprint, prepared={})
 
@@ -80,7 +80,9 @@ def changes_of(model: LoadedModel, family: Family, state: State) -> Changes:
         for (part, module), delta in found.items():
             weight_of = weight_name(module, shapes[part])
             assert weight_of is not None, "it fits"
-            changes.setdefault((part, weight_of), []).append((lora.scale, delta))
+            scale = lora.scale_in(part)
+            if scale:
+                changes.setdefault((part, weight_of), []).append((scale, delta))
     return changes
 
 
@@ -102,6 +104,11 @@ def patched(weights: Mapping[Key, Tensor], changes: Changes) -> Iterator[None]:
             for key, original in originals.items():
                 weights[key].copy_(original)
         originals.clear()  # an error's traceback would keep them
+
+
+def _scales_mark(lora: LoRA) -> str:
+    apart = "" if lora.text_scale is None else f" text {lora.text_scale!r}"
+    return f" {lora.scale!r}{apart}"
 
 
 def _modules(model: LoadedModel) -> dict[str, torch.nn.Module]:

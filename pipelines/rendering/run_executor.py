@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
@@ -23,6 +23,7 @@ from pipelines.rendering.batch_timings import BatchTimings
 from pipelines.rendering.row_timings import RowKind, RowTimings
 from pipelines.rendering.run_plan import CostEstimate
 from pipelines.rendering.run_sink import UNRECORDED, RunSink
+from pipelines.request import prompt_schedule
 from pipelines.request.request import Request
 from pipelines.runs.events import RunFinished, RunStarted, RunStatus, Stats
 from pipelines.runs.null_store import AnyStore
@@ -61,7 +62,7 @@ class RunExecutor:
 
         Raises: UnknownName, ModelUnavailable: if a model has gone since they were completed.
         """
-        from pipelines.rendering.trajectories import guidance_for
+        from pipelines.rendering.trajectories import guidance_for, guidance_key
 
         opened = self._opener()
         address = self._addresser(opened)
@@ -70,10 +71,15 @@ class RunExecutor:
         ]
         together = Counter(map(RowKind.of, new))
         rows = 0
+        costs: dict[tuple[Hashable, ...], int] = {}
         seconds: float | None = 0.0
         for cell in new:
             evaluations = SAMPLERS[cell.sampler].evaluations(cell.steps)
-            cost = row_count(guidance_for(cell, opened(cell.model).capabilities), evaluations)
+            key = (evaluations, *guidance_key(cell))
+            if key not in costs:
+                guider = guidance_for(cell, opened(cell.model).capabilities)
+                costs[key] = row_count(guider, evaluations)
+            cost = costs[key]
             kind = RowKind.of(cell)
             row = self._row_timings.row(kind, together[kind])
             rows += cost
@@ -118,7 +124,7 @@ class RunExecutor:
         from pipelines.rendering.renderer import Job, Renderer
 
         started = time.perf_counter()
-        run.publish(RunStarted(run.id, run.requests))
+        run.publish(RunStarted(run.id, run.requests, run.warnings))
         opened = self._opener()
         addresses = self._addresses(run, self._addresser(opened))
         sink = RunSink(run, self._store, addresses)
@@ -206,6 +212,7 @@ class RunExecutor:
             return request.address(
                 context(*_models(request))
                 + version_mark(request.guider)
+                + prompt_schedule.version_mark(request.prompt, request.negative_prompt)
                 + model.embeddings.mark(request)
                 + marks
             )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
+from pipelines.rendering.misfits import LeftOut
 from pipelines.request.request import Request
 from pipelines.request.sheet import Sheet
+from pipelines.runs.events import Warnings
+from pipelines.runs.warning_lines import at_most, warning_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +38,18 @@ class RunPlan:
 
     Attributes:
         requests: the complete Request of every cell, in axis order.
+        warnings: what of a cell is not carried out, by its number.
+        left_out: combinations that cannot be made, where these were to be left out.
     """
 
     sheet: Sheet
     requests: Sequence[Request]
     cost: CostEstimate
+    warnings: Mapping[int, Warnings] = field(default_factory=dict)
+    left_out: Sequence[LeftOut] = ()
+
+    @property
+    def warning_lines(self) -> list[str]:
+        """The warnings for people, a line each."""
+        left_out = [f"left out: {one.label} ({one.reason})" for one in self.left_out]
+        return at_most([*left_out, *warning_lines(self.sheet, self.warnings)])

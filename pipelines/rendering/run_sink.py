@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipelines.errors import ContactSheetError
 from pipelines.rendering.disk_errors import is_disk_full
+from pipelines.request.labels import cell_text
 from pipelines.runs.events import (
     CellDone,
     CellFailed,
@@ -19,6 +21,7 @@ from pipelines.runs.events import (
     RunNotice,
     RunStatus,
     Stats,
+    Warnings,
 )
 from pipelines.runs.null_store import AnyStore
 from pipelines.runs.run import Run
@@ -46,6 +49,7 @@ class _Ended:
     seconds: float
     cached: bool
     error: str | None
+    warnings: Warnings
 
 
 class RunSink:
@@ -72,6 +76,7 @@ class RunSink:
         self.spent: list[float] = []
         self.errors: list[str] = []
         self.full: str | None = None
+        self._first: dict[bytes, int] = {}
 
     @property
     def ended(self) -> frozenset[int]:
@@ -119,8 +124,9 @@ class RunSink:
     def failed(self, cell: int, error: str) -> None:
         """Record and publish why a cell could not be made."""
         self.errors.append(error)
-        self._end_cell(cell, _Ended(None, 0.0, False, error))
-        self._run.publish(CellFailed(self._run.id, cell, self._requests[cell], error))
+        warnings = self._run.warnings.get(cell, ())
+        self._end_cell(cell, _Ended(None, 0.0, False, error, warnings))
+        self._run.publish(CellFailed(self._run.id, cell, self._requests[cell], error, warnings))
 
     def finish(self, status: RunStatus, stats: Stats, error: str | None) -> None:
         """Record and publish how the run ended.
@@ -135,7 +141,8 @@ class RunSink:
     def _done(
         self, cell: int, image: Image, file: Path | None, seconds: float, *, cached: bool
     ) -> None:
-        self._end_cell(cell, _Ended(self._addresses.get(cell), seconds, cached, None))
+        warnings = (*self._run.warnings.get(cell, ()), *self._same(cell, image))
+        self._end_cell(cell, _Ended(self._addresses.get(cell), seconds, cached, None, warnings))
         self._run.publish(
             CellDone(
                 run=self._run.id,
@@ -145,6 +152,7 @@ class RunSink:
                 file=file,
                 seconds=seconds,
                 cached=cached,
+                warnings=warnings,
             )
         )
 
@@ -179,6 +187,7 @@ class RunSink:
             seconds=how.seconds,
             cached=how.cached,
             error=how.error,
+            warnings=how.warnings,
             patience=patience,
             told=self._told,
         )
@@ -224,3 +233,11 @@ class RunSink:
         """Publish a notice, if it is another than the last."""
         if self._run.snapshot().notice != text:
             self._run.publish(RunNotice(self._run.id, text))
+
+    def _same(self, cell: int, image: Image) -> Iterator[str]:
+        """Say whose picture is the same as this one, if that has another label."""
+        pixels = hashlib.sha256(image.tobytes()).digest()
+        other = self._first.setdefault(pixels, cell)
+        label = cell_text(self._run.sheet, other)
+        if label != cell_text(self._run.sheet, cell):
+            yield f"the same picture, to the bit, as {label}: what differs was not read"

@@ -13,7 +13,8 @@
 (`request.prompt_templates`), its commas included; `[20]` behind it draws 20 of them, `[20 @7]`
 with seed 7.
 
-Numbers are computed in exact decimals. Lists and ranges mix: `1, 3-5, 10`. Two axes that change
+Numbers are computed in exact decimals; evenly spaced ones of a field that takes whole numbers are
+rounded to these. Lists and ranges mix: `1, 3-5, 10`. Two axes that change
 together are joined by ` & `: `steps=10,20 & guidance_scale=3,5`.
 """
 
@@ -21,15 +22,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import get_args
 
 from pipelines.errors import InvalidRequest
 from pipelines.request import prompt_templates, skip_layers
+from pipelines.request.field_aliases import own_name
 from pipelines.request.item_axes import item_field
+from pipelines.request.replace_axes import text_of
 from pipelines.request.request import Request
-from pipelines.request.sheet import EVALUATIONS, PROMPT_REPLACE, Axis, check_field
+from pipelines.request.sheet import EVALUATIONS, Axis, check_field
 from pipelines.utils.value_list import outside_quotes, split
 
 MOST_VALUES = 1000
@@ -81,7 +84,7 @@ def _parse_one(text: str, wildcards: Sequence[Path]) -> Axis:
         raise InvalidRequest(
             f"axis {text!r} has no '='; write it as field=values, such as guidance_scale=1,3,5"
         )
-    field = field.strip().lower().replace("-", "_").replace(" ", "_")
+    field = own_name(field)
     if field == PROMPT_VARIANTS:
         return Axis(field="prompt", values=prompt_variants(values, wildcards))
     return Axis(field=field, values=parse_values(field, values))
@@ -123,7 +126,7 @@ def parse_values(field: str, text: str) -> tuple[int | float | str, ...]:
     entries = split(text)
     values: list[Decimal | str] = []
     for entry in entries:
-        values += [entry] if kind in (str, bool) else _numbers(field, entry)
+        values += [entry] if kind in (str, bool) else _numbers(field, entry, kind is int)
         if len(values) > MOST_VALUES:
             more = "" if next(entries, None) is None else " or more"
             raise InvalidRequest(
@@ -152,7 +155,8 @@ def _switch(field: str, entry: str) -> bool:
 
 def value_type(field: str) -> type[int] | type[float] | type[str] | type[bool]:
     """Look up the type of a field's values. Raises: UnknownName: if there is no such field."""
-    if field in (PROMPT_REPLACE, skip_layers.FIELD):
+    field = own_name(field)
+    if field == skip_layers.FIELD or text_of(field) is not None:
         return str
     if field == EVALUATIONS:
         return int
@@ -167,7 +171,7 @@ def value_type(field: str) -> type[int] | type[float] | type[str] | type[bool]:
     raise TypeError(f"Request.{field} is neither text nor a number")  # a new kind of field
 
 
-def _numbers(field: str, entry: str) -> list[Decimal]:
+def _numbers(field: str, entry: str, whole: bool) -> list[Decimal]:
     """The numbers of one entry: a number or a range."""
     if _SINGLE.fullmatch(entry):
         return [_number(entry)]
@@ -179,7 +183,8 @@ def _numbers(field: str, entry: str) -> list[Decimal]:
         )
     start, end = _number(match[1]), _number(match[2])
     if match[4] is not None:
-        return _spaced(field, entry, start, end, int(_number(match[4])))
+        spaced = _spaced(field, entry, start, end, int(_number(match[4])))
+        return _rounded(field, entry, spaced) if whole else spaced
     step = _number(match[3]) if match[3] is not None else Decimal(1 if end >= start else -1)
     if step == 0 or (end - start) * step < 0:
         raise InvalidRequest(f"axis {field!r}: {entry!r} never arrives with steps of {step}")
@@ -202,6 +207,19 @@ def _spaced(field: str, entry: str, start: Decimal, end: Decimal, count: int) ->
     # The last value is the end itself: a division may leave a digit too many.
     inner = [start + (end - start) * i / (count - 1) for i in range(count - 1)]
     return [*inner, end]
+
+
+def _rounded(field: str, entry: str, values: Sequence[Decimal]) -> list[Decimal]:
+    """The nearest whole numbers, halves upwards; each end must be one."""
+    for end in (values[0], values[-1]):
+        _whole(field, end)
+    found = [value.to_integral_value(ROUND_HALF_UP) for value in values]
+    if len(set(found)) < len(found):
+        raise InvalidRequest(
+            f"axis {field!r}: {entry!r} asks for {len(found)} values; there are only "
+            f"{len(set(found))} whole numbers among them"
+        )
+    return found
 
 
 def _check_count(field: str, entry: str, count: int) -> None:

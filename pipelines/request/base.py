@@ -35,7 +35,6 @@ class FrozenModel(BaseModel):
         except ValidationError as error:
             raise _explain(cls, error.errors()[0]) from None
 
-
     @classmethod
     def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
         """Read JSON text. Raises: InvalidRequest: if it is none, or says what is not possible."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipelines.request.sheet import EVALUATIONS, PROMPT_REPLACE
+from pipelines.request.sheet import EVALUATIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,9 @@ FIELD_LABELS: Mapping[str, FieldLabel] = {
     "skip_layer_scale": FieldLabel("skip scale", "Skip scale", "How strongly"),
     "skip_layer_start": FieldLabel("skip from", "Skip from", "After this share of steps"),
     "skip_layer_stop": FieldLabel("skip until", "Skip until", "Before this share of steps"),
-    "seed": FieldLabel("seed", "Seed number", "Used when fixed", "Seed of the noise.", "Seeds"),
+    "seed": FieldLabel(
+        "seed", "Seed number", "Used when fixed", "Seed of the noise; -1: random.", "Seeds"
+    ),
     "width": FieldLabel("width", "Width", "Pixels", "Pixels; default: the model's own."),
     "height": FieldLabel("height", "Height", "Pixels", "Pixels; default: the model's own."),
     "controls": FieldLabel(
@@ -113,11 +115,19 @@ FIELD_LABELS: Mapping[str, FieldLabel] = {
         "Diffusers' own numbers, also where a sampler's source says otherwise; "
         "docs/differences.md lists these places.",
     ),
+    "clip_skip": FieldLabel(
+        "CLIP skip",
+        "CLIP skip",
+        "Last layers of the text encoder to leave out; 0 = none",
+        "Last layers of CLIP to leave out; 1 is what other tools call Clip skip 2.",
+    ),
 }
 """Every field of Request, in the order in which endpoints take them: a new one comes last."""
 
 PSEUDO_FIELD_LABELS: Mapping[str, FieldLabel] = {
-    PROMPT_REPLACE: FieldLabel("prompt"),
+    "prompt_replace": FieldLabel("prompt"),
+    "prompt_replace2": FieldLabel("prompt 2"),
+    "negative_replace": FieldLabel("negative"),
     EVALUATIONS: FieldLabel("evaluations"),
 }
 """What can be an axis and is no field."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, get_args
 
 from pydantic import BaseModel
 
@@ -96,6 +96,12 @@ class ItemAxes(Generic[Item]):
         )
 
 
+def _parts_of(annotation: Any) -> Iterator[Any]:
+    """The types of a union; `Number` is a float with a validator."""
+    for part in get_args(annotation):
+        yield getattr(part, "__origin__", part)
+
+
 class ItemField(NamedTuple):
     """One field of one item of a list field: what an axis changes.
 
@@ -111,7 +117,8 @@ class ItemField(NamedTuple):
     @property
     def kind(self) -> type[float] | type[str]:
         """Type of the axis' values."""
-        return float if self.row.item.model_fields[self.name].annotation is float else str
+        annotation = self.row.item.model_fields[self.name].annotation
+        return float if float in (annotation, *_parts_of(annotation)) else str
 
     @property
     def label(self) -> str:
@@ -157,11 +164,11 @@ ITEM_AXES: tuple[ItemAxes[Any], ...] = (
         LoRA,
         of="loras",
         most=lora.MOST,
-        fields={"": "name", "_scale": "scale"},
+        fields={"": "name", "_scale": "scale", "_text_scale": "text_scale"},
         put=lora.put_lora,
         added_by="name",
         noun="LoRA",
-        labels={"name": "LoRA", "scale": "LoRA scale"},
+        labels={"name": "LoRA", "scale": "LoRA scale", "text_scale": "LoRA text scale"},
         none=lora.NONE,
     ),
 )

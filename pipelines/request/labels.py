@@ -8,11 +8,12 @@ from typing import Any
 
 from pipelines.request.field_labels import FIELD_LABELS, PSEUDO_FIELD_LABELS
 from pipelines.request.item_axes import item_field
-from pipelines.request.sheet import PROMPT_REPLACE, Axis, Sheet
+from pipelines.request.replace_axes import text_of
+from pipelines.request.sheet import Axis, Sheet
 from pipelines.request.skip_layers import layers_text
 from pipelines.samplers import SAMPLERS, SCHEDULES, parse
 
-_SPEAK_FOR_THEMSELVES = ("prompt", PROMPT_REPLACE, "sampler", "schedule", "model")
+_SPEAK_FOR_THEMSELVES = ("prompt", "sampler", "schedule", "model")
 
 
 def name_of(field: str) -> str:
@@ -21,6 +22,8 @@ def name_of(field: str) -> str:
     if found is not None:
         return found.label
     row = FIELD_LABELS.get(field) or PSEUDO_FIELD_LABELS.get(field)
+    if row is None and text_of(field) is not None:
+        return f"{name_of(field[:-1])} {field[-1]}"
     return field if row is None else row.short
 
 
@@ -52,7 +55,7 @@ def place_text(axis: Axis, position: int) -> str:
             continue  # beside its sampler, the usual schedule goes without saying
         value = part.values[position]
         text = value_text(part.field, value)
-        if part.field in _SPEAK_FOR_THEMSELVES:
+        if (text_of(part.field) or part.field) in _SPEAK_FOR_THEMSELVES:
             parts.append(text)
         elif (found := item_field(part.field)) is not None and found.takes_away(value):
             parts.append(f"no {name_of(part.field)}")
@@ -70,6 +73,15 @@ def axis_title(axis: Axis) -> str:
 def index_text(sheet: Sheet, index: Sequence[int], between: str = ", ") -> str:
     """Write the label of a cell: its place along every axis, joined by `between`."""
     return between.join(place_text(axis, i) for axis, i in zip(sheet.axes, index, strict=True))
+
+
+def cell_text(sheet: Sheet, cell: int) -> str:
+    """Write the label of a cell by its number, in axis order."""
+    places = []
+    for length in reversed(sheet.shape):
+        cell, place = divmod(cell, length)
+        places.append(place)
+    return index_text(sheet, places[::-1])
 
 
 def row_texts(sheet: Sheet) -> list[str]:

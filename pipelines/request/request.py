@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
@@ -23,10 +24,13 @@ from pipelines.errors import InvalidRequest
 from pipelines.request import control, lora
 from pipelines.request.base import PROMPT_MAX, Fraction, FrozenModel, Number, read_json
 from pipelines.request.control import Control
+from pipelines.request.field_aliases import by_own_names
 from pipelines.request.lora import LoRA, State
 from pipelines.request.skip_layers import Layers
 
-SEED_MAX = 2**32 - 1
+SEED_MAX = 2**63 - 1
+RANDOM_SEED = -1
+"""A seed that stands for another each time; a picture carries the one that was drawn for it."""
 OMITTED_DEFAULTS: Mapping[str, Any] = {
     "distilled_guidance": None,
     "controls": (),
@@ -37,10 +41,18 @@ OMITTED_DEFAULTS: Mapping[str, Any] = {
     "skip_layer_stop": 0.2,
     "guider": "",
     "as_diffusers": False,
+    "clip_skip": 0,
 }
 """Fields added later. Canonical JSON omits them at these values, so that the addresses of older
 pictures do not change."""
+CLIP_SKIP_MAX = 31
+"""No CLIP encoder of these families has more layers; a model says how many it has."""
 _SHARE = "it must be a number from 0 to 1 (share of the steps)"
+
+
+def draw_seed(count: int = 1) -> int:
+    """Draw a seed with room for `count` that follow each other, in 32 bits as other tools do."""
+    return secrets.randbelow(2**32 + 1 - count)
 
 
 def _no_minus_zero(value: float | None) -> float | None:
@@ -64,9 +76,10 @@ class Request(FrozenModel):
     steps: int = Field(25, ge=1, le=1000, description="it must be a whole number from 1 to 1000")
     guidance_scale: Number = Field(
         5.0,
-        ge=0.0,
+        ge=-100.0,
         le=100.0,
-        description="it must be a number from 0 to 100 (1 = guidance off, 0 = unconditional)",
+        description="it must be a number from -100 to 100 (1 = guidance off, 0 = unconditional, "
+        "below 0 = away from the prompt)",
     )
     guidance_rescale: Fraction = Field(0.0, description="it must be a number from 0 to 1")
     guidance_start: Fraction = Field(0.0, description=_SHARE)
@@ -87,7 +100,10 @@ class Request(FrozenModel):
     skip_layer_start: Fraction = Field(0.01, description=_SHARE)
     skip_layer_stop: Fraction = Field(0.2, description=_SHARE)
     seed: int = Field(
-        0, ge=0, le=SEED_MAX, description=f"it must be a whole number from 0 to {SEED_MAX}"
+        0,
+        ge=RANDOM_SEED,
+        le=SEED_MAX,
+        description=f"it must be a whole number from 0 to {SEED_MAX}, or {RANDOM_SEED} for random",
     )
     width: int | None = Field(
         None, ge=8, le=8192, description="it must be a whole number of pixels from 8 to 8192"
@@ -106,6 +122,10 @@ class Request(FrozenModel):
         description=f"it must be a list of at most {lora.MOST} LoRAs",
     )
     as_diffusers: bool = Field(False, description="it must be true or false")
+    clip_skip: int = Field(
+        0, ge=0, le=CLIP_SKIP_MAX, description="it must be a whole number of layers from 0 to "
+        f"{CLIP_SKIP_MAX} (0 = none; what AUTOMATIC1111 calls Clip skip 2 is 1)",
+    )  # fmt: skip
 
     @model_validator(mode="before")
     @classmethod
@@ -113,7 +133,7 @@ class Request(FrozenModel):
         """Accept every spelling of a sampler; store ids only, so that equal means equal."""
         if not isinstance(data, Mapping):
             return data
-        fields = dict(data)
+        fields = by_own_names(data)
         sampler, schedule = fields.get("sampler"), fields.get("schedule")
         if isinstance(schedule, str):
             fields["schedule"] = samplers.parse_schedule(schedule)
@@ -153,16 +173,20 @@ class Request(FrozenModel):
     @property
     def active_loras(self) -> State:
         """LoRAs that change the weights: those whose scale is not 0."""
-        return tuple(one for one in self.loras if one.scale)
+        return tuple(one for one in self.loras if one.acts)
 
     @property
     def lora_names(self) -> tuple[str, ...]:
         """LoRAs that must be loaded, each once, in order."""
         return tuple(dict.fromkeys(one.name for one in self.active_loras))
 
+    def with_seed(self, count: int = 1) -> Self:
+        """Draw the seed of a copy, where it stands for a random one, with room for `count`."""
+        return self if self.seed != RANDOM_SEED else self.replace(seed=draw_seed(count))
+
     def replace(self, **changes: Any) -> Self:
         """Copy with some fields changed, validated again. Raises: InvalidRequest."""
-        return type(self)(**{**self.model_dump(), **changes})
+        return type(self)(**{**self.model_dump(), **by_own_names(changes)})
 
     def to_json(self) -> str:
         """Write canonical JSON: equal Requests give equal text."""

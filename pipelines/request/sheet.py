@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import (
@@ -12,17 +13,18 @@ from pydantic import (
 
 from pipelines import samplers
 from pipelines.errors import InvalidRequest, UnknownName
-from pipelines.request import item_axes
+from pipelines.request import item_axes, prompt_tags, replace_axes
 from pipelines.request.base import FrozenModel
-from pipelines.request.request import Request
+from pipelines.request.field_aliases import own_name
+from pipelines.request.replace_axes import Replacement
+from pipelines.request.request import RANDOM_SEED, Request, draw_seed
 
-PROMPT_REPLACE = "prompt_replace"
-"""The one axis that is no field: its first value, wherever it stands in the prompt, is replaced
-by each of its values in turn (search and replace)."""
+PROMPT_REPLACE = replace_axes.LISTED[0]
+"""The first of the axes that replace in a prompt (`request.replace_axes`)."""
 EVALUATIONS = "evaluations"
-"""The other axis that is no field: as many steps as cost at most this many denoiser evaluations,
+"""Another axis that is no field: as many steps as cost at most this many denoiser evaluations,
 so that samplers are compared at equal cost."""
-PSEUDO_FIELDS = (PROMPT_REPLACE, EVALUATIONS)
+PSEUDO_FIELDS = (*replace_axes.LISTED, EVALUATIONS)
 
 
 def axis_fields() -> list[str]:
@@ -35,7 +37,9 @@ def axis_fields() -> list[str]:
 def check_field(field: str) -> None:
     """Check that a field can be an axis. Raises: UnknownName: if it cannot."""
     known = axis_fields()
-    if field not in known and item_axes.item_field(field) is None:
+    if field in known or replace_axes.text_of(field) is not None:
+        return
+    if item_axes.item_field(field) is None:
         raise UnknownName.of("axis", field, known, f"known: {', '.join(known)}")
 
 
@@ -49,6 +53,14 @@ class Axis(FrozenModel):
     field: str = Field(description="it must name a field of a Request")
     values: tuple[Any, ...] = Field(min_length=1, description="an axis needs at least one value")
     zipped: tuple[Axis, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_name(cls, data: Any) -> Any:
+        """Accept a field's name in other tools; store ours only."""
+        if isinstance(data, Mapping) and isinstance(data.get("field"), str):
+            return {**data, "field": own_name(data["field"])}
+        return data
 
     @model_validator(mode="after")
     def _field_exists(self) -> Axis:
@@ -66,22 +78,14 @@ class Axis(FrozenModel):
         """This axis and those zipped with it."""
         return (self, *self.zipped)
 
-    def changes(self, position: int, base: Request) -> dict[str, Any]:
-        """List the fields to replace in `base` at one place along the axis.
-
-        Raises: InvalidRequest: if the text to replace is not in the prompt.
-        """
-        found = {part.field: part.values[position] for part in self.parts}
-        if PROMPT_REPLACE in found:
-            part = next(part for part in self.parts if part.field == PROMPT_REPLACE)
-            search, replacement = str(part.values[0]), str(found.pop(PROMPT_REPLACE))
-            if not search or search not in base.prompt:
-                raise InvalidRequest(
-                    f"{PROMPT_REPLACE} starts with {search!r}, which is not in the prompt "
-                    f"{base.prompt!r}; the first value is what gets replaced"
-                )
-            found["prompt"] = base.prompt.replace(search, replacement)
-        return found
+    def changes(self, position: int) -> dict[str, Any]:
+        """List what changes at one place along the axis, by the names of fields and axes."""
+        return {
+            part.field: Replacement(str(part.values[0]), str(part.values[position]))
+            if replace_axes.text_of(part.field)
+            else part.values[position]
+            for part in self.parts
+        }
 
 
 class Sheet(FrozenModel):
@@ -96,8 +100,11 @@ class Sheet(FrozenModel):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise InvalidRequest(f"axis {twice[0]!r} is given twice; join its values in one")
-        if "prompt" in names and PROMPT_REPLACE in names:
-            raise InvalidRequest(f"axes 'prompt' and {PROMPT_REPLACE!r} both set the prompt")
+        for name in names:
+            text = replace_axes.text_of(name)
+            if text in names:
+                words = str(text).replace("_", " ")
+                raise InvalidRequest(f"axes {text!r} and {name!r} both set the {words}")
         if "steps" in names and EVALUATIONS in names:
             raise InvalidRequest(f"axes 'steps' and {EVALUATIONS!r} both set the steps")
         return self
@@ -116,18 +123,38 @@ class Sheet(FrozenModel):
 
         Raises: InvalidRequest: for a bad value.
         """
-        cells = []
-        for index in self.indices():
-            changes: dict[str, Any] = {}
-            for axis, position in zip(self.axes, index, strict=True):
-                changes |= axis.changes(position, self.base)
-            if "sampler" in changes and "schedule" not in changes:
-                changes["schedule"] = self._schedule_of(str(changes["sampler"]))
-            if EVALUATIONS in changes:
-                sampler, _ = samplers.parse(str(changes.get("sampler", self.base.sampler)))
-                changes["steps"] = samplers.steps_within(sampler, changes.pop(EVALUATIONS))
-            cells.append(self.base.replace(**item_axes.apply_item_axes(self.base, changes)))
-        return cells
+        return [self.cell(index) for index in self.indices()]
+
+    def cell(self, index: Sequence[int]) -> Request:
+        """Build the Request of the cell at one place. Raises: InvalidRequest: for a bad value."""
+        changes: dict[str, Any] = {}
+        for axis, position in zip(self.axes, index, strict=True):
+            changes |= axis.changes(position)
+        self._replace(changes)
+        if "sampler" in changes and "schedule" not in changes:
+            changes["schedule"] = self._schedule_of(str(changes["sampler"]))
+        if EVALUATIONS in changes:
+            sampler, _ = samplers.parse(str(changes.get("sampler", self.base.sampler)))
+            changes["steps"] = samplers.steps_within(sampler, changes.pop(EVALUATIONS))
+        base = self.base
+        if "<" in changes.get("prompt", base.prompt):
+            # Its LoRAs are among those that axes change, behind the base's own.
+            base = prompt_tags.carry_out(base.replace(prompt=changes.pop("prompt", base.prompt)))
+        return base.replace(**item_axes.apply_item_axes(base, changes))
+
+    def _replace(self, changes: dict[str, Any]) -> None:
+        """Turn replacements into the prompts that they make."""
+        for field in ("prompt", "negative_prompt"):
+            axes = [axis for axis in changes if replace_axes.text_of(axis) == field]
+            if axes:
+                found = {axis: changes.pop(axis) for axis in axes}
+                changes[field] = replace_axes.replaced(field, getattr(self.base, field), found)
+
+    def with_seeds(self) -> Sheet:
+        """Draw every random seed of a copy: one for the base, one for each value of an axis."""
+        axes = tuple(map(_with_seeds, self.axes))
+        base = self.base.with_seed()
+        return self if (base, axes) == (self.base, self.axes) else Sheet(base=base, axes=axes)
 
     def _schedule_of(self, sampler: str) -> str:
         """The base's schedule where the sampler has it; else what its name says, or default.
@@ -148,7 +175,16 @@ class Sheet(FrozenModel):
             raise InvalidRequest(f"the number of pictures is {count}; it must be 1 or more")
         if count == 1:
             return cls(base=base)
+        base = base.with_seed(count)
         return cls(
             base=base,
             axes=(Axis(field="seed", values=tuple(range(base.seed, base.seed + count))),),
         )
+
+
+def _with_seeds(axis: Axis) -> Axis:
+    """An axis whose random seeds are drawn."""
+    values = axis.values
+    if axis.field == "seed":
+        values = tuple(draw_seed() if str(one) == str(RANDOM_SEED) else one for one in values)
+    return Axis(field=axis.field, values=values, zipped=tuple(map(_with_seeds, axis.zipped)))

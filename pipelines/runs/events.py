@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -36,15 +36,21 @@ class Stats:
     control_rows: int = 0
 
 
-RunStatus = Literal["queued", "running", "done", "stopped", "failed"]
+Warnings: TypeAlias = tuple[str, ...]
+"""What of a cell is not carried out, a line each."""
+RunStatus: TypeAlias = Literal["queued", "running", "done", "stopped", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """Start of a run, whose model is there; `cells` are complete Requests, in axis order."""
+    """Start of a run, whose model is there; `cells` are complete Requests, in axis order.
+
+    `warnings` has what of a cell is not carried out, by its number.
+    """
 
     run: str
     cells: Sequence[Request]
+    warnings: Mapping[int, Warnings] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,8 @@ class CellPreview:
 class CellDone:
     """End of a cell: its picture. `file` is its PNG in the store; None without a store.
 
-    `seconds` is the cell's share of the device's time, by its rows in each batch.
+    `seconds` is the cell's share of the device's time, by its rows in each batch. `warnings` has
+    what of its Request was not carried out, and whose picture is the same to the bit.
     """
 
     run: str
@@ -81,6 +88,7 @@ class CellDone:
     file: Path | None
     seconds: float
     cached: bool
+    warnings: Warnings = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +99,7 @@ class CellFailed:
     cell: int
     request: Request
     error: str
+    warnings: Warnings = ()
 
 
 @dataclass(frozen=True, slots=True)

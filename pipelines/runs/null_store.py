@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.request.request import Request
 from pipelines.request.sheet import Sheet
-from pipelines.runs.events import RunStatus, Stats
+from pipelines.runs.events import RunStatus, Stats, Warnings
 from pipelines.runs.run import Run
 from pipelines.runs.storage.database import Told
 from pipelines.runs.store import RunSummary, Store
@@ -63,6 +63,7 @@ class NullStore:
         error: str | None = None,
         patience: float = 0.0,
         told: Told | None = None,
+        warnings: Warnings = (),
     ) -> bool:
         """No record is kept, and none is missed."""
         return True

@@ -59,6 +59,8 @@ def settings_text(request: Request) -> str:
         "Guidance stop": f"{request.guidance_stop:g}" if request.guidance_stop < 1.0 else None,
         "Guider": request.guider or None,
         "As diffusers": "True" if request.as_diffusers else None,
+        # Counted from 1 in that grammar.
+        "Clip skip": request.clip_skip + 1 if request.clip_skip else None,
         **(_skip_facts(request) if request.skip_layers else {}),
         **{f"ControlNet {i}": _control_text(one) for i, one in enumerate(request.controls)},
         "Version": "Contact Sheet",

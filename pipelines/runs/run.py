@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -28,6 +28,7 @@ from pipelines.runs.events import (
     RunStarted,
     RunStatus,
     Stats,
+    Warnings,
 )
 from pipelines.samplers import SAMPLERS
 
@@ -51,6 +52,7 @@ class CellView:
     seconds: float = 0.0
     cached: bool = False
     error: str | None = None
+    warnings: Warnings = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ class Run:
         *,
         listed: bool = True,
         look: Callable[[Run], None] | None = None,
+        warnings: Mapping[int, Warnings] | None = None,
     ) -> None:
         self.id = id or uuid.uuid4().hex[:12]
         self.sheet = sheet
@@ -123,7 +126,10 @@ class Run:
         self._notice: str | None = None
         self._on_stop: Callable[[], None] = lambda: None
         self._films: dict[int, dict[int, Image]] = {cell: {} for cell in filmed}
-        self._cells = [CellView(request) for request in cells]
+        self.warnings = dict(warnings or {})
+        self._cells = [
+            CellView(request, warnings=self.warnings.get(i, ())) for i, request in enumerate(cells)
+        ]
         self._events: list[Event | None] = []
         self._preview_at: dict[int, int] = {}
         self._status: RunStatus = "queued"
@@ -227,6 +233,7 @@ class Run:
                     file=event.file,
                     seconds=event.seconds,
                     cached=event.cached,
+                    warnings=event.warnings,
                 )
             case CellFailed(cell=i, error=error):
                 self._cells[i] = replace(self._cells[i], status="failed", error=error)

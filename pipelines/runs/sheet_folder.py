@@ -42,6 +42,7 @@ class SheetRecord:
             "seconds": 0.0,
             "cached": False,
             "error": None,
+            "warnings": list(event.warnings),
         }
         if isinstance(event, CellDone):
             entry |= {

@@ -118,11 +118,18 @@ class Store(RunRecords):
         if stored is None:
             return None
         over = stored.status not in ("queued", "running")
+        warnings = {i: cell.warnings for i, cell in enumerate(stored.cells) if cell.warnings}
         requests = [cell.request for cell in stored.cells]
-        run = Run(stored.sheet, requests, stored.id, look=None if over else self._look)
+        run = Run(
+            stored.sheet,
+            requests,
+            stored.id,
+            look=None if over else self._look,
+            warnings=warnings,
+        )
         run.winner = stored.winner
         if stored.status != "queued":
-            run.publish(RunStarted(run.id, run.requests))
+            run.publish(RunStarted(run.id, run.requests, warnings))
         self._tell(run, stored)
         return run
 
@@ -153,9 +160,10 @@ class Store(RunRecords):
                         file=file,
                         seconds=cell.seconds,
                         cached=cell.cached,
+                        warnings=cell.warnings,
                     )
                 )
             elif cell.error:
-                run.publish(CellFailed(run.id, number, cell.request, cell.error))
+                run.publish(CellFailed(run.id, number, cell.request, cell.error, cell.warnings))
         if stored.status not in ("queued", "running"):
             run.publish(RunFinished(run.id, stored.status, stored.stats, stored.error))

@@ -70,13 +70,15 @@ BAD = {
     "model": (["--model", "tinny"], "unknown model 'tinny'; did you mean 'tiny'?"),
     "long model": (["--model", "x" * 5000], "unknown model"),
     "steps": (["--steps", "0"], "steps is 0; it must be a whole number from 1 to 1000"),
-    "guidance": (["--guidance-scale", "-1"], "guidance_scale is -1.0; it must be a number from 0"),
+    "guidance": (["--cfg", "-101"], "guidance_scale is -101.0; it must be a number from -100"),
     "guidance nan": (["--guidance-scale", "nan"], "guidance_scale is nan; it must be a number"),
     "rescale": (["--guidance-rescale", "2"], "guidance_rescale is 2.0; it must be"),
     "width": (["--width", "33"], "width is 33; this model takes multiples of 4"),
     "height": (["--height", "4"], "height is 4; it must be a whole number of pixels from 8"),
-    "seed below": (["--seed", "-1"], "seed is -1; it must be a whole number from 0 to 4294967295"),
-    "seed above": (["--seed", 2**32], "seed is 4294967296; it must be a whole number from 0"),
+    "seed below": (["--seed", "-2"], "seed is -2; it must be a whole number from 0 to"),
+    "seed above": (["--seed", 2**63], "seed is 9223372036854775808; it must be a whole number"),
+    "clip skip": (["--clip-skip", "2"], "clip_skip is 2; 'tiny' takes 0 to 1"),
+    "lora tag": (["--negative-prompt", "b", "--lora", "nobody"], "unknown LoRA 'nobody'"),
     "ckpt": (["--model", "model.ckpt"], "model.ckpt is a pickle checkpoint"),
     "bin": (["--model", "dir/model.BIN"], "is a pickle checkpoint"),
     "pickled": (["--model", "pickled"], "has weights only as pickles"),
@@ -379,7 +381,7 @@ def test_a_sheet_with_a_failing_cell_keeps_the_others_and_ends_with_1(shelf, tmp
         "--model", "tiny", "--out", out, "--outputs", tmp_path / "outputs",
     )  # fmt: skip
     assert result.exit_code == 1
-    assert "cell 1" in result.stderr and "overflowed" in result.stderr
+    assert "error: overflowing: " in result.stderr and "overflowed" in result.stderr
     made, failed = json.loads((out / "sheet.json").read_text())["cells"]
     assert (out / made["file"]).is_file() and made["error"] is None
     assert failed["file"] is None and "overflowed" in failed["error"]

@@ -367,7 +367,7 @@ BAD = [
     (axis("sampler", "flow_euler"), InvalidRequest, "does not fit 'tiny', a diffusion model"),
     (axis("width", 32, 33), InvalidRequest, "width is 33; this model takes multiples of 4"),
     (axis("height", 4096), InvalidRequest, "height is 4096; .* from 8 to 2048"),
-    (axis("seed", 0, -1), InvalidRequest, "seed is -1"),
+    (axis("seed", 0, -2), InvalidRequest, "seed is -2"),
     (axis("model", "m.ckpt"), ModelUnavailable, "pickle checkpoint"),
 ]
 

@@ -30,12 +30,14 @@ const barFill = make("div", "cs-bar-fill");
 bar.append(barFill);
 const problem = make("p", "cs-problem");
 problem.setAttribute("role", "alert");
+const warned = make("ul", "cs-warnings"); // what of the prompts was not carried out
+warned.setAttribute("aria-label", "Warnings");
 const tools = make("div", "cs-tools");
 const scroller = make("div", "cs-scroller");
 const grid = make("div", "cs-grid");
 const empty = make("p", "cs-empty");
 scroller.append(grid);
-root.append(line, spoken, bar, problem, tools, scroller, empty);
+root.append(line, spoken, bar, problem, warned, tools, scroller, empty);
 
 function frame(view) {
   const text = view ? view.line : "";
@@ -49,6 +51,12 @@ function frame(view) {
   else bar.removeAttribute("aria-valuenow");
   fill(problem, (view && view.error) || "");
   problem.hidden = !problem.textContent;
+  const warnings = (view && view.warnings) || [];
+  if (warned.dataset.text !== warnings.join("\n")) {
+    warned.dataset.text = warnings.join("\n");
+    warned.replaceChildren(...warnings.map((text) => make("li", "", text)));
+  }
+  warned.hidden = !warnings.length;
   empty.hidden = Boolean(view);
   fill(empty, props.empty || "");
   fill(spoken, !view ? "" : view.status === "running" ? "Running" : view.line);

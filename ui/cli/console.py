@@ -6,7 +6,8 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,12 @@ from rich.progress import (
 from rich.table import Table
 
 from pipelines import ContactSheetError, InvalidRequest, Sheet
+from pipelines.rendering.run_plan import RunPlan
 from pipelines.request.labels import axis_title
 from pipelines.runs.events import CellDone, CellFailed, CellProgress, RunNotice
 from pipelines.runs.run import Run
 from pipelines.runs.sheet_folder import nearest_existing
+from pipelines.runs.warning_lines import warning_lines
 from ui.cli.library_output import take_verbose
 
 # Typer carries its own copy of click in some versions; this is its usage error in all of them.
@@ -105,6 +108,33 @@ def at_home(out: Path) -> Path:
         return out.expanduser()
     except RuntimeError:
         return out  # of nobody here
+
+
+@contextmanager
+def said_if_slow(line: str) -> Iterator[None]:
+    """Say on stderr what is being done, if it takes longer than half a second."""
+    timer = threading.Timer(0.5, lambda: typer.echo(f"{line} …", err=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def warn(lines: Iterable[str]) -> None:
+    """Say on stderr what is not carried out, a line each."""
+    for line in lines:
+        typer.echo(f"warning: {line}", err=True)
+
+
+def warn_of_equal_pictures(plan: RunPlan, outcomes: Iterable[CellDone | CellFailed]) -> None:
+    """Say what only the pictures have shown, beside what was said of the plan."""
+    found = {}
+    for outcome in outcomes:
+        known = plan.warnings.get(outcome.cell, ())
+        found[outcome.cell] = tuple(one for one in outcome.warnings if one not in known)
+    warn(warning_lines(plan.sheet, found))
 
 
 def check_writable(out: Path) -> None:

@@ -68,9 +68,16 @@ ModelName = Annotated[str, typer.Option(help=FIELD_LABELS["model"].help)]
 NegativePrompt = Annotated[str, typer.Option(help=FIELD_LABELS["negative_prompt"].help)]
 StyleName = Annotated[str | None, typer.Option(help="See: python app.py styles.")]
 SamplerName = Annotated[str | None, typer.Option(help=FIELD_LABELS["sampler"].help)]
-ScheduleName = Annotated[str | None, typer.Option(help=FIELD_LABELS["schedule"].help)]
+ScheduleName = Annotated[
+    str | None, typer.Option("--schedule", "--scheduler", help=FIELD_LABELS["schedule"].help)
+]
 Steps = Annotated[int | None, typer.Option(help=FIELD_LABELS["steps"].help)]
-GuidanceScale = Annotated[float | None, typer.Option(help=FIELD_LABELS["guidance_scale"].help)]
+GuidanceScale = Annotated[
+    float | None,
+    typer.Option(
+        "--guidance-scale", "--cfg-scale", "--cfg", help=FIELD_LABELS["guidance_scale"].help
+    ),
+]
 GuidanceRescale = Annotated[float, typer.Option(help=FIELD_LABELS["guidance_rescale"].help)]
 DistilledGuidance = Annotated[
     float | None, typer.Option(help=FIELD_LABELS["distilled_guidance"].help)
@@ -82,6 +89,7 @@ GuiderName = Annotated[str, typer.Option(help=FIELD_LABELS["guider"].help)]
 AsDiffusers = Annotated[
     bool, typer.Option("--as-diffusers", help=FIELD_LABELS["as_diffusers"].help)
 ]
+ClipSkip = Annotated[int, typer.Option(help=FIELD_LABELS["clip_skip"].help)]
 Seed = Annotated[int, typer.Option(help=FIELD_LABELS["seed"].help)]
 Side = Annotated[int | None, typer.Option(help=FIELD_LABELS["width"].help)]
 LoraTexts = Annotated[list[str] | None, typer.Option("--lora", help=FIELD_LABELS["loras"].help)]
@@ -140,6 +148,7 @@ class Settings(Machine):
     distilled_guidance: DistilledGuidance = None
     skip_layers: SkipText = None
     guider: GuiderName = ""
+    clip_skip: ClipSkip = 0
     seed: Seed = 0
     width: Side = None
     height: Side = None

@@ -92,6 +92,7 @@ def shown_parts(supports: Capabilities | None) -> dict[str, bool]:
         "negative_prompt": supports is None or supports.negative_prompt,
         "distilled_guidance": supports is not None and supports.distilled_guidance is not None,
         "guider": len(guider_choices(supports)) > 1,
+        "clip_skip": supports is not None and supports.clip_skip > 0,
         **dict.fromkeys(SKIPPING, supports is not None and supports.skip_layers > 0),
     }
 

@@ -99,12 +99,19 @@ def seed_parts() -> Parts:
             info="Same seed, same picture",
             min_width=180,
         )
-        parts["seed"] = gr.Number(0, **words("seed"), min_width=140, step=1)
+        # Text: a browser's numbers do not hold all of a seed's digits.
+        parts["seed"] = gr.Textbox(
+            "0",
+            label=FIELD_LABELS["seed"].label,
+            placeholder=FIELD_LABELS["seed"].hint,
+            min_width=140,
+            max_lines=1,
+        )
     return parts
 
 
 def guidance_parts(supports: Capabilities | None) -> Parts:
-    """Build what acts on guidance, folded away."""
+    """Build what acts on guidance and on the text, folded away."""
     parts: Parts = {}
     with gr.Accordion("More about guidance", open=False), gr.Row():
         for name in ("guidance_rescale", "guidance_start", "guidance_stop"):
@@ -119,6 +126,7 @@ def guidance_parts(supports: Capabilities | None) -> Parts:
         )
         parts |= skip_parts()
         parts["as_diffusers"] = gr.Checkbox(False, **words("as_diffusers"), min_width=240)
+        parts["clip_skip"] = gr.Number(0, **words("clip_skip"), min_width=110, step=1)
     return parts
 
 

@@ -5,7 +5,6 @@ Components are reached by the name of the Request field they set, never by posit
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +15,7 @@ from pipelines import ContactSheetError, InvalidRequest, Request, Studio
 from pipelines.errors import shortened
 from pipelines.families.capabilities import Capabilities
 from pipelines.request.field_labels import FIELD_LABELS
-from pipelines.request.request import SEED_MAX
+from pipelines.request.request import draw_seed
 from presets import ModelPreset
 from ui.events import DIRECT, RAW, Update, Values
 from ui.form.choices import (
@@ -191,6 +190,7 @@ class SettingsForm:
         values = {name: getattr(request, name) for name in Request.model_fields}
         values["loras"] = [lora.text for lora in request.loras]
         values["skip_layers"] = skip_text(request)
+        values["seed"] = str(request.seed)
         updates: Update = {self[name]: values[name] for name in values if name in self.parts}
         for name, visible in shown_parts(supports).items():
             updates[self[name]] = type(self[name])(values[name], visible=visible)
@@ -229,6 +229,7 @@ class SettingsForm:
             self["distilled_guidance"]: gr.Number(
                 start.distilled_guidance, visible=shown["distilled_guidance"]
             ),
+            self["clip_skip"]: gr.Number(0, visible=shown["clip_skip"]),
             **{self[name]: type(self[name])(visible=shown[name]) for name in SKIPPING},
             self["guider"]: self._guider(supports, start.guider),
             self["sampler"]: gr.Dropdown(sampler_choices(supports), value=start.sampler),
@@ -274,4 +275,4 @@ def picture_count(value: Any) -> int:
 
 def random_seed(count: int) -> int:
     """Draw a seed with room for `count` that follow each other."""
-    return secrets.randbelow(SEED_MAX + 2 - count)
+    return draw_seed(count)

@@ -51,10 +51,11 @@ def _ended(snapshot: Snapshot) -> Iterator[CellDone | CellFailed]:
     for i, cell in enumerate(snapshot.cells):
         if cell.status == "done" and cell.image is not None:
             yield CellDone(
-                snapshot.id, i, cell.request, cell.image, cell.file, cell.seconds, cell.cached
-            )
+                snapshot.id, i, cell.request, cell.image, cell.file, cell.seconds, cell.cached,
+                cell.warnings,
+            )  # fmt: skip
         elif cell.error is not None:
-            yield CellFailed(snapshot.id, i, cell.request, cell.error)
+            yield CellFailed(snapshot.id, i, cell.request, cell.error, cell.warnings)
 
 
 SHEET_FILES: Mapping[str, tuple[str, Callable[[Snapshot], bytes]]] = {

@@ -19,6 +19,7 @@ from pipelines.request.labels import axis_title, column_texts, index_text, row_t
 from pipelines.request.sheet import Sheet
 from pipelines.runs.png_metadata import settings_text
 from pipelines.runs.run import CellView, Snapshot
+from pipelines.runs.warning_lines import warning_lines
 from pipelines.utils.images import png_bytes
 
 PREVIEW_SIDE = 384
@@ -80,10 +81,17 @@ def describe(snapshot: Snapshot, seen: Sequence[str], previews: Previews) -> dic
         # Where cells say themselves why they failed, the run need not say it again.
         "error": None if any(cell.error for cell in snapshot.cells) else snapshot.error,
         "cells": cells,
+        "warnings": _warnings(snapshot),
         "winner": snapshot.winner,
         # Headers do not change: a page that has drawn the run has them.
         **({} if seen else {"table": table(snapshot.sheet)}),
     }
+
+
+def _warnings(snapshot: Snapshot) -> list[str]:
+    """What of the run's cells is not carried out, a line each."""
+    found = {i: cell.warnings for i, cell in enumerate(snapshot.cells) if cell.warnings}
+    return warning_lines(snapshot.sheet, found) if found else []
 
 
 def table(sheet: Sheet) -> dict[str, Any] | None:
@@ -188,7 +196,8 @@ def _cell(run: str, index: int, cell: CellView) -> dict[str, Any]:
         "steps": cell.steps,
         "width": request.width,
         "height": request.height,
-        "seed": request.seed,
+        # Browsers' numbers hold 53 bits.
+        "seed": request.seed if request.seed < 2**53 else str(request.seed),
         "prompt": request.prompt,
         "error": cell.error,
     }

@@ -115,6 +115,7 @@ class ControlNet(RunTab):
                 "no control is on; switch one on, or use the text-to-image tab without"
             )
         if count > 1:
+            request = request.with_seed(count)
             seeds = tuple(range(request.seed, request.seed + count))
             axes.append(Axis(field="seed", values=seeds))
         return Sheet(base=request.replace(controls=tuple(controls)), axes=tuple(axes))

@@ -268,4 +268,4 @@ class RunTab:
         run = self.studio.find(run_id) if run_id else None
         if run is None:
             raise toast("There is no picture yet whose seed could be used again.")
-        return {self.form["seed"]: run.requests[0].seed, self.form["seed_mode"]: "fixed"}
+        return {self.form["seed"]: str(run.requests[0].seed), self.form["seed_mode"]: "fixed"}

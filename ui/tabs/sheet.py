@@ -26,11 +26,12 @@ One axis a line, `field=values`; the last one runs along the columns, the others
 | --- | --- |
 | `1, 3, 5` | a list |
 | `1-10 (+3)` | a range with its step |
-| `1-10 [4]` | so many values, evenly spaced |
+| `1-10 [4]` | so many values, evenly spaced (whole numbers are rounded) |
 | `"one, two", three` | texts; quotes keep commas |
 
 Fields: {fields}.
-`prompt_replace=apple, pear` puts a pear wherever the prompt says apple.
+`prompt_replace=apple, pear` puts a pear wherever the prompt says apple; `prompt_replace2` (to
+`9`) replaces something else beside it, `negative_replace` does so in the negative prompt.
 `steps=10, 20 & guidance_scale=3, 6` changes two fields together.
 
 `prompt_variants=a {red|green} apple, __look__` makes an axis of all prompts that this template

@@ -28,12 +28,14 @@ class Prediction:
             skip-layer guidance and rescale need `cond`.
         skip: layers of the network that are left out.
         guidance: the guidance that the network takes as an input; None where it takes none.
+        clause: which of the prompt's clauses it sees, those that AND joins.
     """
 
     name: str
     text: Text = "prompt"
     skip: tuple[int, ...] = ()
     guidance: float | None = None
+    clause: int = 0
 
 
 COND = Prediction("cond")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pipelines.denoising.guiders.base import Guider
 from pipelines.denoising.guiders.checked import Checked, NetworkInputs
 from pipelines.denoising.guiders.classifier_free import ClassifierFree, Rescaled
+from pipelines.denoising.guiders.composed import Composed
 from pipelines.denoising.guiders.embedded import Distilled, Embedded
 from pipelines.denoising.guiders.skip_layer import SkipLayer
 from pipelines.errors import InvalidRequest, UnknownName
@@ -80,8 +81,9 @@ class ModifierSpec:
     """A guider around the chosen one, for Requests that ask for it.
 
     Attributes:
-        rows: denoiser rows that it adds to one evaluation, at most.
+        rows: denoiser rows that it adds to one evaluation, at most; for each AND, in `composed`.
         fields: Request fields that it reads; the first switches it on.
+        embedded: whether it may stand around a guider that asks for one row.
     """
 
     id: str
@@ -90,6 +92,7 @@ class ModifierSpec:
     rows: int
     wrap: Wrap
     fields: tuple[str, ...]
+    embedded: bool = True
 
 
 _GUIDERS = (
@@ -133,6 +136,15 @@ _MODIFIERS = (
         0,
         Distilled.around,
         ("distilled_guidance",),
+    ),
+    ModifierSpec(
+        "composed",
+        "Composed",
+        "arXiv:2206.01714",
+        1,
+        Composed.around,
+        ("prompt",),
+        embedded=False,
     ),
 )
 GUIDERS = {row.id: row for row in _GUIDERS}
@@ -198,6 +210,18 @@ def _fault(row: GuiderSpec) -> str | None:
     return None
 
 
+def fields_read(guider: str) -> tuple[str, ...]:
+    """List the Request fields that a guider and the modifiers around it read.
+
+    Args:
+        guider: `Request.guider`; all guiders' fields for the model's own, "".
+    """
+    row = GUIDERS.get(guider.partition(":")[0].strip())
+    own = [row] if row is not None else list(GUIDERS.values())
+    rows: list[GuiderSpec | ModifierSpec] = [*own, *MODIFIERS.values()]
+    return tuple(dict.fromkeys(field for one in rows for field in one.fields))
+
+
 def guiders_for(embedded: bool) -> tuple[str, ...]:
     """Ids of the guiders for a network; its own, for a Request that names none, comes first."""
     return tuple(id for id, row in GUIDERS.items() if row.embedded == embedded)
@@ -249,5 +273,6 @@ class Choice:
             row.id, row.rows, takes, lambda: row.build(request, self.values)
         )
         for modifier in MODIFIERS.values():
-            guider = modifier.wrap(guider, request)
+            if modifier.embedded or not row.embedded:
+                guider = modifier.wrap(guider, request)
         return guider

@@ -61,6 +61,10 @@ def _changes(settings: Settings) -> Iterator[dict[str, Any]]:
     if settings.size:
         width, height = (_number(text, whole=True) for text in settings.size)
         yield {"width": width, "height": height}
+    if settings.clip_skip and settings.clip_skip not in ("0", "1"):
+        # Other tools count from 1: Clip skip 2 leaves one layer out.
+        skipped = _number(settings.clip_skip, whole=True)
+        yield {"clip_skip": skipped - 1 if isinstance(skipped, int) else skipped}
     if settings.loras:
         yield {
             "loras": [
@@ -74,8 +78,6 @@ def _never(settings: Settings) -> Iterator[tuple[str, str]]:
     first = settings.samplings[0] if settings.samplings else Sampling()
     if first.denoise and _number(first.denoise) != 1.0:
         yield "denoising_strength", "pictures begin with noise here, not with another picture"
-    if settings.clip_skip and settings.clip_skip not in ("0", "1"):
-        yield "clip_skip", "the model's own layer of its text encoder is read"
     if settings.vae:
         yield "vae", "the model's own VAE decodes"
     if settings.hires:

@@ -15,7 +15,7 @@ from typing import Any
 from pipelines.errors import ContactSheetError, StorageUnavailable
 from pipelines.request.request import Request
 from pipelines.request.sheet import Sheet
-from pipelines.runs.events import RunStatus, Stats
+from pipelines.runs.events import RunStatus, Stats, Warnings
 from pipelines.runs.storage.database import PATIENCE, Database, Told
 from pipelines.runs.storage.stored_run import RunSummary, StoredCell, StoredRun
 from pipelines.runs.storage.studio_lock import StudioLock
@@ -90,24 +90,26 @@ class RunRecords:
         error: str | None = None,
         patience: float = PATIENCE,
         told: Told | None = None,
+        warnings: Warnings = (),
     ) -> bool:
         """Record how a cell ended. Returns: whether there is a record of the run.
 
         Raises: StorageUnavailable: if it cannot be recorded now.
         """
         values = (address, seconds, cached, error, run, cell)
-        return self._db.write(
-            lambda db: (
-                db.execute(
-                    "UPDATE cells SET address = ?, seconds = ?, cached = ?, error = ? "
-                    "WHERE run = ? AND cell = ?",
-                    values,
-                ).rowcount
-                > 0
-            ),
-            patience,
-            told,
-        )
+        said = [(run, cell, text) for text in warnings]
+
+        def update(db: sqlite3.Connection) -> bool:
+            found = db.execute(
+                "UPDATE cells SET address = ?, seconds = ?, cached = ?, error = ? "
+                "WHERE run = ? AND cell = ?",
+                values,
+            ).rowcount
+            if found and said:
+                db.executemany("INSERT OR IGNORE INTO warnings VALUES (?, ?, ?)", said)
+            return found > 0
+
+        return self._db.write(update, patience, told)
 
     def end(
         self,
@@ -153,7 +155,7 @@ class RunRecords:
         Raises: StorageUnavailable: if it cannot be read.
         """
 
-        def select(db: sqlite3.Connection) -> tuple[Any, Any, Any]:
+        def select(db: sqlite3.Connection) -> tuple[Any, Any, Any, Any]:
             return (
                 db.execute(
                     "SELECT status, sheet, stats, error, "
@@ -166,9 +168,12 @@ class RunRecords:
                     (id,),
                 ).fetchall(),
                 db.execute("SELECT cell FROM winners WHERE run = ?", (id,)).fetchone(),
+                db.execute(
+                    "SELECT cell, text FROM warnings WHERE run = ? ORDER BY rowid", (id,)
+                ).fetchall(),
             )
 
-        row, cells, winner = self._db.read(select)
+        row, cells, winner, told = self._db.read(select)
         if row is None:
             return None
         status, sheet, stats, error, studio = row
@@ -180,7 +185,7 @@ class RunRecords:
                 sheet=asked,
                 stats=Stats(**json.loads(stats)),
                 error=error,
-                cells=_stored_cells(asked, cells),
+                cells=_stored_cells(asked, cells, told),
                 winner=None if winner is None else winner[0],
             )
         except (ValueError, TypeError, ContactSheetError) as unreadable:
@@ -251,14 +256,24 @@ _ADDRESS = re.compile(r"[0-9a-f]{32}")
 _UNREADABLE = "its record cannot be read; run it again"
 
 
-def _stored_cells(sheet: Sheet, rows: Sequence[tuple[Any, ...]]) -> list[StoredCell]:
+def _stored_cells(
+    sheet: Sheet, rows: Sequence[tuple[Any, ...]], told: Sequence[tuple[Any, ...]]
+) -> list[StoredCell]:
     """The cells of a sheet from their rows; one that cannot be read is as the sheet has it."""
     known: dict[int, StoredCell] = {}
+    said: dict[Any, Warnings] = {}
+    for number, text in told:
+        said[number] = (*said.get(number, ()), str(text))
     for cell, request, address, seconds, cached, why in rows:
         with suppress(ValueError, TypeError, ContactSheetError):
             made = Request.from_json(request)
             known[cell] = StoredCell(
-                made, _checked(address), float(seconds or 0.0), bool(cached), why
+                made,
+                _checked(address),
+                float(seconds or 0.0),
+                bool(cached),
+                why,
+                said.get(cell, ()),
             )
     numbers = range(len(sheet.indices()))
     asked = [] if all(number in known for number in numbers) else sheet.expand()

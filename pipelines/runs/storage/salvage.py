@@ -33,11 +33,15 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "error": "TEXT",
     },
     "winners": {"run": "TEXT PRIMARY KEY REFERENCES runs (id)", "cell": "INTEGER NOT NULL"},
+    "warnings": {
+        "run": "TEXT NOT NULL REFERENCES runs (id)", "cell": "INTEGER NOT NULL",
+        "text": "TEXT NOT NULL",
+    },
     "owners": {"run": "TEXT PRIMARY KEY REFERENCES runs (id)", "studio": "TEXT NOT NULL"},
 }  # fmt: skip
 """Tables and their columns. Runs are ordered by their row numbers, which only grow."""
 
-_MORE = {"cells": ", PRIMARY KEY (run, cell)"}
+_MORE = {"cells": ", PRIMARY KEY (run, cell)", "warnings": ", PRIMARY KEY (run, cell, text)"}
 SCHEMA = "\n".join(
     f"CREATE TABLE IF NOT EXISTS {table} "
     f"({', '.join(f'{name} {kind}' for name, kind in columns.items())}{_MORE.get(table, '')});"

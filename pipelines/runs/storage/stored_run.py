@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipelines.request.request import Request
 from pipelines.request.sheet import Sheet
-from pipelines.runs.events import RunStatus, Stats
+from pipelines.runs.events import RunStatus, Stats, Warnings
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class StoredCell:
     seconds: float
     cached: bool
     error: str | None
+    warnings: Warnings = ()
 
 
 @dataclass(frozen=True, slots=True)

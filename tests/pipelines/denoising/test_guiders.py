@@ -117,7 +117,9 @@ def test_the_table_lists_it_while_it_is_there() -> None:
         assert result.exit_code == 0
         return {row["id"]: row for row in json.loads(result.stdout)}
 
-    assert list(listed()) == ["cfg", "embedded", "skip_layer", "rescale", "distilled"]
+    assert list(listed()) == [
+        "cfg", "embedded", "skip_layer", "rescale", "distilled", "composed",
+    ]  # fmt: skip
     assert listed()["skip_layer"]["chosen by"] == "skip_layers"
     with registered():
         row = listed()["pushed"]

@@ -145,7 +145,7 @@ BAD = [
     ("steps", 2.5, "whole number"),
     ("steps", "many", "whole number"),
     ("steps", None, "1 to 1000"),
-    ("guidance_scale", -0.1, "0 to 100"),
+    ("guidance_scale", -100.5, "-100 to 100"),
     ("guidance_scale", 100.5, "0 to 100"),
     ("guidance_scale", math.nan, "0 to 100"),
     ("guidance_scale", math.inf, "0 to 100"),
@@ -155,8 +155,10 @@ BAD = [
     ("guidance_start", 1.5, "0 to 1"),
     ("guidance_stop", -1.0, "0 to 1"),
     ("guidance_stop", 1.5, "0 to 1"),
-    ("seed", -1, "0 to 4294967295"),
-    ("seed", 2**32, "0 to 4294967295"),
+    ("seed", -2, "0 to 9223372036854775807, or -1 for random"),
+    ("seed", 2**63, "0 to 9223372036854775807"),
+    ("clip_skip", -1, "0 to 31"),
+    ("clip_skip", 32, "0 to 31"),
     ("width", 7, "8 to 8192"),
     ("width", 8193, "8 to 8192"),
     ("height", 0, "8 to 8192"),
@@ -256,6 +258,7 @@ CHANGED = {
     "controls": (Control(image="0" * 32),),
     "loras": ("ink:0.5",),
     "as_diffusers": True,
+    "clip_skip": 1,
 }
 
 
@@ -354,7 +357,9 @@ def test_sheets_of_seeds():
     assert Sheet.seeds(base, 1) == Sheet(base=base)
     with pytest.raises(InvalidRequest, match="number of pictures is 0; it must be 1 or more"):
         Sheet.seeds(base, 0)
-    with pytest.raises(InvalidRequest, match=r"seed is 4294967296; .*0 to 4294967295"):
+    with pytest.raises(
+        InvalidRequest, match=r"seed is 9223372036854775808; .*0 to 9223372036854775807"
+    ):
         Sheet.seeds(Request(seed=SEED_MAX), 2).expand()
 
 

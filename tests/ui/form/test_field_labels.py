@@ -45,4 +45,5 @@ def test_the_parameters_of_endpoints_are_unchanged() -> None:
         "skip_layer_stop: float | None = None", "seed: int = 0", "width: int | None = None",
         "height: int | None = None", "loras: list[str] | None = None", "guider: str = ''",
         "as_diffusers: bool = False",
+        "clip_skip: int = 0",
     ]  # fmt: skip

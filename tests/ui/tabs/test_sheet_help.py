@@ -18,7 +18,8 @@ def named() -> list[str]:
 def test_it_names_every_field_that_can_be_an_axis_of_the_form() -> None:
     fields = set(Request.model_fields) - {"controls", "loras"}
     assert set(named()) == {
-        *fields, *PSEUDO_FIELDS, "lora", "lora_scale", "lora2", "lora2_scale"
+        *fields, *PSEUDO_FIELDS, "lora", "lora_scale", "lora_text_scale", "lora2", "lora2_scale",
+        "lora2_text_scale",
     }  # fmt: skip
     assert len(named()) == len(set(named()))
 

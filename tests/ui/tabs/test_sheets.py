@@ -308,3 +308,31 @@ def test_samplers_with_the_schedules_they_have() -> None:
         sampler_schedules(["ddim"], ["karras"])
     with pytest.raises(InvalidRequest, match="'eulr'"):
         sampler_schedules(["eulr"], ["default"])
+
+
+def test_what_is_not_read_stands_above_the_pictures(page: Page) -> None:
+    tab = open_tab(page, "Sheet")
+    tab.get_by_label("Axes").fill("prompt=a red apple, a red [apple:pear:99], Red apple, red apple")
+    tab.get_by_role("spinbutton", name="Steps").fill("2")
+    generate(tab)
+    lines = tab.get_by_role("list", name="Warnings").get_by_role("listitem")
+    expect(lines).to_have_count(3)
+    expect(lines.nth(0)).to_contain_text("'pear' is not read, as none of the 2 steps reaches it")
+    expect(lines.nth(1)).to_contain_text("the same picture, to the bit, as a red apple")
+    expect(lines.nth(2)).to_contain_text("red apple: the same picture, to the bit, as Red apple")
+    tab.get_by_label("Axes").fill("prompt_replace=red, green\nprompt_replace2=apple, pear")
+    generate(tab)
+    expect(tab.locator(".cs-row")).to_have_text(["red", "green"])
+    expect(tab.get_by_role("list", name="Warnings")).to_be_hidden()
+
+
+def test_seeds_of_any_length_and_random_ones(page: Page, site: Site) -> None:
+    tab = open_tab(page, "Text to image")
+    tab.get_by_label("Seed number", exact=True).fill("9223372036854775807")
+    tab.get_by_role("spinbutton", name="Steps").fill("2")
+    generate(tab)
+    assert site.studio.runs[-1].requests[0].seed == 2**63 - 1
+    expect(tab.locator("figcaption")).to_contain_text("Seed 9223372036854775807")
+    tab.get_by_label("Seed number", exact=True).fill("-1")
+    generate(tab)
+    assert site.studio.runs[-1].requests[0].seed >= 0

@@ -33,10 +33,11 @@ def test_the_rest_is_named_with_its_reason() -> None:
     text = TEXT.replace("Seed: 42", f"Seed: {10**30}").replace("DPM++ 2M Karras", "Odd 3")
     fields, reasons = held(read(f'{text}{more}ControlNet 0: "Module: canny, Model: net"'))
     assert set(reasons) == {
-        "sampler", "seed", "vae", "clip_skip", "denoising_strength", "hires", "controlnets",
+        "sampler", "seed", "vae", "denoising_strength", "hires", "controlnets",
     }  # fmt: skip
     assert "unknown sampler 'Odd 3'" in reasons["sampler"] or "odd 3" in reasons["sampler"]
     assert all(0 < len(reason) <= 200 for reason in reasons.values())
+    assert fields["clip_skip"] == 1, "other tools count from 1"
     assert fields["steps"] == 20 and "seed" not in fields and "sampler" not in fields
 
 
