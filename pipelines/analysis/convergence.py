@@ -11,7 +11,7 @@ from pipelines.analysis.image_metrics import as_array, rms
 from pipelines.request.labels import row_texts
 from pipelines.request.request import Request
 from pipelines.request.sheet import EVALUATIONS, Sheet
-from pipelines.runs.run import CellView, Snapshot
+from pipelines.runs.snapshot import CellView, Snapshot
 from pipelines.samplers import SAMPLERS
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.analysis.clip_score import Scorer
 from pipelines.analysis.image_metrics import Measures, as_array, measure_row, rms
 from pipelines.request.labels import row_texts
-from pipelines.runs.run import Snapshot
+from pipelines.runs.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -14,9 +14,9 @@ from pipelines.checkpoints.diffusers_folder import check_part
 from pipelines.checkpoints.model_info import ModelInfo
 from pipelines.families import spec_of
 from pipelines.families.embedded_tokenizer import EmbeddedTokenizer
-from pipelines.request.prompt_schedule import scheduled, texts_of
-from pipelines.request.prompt_tags import split_tags
-from pipelines.request.prompt_weights import Parts, chunk_lengths, parse_weights
+from pipelines.request.prompts.prompt_schedule import scheduled, texts_of
+from pipelines.request.prompts.prompt_tags import split_tags
+from pipelines.request.prompts.prompt_weights import Parts, chunk_lengths, parse_weights
 from pipelines.utils.file_cache import cached_by_file
 
 _STEPS = 50
@@ -73,7 +73,7 @@ def unread(
 
 
 def _counts(
-    model: ModelInfo, meanings: Sequence[Parts], embeddings: Mapping[str, int]
+    model: ModelInfo, meanings: Sequence[Parts | str], embeddings: Mapping[str, int]
 ) -> list[Tokens]:
     """Tokens of each of some texts for each tokenizer of a model."""
     counts = []

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pipelines.denoising.guiders.checked import NetworkInputs
 from pipelines.denoising.guiders.registry import Choice, guiders_for
 from pipelines.errors import InvalidRequest, ModelUnavailable
-from pipelines.request.prompt_schedule import Clause, scheduled, texts_of
-from pipelines.request.prompt_weights import parse_weights
+from pipelines.request.prompts.prompt_schedule import Clause, scheduled, texts_of
+from pipelines.request.prompts.prompt_weights import parse_weights
 from pipelines.request.skip_layers import layers_text
 from pipelines.samplers import SAMPLERS, Kind, misfit
 

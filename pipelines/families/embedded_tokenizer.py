@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.request.embedding_names import find_embeddings
+from pipelines.request.prompts.embedding_names import find_embeddings
 
 _OPEN, _CLOSE = "\uf8f0", "\uf8f1"
 """Of Unicode's private use: nobody writes them."""

@@ -33,7 +33,12 @@ from torch import Tensor
 from pipelines.denoising.row import Condition
 from pipelines.families.base import Family, LoadedModel
 from pipelines.families.encoder_layers import Layer, final_layer, inner_layer
-from pipelines.request.prompt_weights import Parts, WeightedText, chunk_lengths, parse_weights
+from pipelines.request.prompts.prompt_weights import (
+    Parts,
+    WeightedText,
+    chunk_lengths,
+    parse_weights,
+)
 
 _LEAST = 1e-5
 """Weights below it count as it: the tangent of a right angle has no end."""

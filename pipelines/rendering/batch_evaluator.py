@@ -24,7 +24,7 @@ from pipelines.denoising.batch_sizes import (
 )
 from pipelines.denoising.evaluator import Tally
 from pipelines.errors import InvalidRequest
-from pipelines.rendering.batch_timings import BatchTimings
+from pipelines.rendering.timings.batch_timings import BatchTimings
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,8 +11,8 @@ from pipelines.checkpoints import token_count
 from pipelines.checkpoints.token_count import Tokens
 from pipelines.errors import ContactSheetError, shortened
 from pipelines.model_manager.model_entry import ModelEntry
-from pipelines.request.prompt_schedule import Clause, texts_of
-from pipelines.request.prompt_tags import unread_tags
+from pipelines.request.prompts.prompt_schedule import Clause, texts_of
+from pipelines.request.prompts.prompt_tags import unread_tags
 from pipelines.request.request import Request
 from pipelines.runs.events import Warnings
 
@@ -88,8 +88,11 @@ class PromptWarnings:
 
     def _unread(self, model: str, text: str) -> Tokens | None:
         try:
-            return token_count.unread(self._open(model).info, text)
-        except Exception:  # whoever encodes with a tokenizer that is broken says so
+            entry = self._open(model)
+            named = entry.embeddings.named([text])
+            vectors = {name: one.vectors for name, one in named.items()}
+            return token_count.unread(entry.info, text, vectors)
+        except Exception:  # whoever encodes with what is broken says so
             log.exception("%s: tokens could not be counted", model)
             return None
 

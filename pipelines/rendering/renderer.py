@@ -29,7 +29,6 @@ from pipelines.model_manager.lora_patcher import applied
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.model_manager.model_entry import ModelEntry
 from pipelines.rendering.batch_evaluator import BatchEvaluator, ComputeOptions
-from pipelines.rendering.batch_timings import BatchTimings
 from pipelines.rendering.cell_errors import explain, noted
 from pipelines.rendering.cell_groups import (
     Addons,
@@ -40,8 +39,9 @@ from pipelines.rendering.cell_groups import (
     restrict,
     union_of_addons,
 )
-from pipelines.rendering.preview_clock import PreviewClock
 from pipelines.rendering.run_sink import RunSink
+from pipelines.rendering.timings.batch_timings import BatchTimings
+from pipelines.rendering.timings.preview_clock import PreviewClock
 from pipelines.rendering.trajectories import encode_prompts, guided_trajectory
 from pipelines.request.control import Control
 from pipelines.request.lora import State

@@ -11,9 +11,9 @@ from pipelines.families.base import build_scheduler
 from pipelines.model_manager.model_entry import ModelEntry
 from pipelines.model_manager.model_library import ModelLibrary
 from pipelines.rendering.prompt_warnings import PromptWarnings
-from pipelines.request import prompt_tags
 from pipelines.request.control import Control
 from pipelines.request.lora import LoRA
+from pipelines.request.prompts import prompt_tags
 from pipelines.request.request import Request
 from pipelines.runs.events import Warnings
 from pipelines.runs.image_store import ImageStore

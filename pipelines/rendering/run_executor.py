@@ -19,11 +19,11 @@ from pipelines.families.base import sampling_mark
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.model_manager.model_entry import ModelEntry
 from pipelines.rendering.batch_evaluator import ComputeOptions
-from pipelines.rendering.batch_timings import BatchTimings
-from pipelines.rendering.row_timings import RowKind, RowTimings
 from pipelines.rendering.run_plan import CostEstimate
 from pipelines.rendering.run_sink import UNRECORDED, RunSink
-from pipelines.request import prompt_schedule
+from pipelines.rendering.timings.batch_timings import BatchTimings
+from pipelines.rendering.timings.row_timings import RowKind, RowTimings
+from pipelines.request.prompts import prompt_schedule
 from pipelines.request.request import Request
 from pipelines.runs.events import RunFinished, RunStarted, RunStatus, Stats
 from pipelines.runs.null_store import AnyStore

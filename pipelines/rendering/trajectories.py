@@ -18,7 +18,7 @@ from pipelines.families import weighted_prompts
 from pipelines.families.base import Family, LoadedModel, build_scheduler
 from pipelines.families.capabilities import Capabilities
 from pipelines.families.textual_inversion import embedded
-from pipelines.request.prompt_schedule import Clause, Span, split_clauses, texts_of
+from pipelines.request.prompts.prompt_schedule import Clause, Span, split_clauses, texts_of
 from pipelines.request.request import Request
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from pipelines.errors import InvalidRequest
 from pipelines.model_manager.manager import PipelineManager
-from pipelines.rendering.time_shares import TimeShares, urgent_or
+from pipelines.rendering.timings.time_shares import TimeShares, urgent_or
 from pipelines.runs.queue import LIMIT, LoadSet, QueueEntry, RunQueue
 
 log = logging.getLogger(__name__)

@@ -27,9 +27,10 @@ from pathlib import Path
 from typing import get_args
 
 from pipelines.errors import InvalidRequest
-from pipelines.request import prompt_templates, skip_layers
+from pipelines.request import skip_layers
 from pipelines.request.field_aliases import own_name
 from pipelines.request.item_axes import item_field
+from pipelines.request.prompts import prompt_templates
 from pipelines.request.replace_axes import text_of
 from pipelines.request.request import Request
 from pipelines.request.sheet import EVALUATIONS, Axis, check_field

@@ -13,9 +13,10 @@ from pydantic import (
 
 from pipelines import samplers
 from pipelines.errors import InvalidRequest, UnknownName
-from pipelines.request import item_axes, prompt_tags, replace_axes
+from pipelines.request import item_axes, replace_axes
 from pipelines.request.base import FrozenModel
 from pipelines.request.field_aliases import own_name
+from pipelines.request.prompts import prompt_tags
 from pipelines.request.replace_axes import Replacement
 from pipelines.request.request import RANDOM_SEED, Request, draw_seed
 

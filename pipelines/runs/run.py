@@ -10,10 +10,9 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from pipelines.request.request import Request
 from pipelines.request.sheet import Sheet
@@ -30,69 +29,11 @@ from pipelines.runs.events import (
     Stats,
     Warnings,
 )
+from pipelines.runs.snapshot import CellView, Snapshot
 from pipelines.samplers import SAMPLERS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-
-CellStatus = Literal["waiting", "running", "done", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class CellView:
-    """View of one cell. `image` is the picture, or the newest preview, or None."""
-
-    request: Request
-    status: CellStatus = "waiting"
-    step: int = 0
-    steps: int = 0
-    image: Image | None = None
-    file: Path | None = None
-    seconds: float = 0.0
-    cached: bool = False
-    error: str | None = None
-    warnings: Warnings = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Snapshot of a run at one moment.
-
-    Attributes:
-        version: grows with every change; equal versions mean nothing changed.
-        evaluations: denoiser evaluations finished, over all cells; `evaluations_total` in all.
-        rate: cell evaluations a second since denoising began; 0 until known.
-        seconds_left: None until a rate is known.
-        winner: the cell that the user likes best.
-        notice: what the run waits for, or what befell its records; None if all is well.
-    """
-
-    id: str
-    sheet: Sheet
-    status: RunStatus
-    cells: tuple[CellView, ...]
-    stats: Stats
-    error: str | None
-    version: int
-    evaluations: int
-    evaluations_total: int
-    seconds: float
-    rate: float
-    seconds_left: float | None
-    winner: int | None = None
-    notice: str | None = None
-
-    @property
-    def rows(self) -> list[Sequence[CellView]]:
-        """Cells as a table has them: one row for each of `labels.row_texts`."""
-        width = len(self.sheet.axes[-1].values) if self.sheet.axes else 1
-        return [self.cells[i : i + width] for i in range(0, len(self.cells), width)]
-
-    @property
-    def finished(self) -> bool:
-        """Whether the run has ended, however it did."""
-        return self.status in ("done", "stopped", "failed")
 
 
 LOOK_SECONDS = 0.5  # between two looks at a run that another studio makes

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipelines.families.base import LoadedModel
 from pipelines.families.weighted_prompts import encode, tokenize
-from pipelines.request.prompt_weights import parse_weights
+from pipelines.request.prompts.prompt_weights import parse_weights
 from tests.helpers.tiny import sd, tokenizer
 from tests.helpers.tiny_families import sdxl
 

@@ -27,7 +27,7 @@ from pipelines.model_manager.manager import PipelineManager
 from pipelines.preprocessors import cache_stats
 from pipelines.rendering import trajectories
 from pipelines.rendering.batch_evaluator import BatchEvaluator, ComputeOptions
-from pipelines.rendering.batch_timings import BatchTimings
+from pipelines.rendering.timings.batch_timings import BatchTimings
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.runs.events import CellDone, Stats
 from pipelines.runs.image_store import ImageStore

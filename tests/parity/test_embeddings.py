@@ -26,7 +26,7 @@ from tests.helpers.tiny_families import flux, sdxl
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 BASE = Request(
-    model="tiny", prompt="a cat", negative_prompt="", steps=3, sampler="ddim",
+    model="tiny", prompt="a cat", negative_prompt="", steps=3, sampler="ddim", as_diffusers=True,
     guidance_scale=4.0, seed=5, width=32, height=32,
 )  # fmt: skip
 PROMPTS = ["a photo of NAME, red", "NAME", "a NAME and NAME", "x" * 60 + " NAME end"]

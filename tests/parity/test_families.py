@@ -25,7 +25,7 @@ from pipelines.families.flux import pack, unpack
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering import trajectories
 from pipelines.rendering.batch_evaluator import BatchEvaluator, ComputeOptions
-from pipelines.rendering.batch_timings import BatchTimings
+from pipelines.rendering.timings.batch_timings import BatchTimings
 from pipelines.rendering.trajectories import guidance_for
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.runs.events import CellDone

@@ -20,8 +20,8 @@ from pipelines.model_manager.lora_patcher import applied
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering import trajectories
 from pipelines.rendering.batch_evaluator import BatchEvaluator, ComputeOptions
-from pipelines.rendering.batch_timings import BatchTimings
 from pipelines.rendering.cell_groups import group
+from pipelines.rendering.timings.batch_timings import BatchTimings
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.runs.events import CellDone, CellFailed, RunFinished
 from tests.helpers.lora_makers import MAKERS, load_lora, save_lora, save_with_loras

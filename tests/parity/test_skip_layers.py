@@ -15,7 +15,7 @@ from pipelines import Control, InvalidRequest, Request, Sheet, Studio
 from pipelines.denoising.guiders.base import row_count
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering.batch_evaluator import BatchEvaluator, ComputeOptions
-from pipelines.rendering.batch_timings import BatchTimings
+from pipelines.rendering.timings.batch_timings import BatchTimings
 from pipelines.rendering.trajectories import guidance_for
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.request.labels import index_text

@@ -11,7 +11,7 @@ from pipelines import InvalidRequest, Request, Sheet, Studio
 from pipelines.families.weighted_prompts import encode, tokenize
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.request.axis_grammar import parse_axis
-from pipelines.request.prompt_weights import parse_weights
+from pipelines.request.prompts.prompt_weights import parse_weights
 from pipelines.runs.events import CellDone
 from tests.helpers.tiny import save_sd
 from tests.helpers.tiny_families import MAKERS

@@ -15,8 +15,8 @@ from pipelines.checkpoints.formats import gguf_header, safetensors_header
 from pipelines.request.axis_grammar import parse_axis, parse_values, prompt_variants
 from pipelines.request.control import Control
 from pipelines.request.lora import LoRA
-from pipelines.request.prompt_templates import expand
-from pipelines.request.prompt_weights import parse_weights
+from pipelines.request.prompts.prompt_templates import expand
+from pipelines.request.prompts.prompt_weights import parse_weights
 from pipelines.request.request import Request
 from pipelines.request.sheet import Sheet
 from pipelines.runs.png_metadata import png_info, read_settings

@@ -9,7 +9,7 @@ import gradio as gr
 from pipelines import Studio
 from pipelines.request.control import NONE
 from pipelines.request.labels import index_text
-from pipelines.runs.run import Snapshot
+from pipelines.runs.snapshot import Snapshot
 from ui.control_editor.map_state import MapState, source_url
 from ui.events import RAW
 from ui.run_view.snapshot_json import picture_url

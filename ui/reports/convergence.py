@@ -18,7 +18,8 @@ from pipelines.analysis.convergence import (
     reference,
 )
 from pipelines.request.labels import row_texts, value_text
-from pipelines.runs.run import Run, Snapshot
+from pipelines.runs.run import Run
+from pipelines.runs.snapshot import Snapshot
 from pipelines.samplers import SAMPLERS
 from ui.errors import shown
 from ui.events import DIRECT, NO_UPDATE, Update

@@ -12,7 +12,8 @@ from pipelines import Axis, ContactSheetError, Request, Sheet, Studio
 from pipelines.analysis.convergence import is_comparison, longest
 from pipelines.request.labels import row_texts
 from pipelines.request.sheet import EVALUATIONS
-from pipelines.runs.run import Run, Snapshot
+from pipelines.runs.run import Run
+from pipelines.runs.snapshot import Snapshot
 from pipelines.samplers import SAMPLERS
 from ui.errors import shown
 from ui.events import DIRECT, RAW, Update

@@ -16,7 +16,7 @@ from pipelines.analysis.guidance_sweep import (
     oversaturation,
     sweet_spot,
 )
-from pipelines.runs.run import Snapshot
+from pipelines.runs.snapshot import Snapshot
 from ui.reports.svg_chart import Mark, Series, chart, legend
 
 CURVES = {

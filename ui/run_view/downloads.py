@@ -11,8 +11,8 @@ from pathlib import Path
 from pipelines.runs.contact_sheet import draw_grid
 from pipelines.runs.events import CellDone, CellFailed
 from pipelines.runs.png_metadata import sheet_info
-from pipelines.runs.run import Snapshot
 from pipelines.runs.sheet_folder import SheetFolder, SheetRecord
+from pipelines.runs.snapshot import Snapshot
 from pipelines.utils.images import png_bytes
 
 

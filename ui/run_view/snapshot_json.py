@@ -18,7 +18,7 @@ from PIL.Image import Image
 from pipelines.request.labels import axis_title, column_texts, index_text, row_texts
 from pipelines.request.sheet import Sheet
 from pipelines.runs.png_metadata import settings_text
-from pipelines.runs.run import CellView, Snapshot
+from pipelines.runs.snapshot import CellView, Snapshot
 from pipelines.runs.warning_lines import warning_lines
 from pipelines.utils.images import png_bytes
 

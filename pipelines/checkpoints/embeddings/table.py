@@ -15,7 +15,7 @@ from pipelines.checkpoints.token_count import is_word
 from pipelines.errors import ContactSheetError, InvalidRequest, ModelUnavailable, UnknownName
 from pipelines.families import FamilySpec
 from pipelines.families.capabilities import Configs
-from pipelines.request.embedding_names import find_embeddings, unknown_embeddings
+from pipelines.request.prompts.embedding_names import find_embeddings, unknown_embeddings
 from pipelines.request.request import Request
 from pipelines.utils.digests import digest_of_file, digest_of_lines
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipelines.denoising.guiders.base import UNCOND, Guider, Prediction, Step, Text
-from pipelines.request.prompt_schedule import split_clauses
+from pipelines.request.prompts.prompt_schedule import split_clauses
 
 if TYPE_CHECKING:
     from torch import Tensor

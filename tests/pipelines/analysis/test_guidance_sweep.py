@@ -11,7 +11,8 @@ from pipelines.analysis.guidance_sweep import measure, oversaturation, sweet_spo
 from pipelines.analysis.image_metrics import as_array, clipped, distance, rms
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.runs.events import CellDone, RunFinished, RunStarted, Stats
-from pipelines.runs.run import Run, Snapshot
+from pipelines.runs.run import Run
+from pipelines.runs.snapshot import Snapshot
 
 
 def finished(axes: tuple[str, ...], pictures: list[Image.Image | None]) -> Snapshot:

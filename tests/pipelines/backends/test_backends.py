@@ -22,7 +22,7 @@ from pipelines.denoising.row import Row
 from pipelines.families.base import LoadedModel
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering.batch_evaluator import BatchEvaluator, ComputeOptions
-from pipelines.rendering.batch_timings import BatchTimings
+from pipelines.rendering.timings.batch_timings import BatchTimings
 from pipelines.rendering.trajectories import guided_trajectory
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.runs.events import CellDone

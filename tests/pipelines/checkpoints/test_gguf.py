@@ -26,7 +26,7 @@ from pipelines.errors import ModelUnavailable
 from pipelines.model_manager.component_loader import measure
 from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering.batch_evaluator import BatchEvaluator, ComputeOptions
-from pipelines.rendering.batch_timings import BatchTimings
+from pipelines.rendering.timings.batch_timings import BatchTimings
 from pipelines.request.control import Control
 from tests.helpers import ldm, tiny_families
 from tests.helpers.evaluation import evaluate

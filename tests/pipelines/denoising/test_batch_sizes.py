@@ -23,7 +23,7 @@ from pipelines.denoising.batch_sizes import (
     to_try,
 )
 from pipelines.rendering.batch_evaluator import fastest
-from pipelines.rendering.batch_timings import BatchTimings
+from pipelines.rendering.timings.batch_timings import BatchTimings
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.runs.events import RunFinished
 from pipelines.utils import files

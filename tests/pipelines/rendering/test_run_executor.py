@@ -12,8 +12,8 @@ import pytest
 from pipelines import Request, Sheet, Studio
 from pipelines.denoising.evaluator import Tally
 from pipelines.rendering.resolver import Resolver
-from pipelines.rendering.row_timings import RowKind, RowTimings
 from pipelines.rendering.run_executor import verdict
+from pipelines.rendering.timings.row_timings import RowKind, RowTimings
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.runs.events import RunFinished, Stats
 

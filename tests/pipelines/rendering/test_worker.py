@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import Axis, Busy, Request, Sheet, Studio
-from pipelines.rendering import time_shares
+from pipelines.rendering.timings import time_shares
 from pipelines.request.lora import LoRA
 from pipelines.runs.events import CellDone
 from pipelines.runs.run import Run

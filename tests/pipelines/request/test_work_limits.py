@@ -15,9 +15,9 @@ from dynamicprompts.wildcards import WildcardManager
 
 from pipelines.errors import InvalidRequest
 from pipelines.request.axis_grammar import parse_axis, parse_values, prompt_variants
-from pipelines.request.prompt_templates import expand
-from pipelines.request.prompt_weights import WeightedText, chunk_lengths, parse_weights
-from pipelines.request.template_sampler import CountedContext
+from pipelines.request.prompts.prompt_templates import expand
+from pipelines.request.prompts.prompt_weights import WeightedText, chunk_lengths, parse_weights
+from pipelines.request.prompts.template_sampler import CountedContext
 
 SECONDS = 2.0
 FORTY = "|".join(f"o{i}" for i in range(40))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import InvalidRequest, UnknownName
-from pipelines.request.prompt_templates import expand
+from pipelines.request.prompts.prompt_templates import expand
 
 FILES = {
     "animals/cats.txt": "tabby\n\n# of the east\nsiamese\n\n\n", "animals/big/cats.txt": "lion\n",

@@ -7,7 +7,7 @@ import pytest
 from pipelines import Axis, InvalidRequest, Request, Sheet
 from pipelines.request.axis_grammar import parse_axis
 from pipelines.request.lora import LoRA
-from pipelines.request.prompt_tags import carry_out, split_tags, unread_tags
+from pipelines.request.prompts.prompt_tags import carry_out, split_tags, unread_tags
 from pipelines.runs.png_metadata import settings_text
 
 

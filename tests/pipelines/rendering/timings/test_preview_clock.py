@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from pipelines.rendering.preview_clock import PreviewClock
+from pipelines.rendering.timings.preview_clock import PreviewClock
 
 
 def test_previews_go_round_all_cells():

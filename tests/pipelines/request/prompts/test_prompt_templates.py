@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import presets
 from pipelines import InvalidRequest, UnknownName
 from pipelines.request.axis_grammar import parse_axis
-from pipelines.request.prompt_templates import MOST_PROMPTS, expand, is_template, wildcards
+from pipelines.request.prompts.prompt_templates import MOST_PROMPTS, expand, is_template, wildcards
 
 FORTY = "{" + "|".join(map(str, range(40))) + "}"
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from pipelines.errors import InvalidRequest
-from pipelines.request.prompt_schedule import (
+from pipelines.request.prompts.prompt_schedule import (
     changes_meaning,
     scheduled,
     texts_of,

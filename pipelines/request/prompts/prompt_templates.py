@@ -91,7 +91,7 @@ def _listed(template: str, folders: Sequence[Path], seed: int, most: int) -> tup
 
     There are fewer where the work of listing them is too much.
     """
-    from pipelines.request.template_sampler import WorkSpent
+    from pipelines.request.prompts.template_sampler import WorkSpent
 
     if not is_template(template):
         return [template], True
@@ -110,7 +110,7 @@ def _listed(template: str, folders: Sequence[Path], seed: int, most: int) -> tup
 
 def _draw(template: str, folders: Sequence[Path], seed: int, sample: int) -> tuple[str, ...]:
     """Distinct prompts of a template that stands for too many to list."""
-    from pipelines.request.template_sampler import WorkSpent
+    from pipelines.request.prompts.template_sampler import WorkSpent
 
     drawn: dict[str, None] = {}
     draws = 0
@@ -130,7 +130,7 @@ def _prompts(template: str, folders: Sequence[Path], random: Random, method: str
     """Prompts as dynamicprompts makes them, its errors in our words. Raises: WorkSpent."""
     from pyparsing import ParseException
 
-    from pipelines.request.template_sampler import CountedContext
+    from pipelines.request.prompts.template_sampler import CountedContext
 
     context = CountedContext.of(method, wildcard_manager=_manager(folders), rand=random)
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.rendering.time_shares import CREDIT, HEADSTART, TimeShares
+from pipelines.rendering.timings.time_shares import CREDIT, HEADSTART, TimeShares
 
 
 def test_a_newcomer_need_not_wait_for_a_long_run() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.request.prompt_weights import WeightedText, parse_weights
+from pipelines.request.prompts.prompt_weights import WeightedText, parse_weights
 
 UP, DOWN = 1.1, round(1 / 1.1, 6)
 

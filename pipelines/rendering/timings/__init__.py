@@ -1,0 +1,1 @@
+"""Timings: what batches and rows take, and how runs and previews share the time."""

@@ -1,0 +1,1 @@
+"""Grammar of prompts: weights, changes by step, tags, templates and embeddings."""
