@@ -173,7 +173,7 @@ def make_sheet(
         controls.add_pictures(checker)
         controls = controls.treated(checker, sheet.base)
         sheet = sheet.model_copy(update={"base": controls.add_to(sheet.base)})
-        with said_if_slow(f"checking {shape_line(sheet)}"):
+        with said_if_slow(sheet):
             plan = checker.plan(sheet, skip_misfits=skip_misfits)
         sheet = plan.sheet
         typer.echo(shape_line(sheet), err=True)

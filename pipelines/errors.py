@@ -28,6 +28,8 @@ _INSIDE = r"(?:\\.|(?!(?P=sign))[^\\])"
 _LONG_QUOTE = re.compile(
     rf"(?<!\w)(?P<sign>['\"])(?P<head>{_INSIDE}{{{QUOTE_MAX}}}){_INSIDE}++(?P=sign)?+", re.DOTALL
 )
+# Names stand without quotes, too.
+_LONG_WORD = re.compile(rf"(\S{{{QUOTE_MAX}}})\S{{10,}}+")
 
 
 class ContactSheetError(Exception):
@@ -90,7 +92,7 @@ class Cancelled(ContactSheetError):
 
 def with_short_quotes(message: str) -> str:
     """Cut what a message quotes, and a message that is long all the same."""
-    cut = _LONG_QUOTE.sub(r"\g<sign>\g<head>…\g<sign>", message)
+    cut = _LONG_WORD.sub(r"\1…", _LONG_QUOTE.sub(r"\g<sign>\g<head>…\g<sign>", message))
     return cut if len(cut) <= _MESSAGE_MAX else f"{cut[:_MESSAGE_MAX]}…"
 
 

@@ -65,11 +65,14 @@ def save_text(path: Path, text: str) -> Path:
     return _save(path, lambda file: file.write(text.encode()))
 
 
-def _save(path: Path, write: Callable[[BinaryIO], object]) -> Path:
+def _save(path: Path, write: Callable[[BinaryIO], object], again: bool = True) -> Path:
     try:
         with drafts(path) as (draft,), draft.open("wb") as file:
             write(file)
     except OSError as error:
+        if again and isinstance(error, FileNotFoundError):
+            # Its folder was taken away meanwhile; it is made anew with each draft.
+            return _save(path, write, again=False)
         raise InvalidRequest(f"{path} cannot be written: {error.strerror or error}") from None
     return path
 

@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def asked(model: str, **changes: Any) -> list[Request]:
     """One ControlNet and two; guidance, steps, strength, window and seed differ."""
     one, other = XL_ONES if model.startswith("xl") else (CANNY, DEPTH)
-    base = Request(
+    base = Request(as_diffusers=True,
         model=model, prompt="an apple", steps=4, sampler="lcm", guidance_scale=1.0, seed=11,
         width=32, height=32,
     ).replace(**changes)  # fmt: skip

@@ -467,7 +467,9 @@ def test_a_vae_of_another_family_is_read_as_diffusers_reads_it(tmp_path: Path, m
     )
     pipe.save_pretrained(tmp_path / model, safe_serialization=True)
     sampler = "flow_euler" if model in ("sd3", "flux-dev") else "euler"
-    request = Request(model=model, sampler=sampler, steps=2, guidance_scale=1.0, **TEXT)
+    request = Request(
+        model=model, sampler=sampler, steps=2, guidance_scale=1.0, as_diffusers=True, **TEXT
+    )
     studio = Studio(tmp_path, device="cpu")
     picture = studio.image(request)
     studio.close()

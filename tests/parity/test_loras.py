@@ -29,7 +29,7 @@ from tests.helpers.tiny import sd
 from tests.helpers.tiny_families import flux, sd3
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-BASE = Request(
+BASE = Request(as_diffusers=True,
     model="tiny", prompt="an apple", negative_prompt="a pear", steps=5, sampler="euler",
     guidance_scale=4.0, seed=3, width=32, height=32,
 )  # fmt: skip

@@ -182,7 +182,8 @@ def test_the_shipped_lora_in_four_steps(shipped: Studio) -> None:
 
 def test_the_shipped_flow_model_in_eight_steps(shipped: Studio) -> None:
     settings = model_preset("emoji-flow").defaults()
-    ours = shipped.image(shipped.resolve(Request(model="emoji-flow", prompt="a house", **settings)))
+    request = Request(model="emoji-flow", prompt="a house", as_diffusers=True, **settings)
+    ours = shipped.image(shipped.resolve(request))
     pipe = StableDiffusion3Pipeline.from_pretrained(SHIPPED / "emoji-flow", use_safetensors=True)
     theirs = pipe(
         "a house", num_inference_steps=8, guidance_scale=4.0,

@@ -33,7 +33,7 @@ from tests.helpers.lora_makers import load_lora, save_with_loras
 from tests.helpers.tiny_families import flux, lcm, sd3
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-BASE = Request(
+BASE = Request(as_diffusers=True,
     model="tiny", prompt="an apple", negative_prompt="a pear", steps=6, sampler="euler",
     guidance_scale=4.5, seed=11, width=32, height=32,
 )  # fmt: skip

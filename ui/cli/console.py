@@ -110,10 +110,20 @@ def at_home(out: Path) -> Path:
         return out  # of nobody here
 
 
+_LARGE = 400  # cells, that are checked in less than half a second
+
+
 @contextmanager
-def said_if_slow(line: str) -> Iterator[None]:
-    """Say on stderr what is being done, if it takes longer than half a second."""
-    timer = threading.Timer(0.5, lambda: typer.echo(f"{line} …", err=True))
+def said_if_slow(sheet: Sheet) -> Iterator[None]:
+    """Say on stderr that a large sheet is being checked, if it takes longer than half a second.
+
+    A small one is not worth a line, however busy the machine is.
+    """
+    if math.prod(sheet.shape) < _LARGE:
+        yield
+        return
+    line = f"checking {shape_line(sheet)} …"
+    timer = threading.Timer(0.5, lambda: typer.echo(line, err=True))
     timer.daemon = True
     timer.start()
     try:

@@ -38,7 +38,7 @@ from tests.pipelines.devices.test_memory_options import installed
 from tests.pipelines.devices.test_offload import equal, studio_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-BASE = Request(
+BASE = Request(as_diffusers=True,
     model=NAME, prompt="an apple", sampler="flow_euler", steps=3, guidance_scale=1.0, seed=11,
     width=32, height=32,
 )  # fmt: skip

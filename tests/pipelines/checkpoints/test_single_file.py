@@ -26,7 +26,7 @@ from tests.parity.test_parity import diffusers_latents, together
 from tests.pipelines.checkpoints.test_identify import ALL_NAMES, MODELS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-BASE = Request(
+BASE = Request(as_diffusers=True,
     model="one.safetensors", prompt="an apple", negative_prompt="a pear", sampler="dpmpp_2m",
     steps=5, guidance_scale=4.5, seed=11, width=32, height=32,
 )  # fmt: skip

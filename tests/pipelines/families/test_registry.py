@@ -30,7 +30,7 @@ from tests.helpers.toy_family import TOY, save_toy
 from ui.form.choices import model_choices, preset_of, sampler_choices, supports_of
 
 ROWS = list(FAMILIES.values())
-REQUEST = Request(
+REQUEST = Request(as_diffusers=True,
     model="toy", prompt="an apple", negative_prompt="a pear", sampler="flow_euler", steps=4,
     guidance_scale=3.0, seed=5, width=32, height=32,
 )  # fmt: skip

@@ -6,15 +6,17 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipelines.errors import InvalidRequest
-from pipelines.utils.files import drafts, save_text
+from pipelines.utils.files import drafts, save_png, save_text
 
 WRITER = """
 import sys
 from pathlib import Path
+from typing import Any
 from pipelines.utils.files import drafts
 
 path, letter = Path(sys.argv[1]), sys.argv[2]
@@ -110,3 +112,20 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     file = save_text(tmp_path / "file", "text")
     with pytest.raises(InvalidRequest, match=f"{file}/below cannot be written: "):
         save_text(file / "below", "text")
+
+
+def test_a_folder_that_goes_while_a_file_is_written_is_made_again(tmp_path: Path) -> None:
+    """As when somebody deletes the outputs folder in the middle of a run."""
+    place = tmp_path / "outputs" / "ab" / "one.png"
+    shown: list[Path] = []
+
+    class Picture:
+        def save(self, file: Any, kind: str, pnginfo: object) -> None:
+            if not shown:
+                (tmp_path / "outputs").rename(tmp_path / "gone")
+            shown.append(place)
+            file.write(b"pixels")
+
+    assert save_png(place, Picture()) == place  # type: ignore[arg-type]
+    assert place.read_bytes() == b"pixels" and len(shown) == 2
+    assert not list(tmp_path.glob("outputs/**/*.part"))
