@@ -32,7 +32,8 @@ def model_row(studio: Studio, info: ModelInfo, full: bool) -> dict[str, Any]:
         "problem": info.problem,
     }
     if full:
-        row["fits"] = _fitting_models(studio, info) if info.kind == "embedding" else None
+        if info.kind == "embedding":
+            row["fits"] = _fitting_models(studio, info)
         row["samplers"] = list(supports.samplers) if supports else []
         row["steps"] = list(supports.steps) if supports else []
         row["skip_layers"] = supports and supports.skip_layers

@@ -78,7 +78,7 @@ def starts(fn: BlockFunction) -> list[Any]:
 
 
 def is_good(said: str, sent: Any) -> bool:
-    return BUG not in said and len(said) < 700 and "x" * 250 not in said and "y" * 250 not in said
+    return BUG not in said and len(said) < 1000 and "x" * 250 not in said and "y" * 250 not in said
 
 
 def kind(fn: BlockFunction, place: int) -> tuple[Any, ...]:
