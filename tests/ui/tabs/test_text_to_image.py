@@ -225,7 +225,9 @@ def test_bad_input_says_what_is_allowed_and_starts_nothing(page: Page, site: Sit
     pages.fill(page, Pictures=1)
     pages.fix_seed(page, 2**63)
     pages.generate(page)
-    expect(alert).to_contain_text("seed is 9223372036854775808; it must be a whole number from -1")
+    expect(alert).to_contain_text(
+        "it must be a whole number from 0 to 9223372036854775807, or -1 for random"
+    )
     pages.fix_seed(page, 1)
     pages.choose(page, "Size", "Custom")
     pages.fill(page, Width=33, Height=32)
