@@ -21,7 +21,7 @@ from pipelines.denoising.guided_trajectory import GuidedTrajectory
 from pipelines.denoising.oom_fallbacks import fallbacks
 from pipelines.denoising.row import Row, alike
 from pipelines.denoising.second_tries import SecondTries, in_our_words
-from pipelines.devices.out_of_memory import is_out_of_memory
+from pipelines.devices.out_of_memory import is_out_of_memory, log_surprise
 from pipelines.errors import ContactSheetError, OutOfMemory
 
 VERSION = "4"
@@ -157,15 +157,14 @@ def _admit(
             with torch.inference_mode():
                 trajectory = make()
                 live.append(_Live(cell, make, trajectory, trajectory.start()))
-        except Exception as error:  # one bad cell must not lose the others
-            failed = Failed(cell, error)
-        else:
             continue
-        if again.worth(failed.cell, failed.error):
+        except Exception as error:  # one bad cell must not lose the others
+            log_surprise(log, error, "cell %d could not start", cell)
+            failure = error
+        if again.worth(cell, failure):
             waiting.appendleft((cell, make))
         else:
-            log.error("cell %d could not start", cell, exc_info=failed.error)
-            yield Failed(cell, in_our_words(failed.error))
+            yield Failed(cell, in_our_words(failure))
 
 
 def _merge(live: Sequence[_Live]) -> list[Row]:
@@ -270,8 +269,7 @@ def _advance(one: _Live, outputs: Sequence[Tensor | Exception]) -> Iterator[Engi
         with torch.inference_mode():
             one.rows = one.trajectory.advance(tensors)
     except Exception as error:  # one bad cell must not lose the others
-        if not isinstance(error, ContactSheetError):
-            log.exception("cell %d failed at evaluation %d", one.cell, one.step)
+        log_surprise(log, error, "cell %d failed at evaluation %d", one.cell, one.step)
         one.ended = True
         yield Failed(one.cell, error)
         return

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from pipelines.devices.out_of_memory import is_out_of_memory
 from pipelines.devices.placement import Home, lru_victims
 
 log = logging.getLogger(__name__)
@@ -86,6 +87,11 @@ class OnDemandOffloader:
                 if not self._rooms:
                     self._leave(list(self._present))
 
+    def send_idle_back(self) -> list[str]:
+        """Move all but what was called last back; returns the names of what went."""
+        with self._lock:
+            return self._leave(list(self._present)[:-1])
+
     def bring(self, component: Any, size: int) -> None:
         """Move a component to the device, if it is not there."""
         with self._lock:
@@ -94,12 +100,32 @@ class OnDemandOffloader:
                 room = max(self._rooms, default=size)
                 inside = {str(one): taken for one, (_, taken) in self._present.items()}
                 gone = self._leave([int(one) for one in lru_victims(inside, size, room)])
-                component.to(self._device)
+                gone += self._bring_whole(component)
                 name = type(component).__name__
                 log.debug("%s comes to the device; %s", name, f"{', '.join(gone) or 'none'} leave")
             # It is the one that was called last.
             self._present.pop(key, None)
             self._present[key] = (component, size)
+
+    def _bring_whole(self, component: Any) -> list[str]:
+        """Move a component to the device, or nothing of it; returns what had to leave for it.
+
+        The room is what the device should have: other programs, or work, may have taken of it.
+        """
+        try:
+            component.to(self._device)
+            return []
+        except Exception as error:
+            component.to(WAITING)
+            if not (self._present and is_out_of_memory(error)):
+                raise
+        gone = self._leave(list(self._present))
+        try:
+            component.to(self._device)
+        except BaseException:
+            component.to(WAITING)
+            raise
+        return gone
 
     def _leave(self, keys: Sequence[int]) -> list[str]:
         gone = [self._present.pop(key)[0] for key in keys]

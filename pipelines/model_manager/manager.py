@@ -278,7 +278,7 @@ class PipelineManager:
         return self._cache.reserve(name, size)
 
     def free_idle(self, waiting: bool = False) -> bool:
-        """Evict from the device what is not in use. Returns: whether anything was freed.
+        """Free the device of what is not in use or at work. Returns: whether anything was freed.
 
         Args:
             waiting: also what waits in main memory, which a device gains nothing by.

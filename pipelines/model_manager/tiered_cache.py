@@ -103,9 +103,16 @@ class TieredCache:
             cache.coming = coming
 
     def free_idle(self, waiting: bool) -> list[str]:
-        """Evict what is not in use, on the device or also beside it, and return its names."""
+        """Evict what is not in use, on the device or also beside it, and return its names.
+
+        Visitors of the device that are not at work go back to where they wait.
+        """
         caches = self._all() if waiting else [self._here]
-        return [name for cache in caches for name in cache.free_idle()]
+        freed = [name for cache in caches for name in cache.free_idle()]
+        gone = [] if self._offloader is None else self._offloader.send_idle_back()
+        if gone:
+            self._emptied()
+        return freed + gone
 
     def _all(self) -> list[ComponentCache]:
         return [self._here] if self._waiting is None else [self._here, self._waiting]

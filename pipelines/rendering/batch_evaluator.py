@@ -212,8 +212,10 @@ class BatchEvaluator:
         self._batches[self._turn].took(rows, seconds)
 
     def shrink(self, rows: int) -> None:
-        for batches in self._batches.values():
+        for name, batches in self._batches.items():
             batches.shrink(rows)
+            # A backend of fixed sizes would fill the smaller batch up again.
+            self._sizes[name] = batches.sizes
 
     def remember(self) -> None:
         """Keep what was measured."""

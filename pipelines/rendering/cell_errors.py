@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from pipelines.devices.out_of_memory import log_surprise, without_frames
 from pipelines.errors import ContactSheetError
 
 log = logging.getLogger(__name__)
@@ -11,9 +12,8 @@ log = logging.getLogger(__name__)
 
 def noted(error: Exception) -> Exception:
     """The error, in the log where it is none of ours, and without what its traceback keeps."""
-    if not isinstance(error, ContactSheetError):
-        log.error("a part of a run broke", exc_info=error)
-    return error.with_traceback(None)
+    log_surprise(log, error, "a part of a run broke")
+    return without_frames(error)
 
 
 def explain(error: Exception) -> str:

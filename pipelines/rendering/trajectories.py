@@ -12,7 +12,7 @@ from pipelines.denoising.guiders.base import Guider, Text
 from pipelines.denoising.guiders.registry import fields_read
 from pipelines.denoising.row import Condition, ScheduledControl
 from pipelines.denoising.trajectory import Eval, initial_noise, trajectory
-from pipelines.devices.out_of_memory import is_out_of_memory
+from pipelines.devices.out_of_memory import is_out_of_memory, log_surprise, without_frames
 from pipelines.errors import ContactSheetError, OutOfMemory
 from pipelines.families import weighted_prompts
 from pipelines.families.base import Family, LoadedModel, build_scheduler
@@ -165,11 +165,11 @@ def _encoded(
             encoded[None] = family.without_negative(model, encoded[""])
         return {**encoded}
     except Exception as error:  # one bad text must not lose the others
-        log.exception("%d texts could not be encoded", len(texts))
-        failure = error.with_traceback(None)
+        log_surprise(log, error, "%d texts could not be encoded", len(texts))
+        failure = without_frames(error)
     # Outside the handler, whose error keeps what did not fit in memory.
     if is_out_of_memory(failure) and free_memory():
-        return _encoded(family, model, texts, alone, no_negative, free_memory, clip_skip)
+        return _encoded(family, model, texts, alone, no_negative, lambda: False, clip_skip)
     if len(texts) == 1:
         if is_out_of_memory(failure):
             failure = OutOfMemory(f"the text encoder does not fit in memory: {failure}")
