@@ -6,6 +6,8 @@ import logging
 
 from pipelines.errors import ContactSheetError
 
+MORE = 1.1
+"""So many times the free memory is worth another try of what did not fit."""
 _MARKS = (
     "out of memory",
     "can't allocate memory",

@@ -223,6 +223,7 @@ class PipelineManager:
             dtype=getattr(torch, entry.dtype(self.hardware)),
             configs=entry.configs,
             prepared=by_key[denoiser.key].prepared,
+            waiting=" ".join(sorted({one.key.home for one in wanted.own} - {"device"})),
         )
 
     def _report(self, model: str, held: Lease, own: Sequence[Part], seconds: float) -> None:
