@@ -73,14 +73,16 @@ class TieredCache:
             cache = self._beside()
             moved = cache.hold(move, device, stop)
             until.callback(cache.release, moved)
-            on_demand = [
-                (entry.component, entry.bytes)
-                for part, entry in zip(move, moved.entries, strict=True)
-                if part.key.home == "model"
+            visitors = [
+                (entry.component, entry.bytes) for entry in moved.entries if entry.bytes
             ]
-            if on_demand:
-                self._offloader = self._offloader or OnDemandOffloader(device)
-                until.enter_context(self._offloader.open(on_demand, room))
+            layered = [
+                entry.component
+                for part, entry in zip(move, moved.entries, strict=True)
+                if part.key.home == "group"
+            ]
+            self._offloader = self._offloader or OnDemandOffloader(device)
+            until.enter_context(self._offloader.open(visitors, room, layered))
         entries = {part.key: entry for part, entry in zip(stay, held.entries, strict=True)}
         entries |= {part.key: entry for part, entry in zip(move, moved.entries, strict=True)}
         return Lease(
@@ -109,7 +111,7 @@ class TieredCache:
         """
         caches = self._all() if waiting else [self._here]
         freed = [name for cache in caches for name in cache.free_idle()]
-        gone = [] if self._offloader is None else self._offloader.send_idle_back()
+        gone = [] if self._offloader is None else self._offloader.free()
         if gone:
             self._emptied()
         return freed + gone

@@ -75,7 +75,8 @@ def test_what_came_half_way_goes_back(zoo: Path, model: str, offload: Any) -> No
     for share in (0.1, 0.3, 0.5, 0.7, 0.9):
         with pretended_card(total=int(peak * share)) as card:
             with studio_of(zoo, batch=2, memory_options=options) as studio:
-                run(studio, seeds(model, 1))
+                found = run(studio, seeds(model, 1))
+                assert found.pictures or "memory" in found.error, found.error
                 held = sum(one.bytes for one in studio.manager.cached if not one.waiting)
                 assert card.live <= held, f"{share:.0%} of {peak}"
             del studio
