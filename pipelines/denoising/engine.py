@@ -97,7 +97,7 @@ def denoise(
         cells: number and maker of each cell's trajectory; a maker is called when its cell joins.
         evaluator: computes batches of rows, and says how many rows a batch has.
         stop: asked before every batch; when true the engine ends without another event.
-        free_memory: called when memory ran out; true if it freed something worth a retry.
+        free_memory: called when memory ran out, before another try.
         give_way: asked after every batch; when true the engine yields Paused.
         exact: fill every batch up to `evaluator.most` with copies of its first row. Kernels choose
             their order of summation by the batch's size, so a row's last bits depend on it;
@@ -217,22 +217,22 @@ class _Batches:
 
         Out of memory: free what is idle, then take smaller batches, then give up on the row.
         """
-        chunk = rows[: self.evaluator.take(alike(rows))]
-        try:
-            return self._compute(chunk)
-        except Exception as error:  # one bad batch must not lose the others
-            if not is_out_of_memory(error):
-                log.exception("a batch of %d rows failed", len(chunk))
-                return [error] * len(chunk)
-            said = str(error)
-        # Outside the handler, whose error keeps what did not fit.
-        for fallback in fallbacks("rows", len(chunk), self.exact):
-            if fallback == "free" and self.free_memory():
-                return self.next(rows)
-            if fallback == "halve":
+        chunk, said = rows[: self.evaluator.take(alike(rows))], ""
+        for fallback in ("", *fallbacks("rows", len(chunk), self.exact)):
+            if fallback == "free":
+                self.free_memory()
+            elif fallback == "halve":
                 self.evaluator.shrink(len(chunk))
                 log.warning("out of memory at %d rows; taking fewer from now on", len(chunk))
                 return self.next(rows)
+            try:
+                return self._compute(chunk)
+            except Exception as error:  # one bad batch must not lose the others
+                if not is_out_of_memory(error):
+                    log.exception("a batch of %d rows failed", len(chunk))
+                    return [error] * len(chunk)
+                said = str(error)
+            # The handler ends before the next try: its error keeps what did not fit.
         most = f"exact mode needs batches of {self.evaluator.most} rows, which do not"
         why = most if self.exact else "one row does not"
         return [OutOfMemory(f"{why} fit in the device's memory: {said}")] * len(chunk)

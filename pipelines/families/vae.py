@@ -88,8 +88,8 @@ def with_oom_fallbacks(
         if not left:
             raise OutOfMemory(f"the picture does not fit in memory, even in tiles: {said}")
         fallback = left.pop(0)
-        if fallback == "free" and not free_idle():
-            fallback = left.pop(0)
+        if fallback == "free":
+            free_idle()
         log.warning("out of memory in the VAE; trying again: %s", fallback)
         plan = VaePlan(plan.slicing or fallback == "slice", plan.tiling or fallback == "tile")
 

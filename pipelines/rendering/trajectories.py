@@ -120,7 +120,7 @@ def encode_prompts(
     own cells.
 
     Args:
-        free_memory: called when memory ran out; true if it freed something worth a retry.
+        free_memory: called when memory ran out, before the second try.
     Returns: conditions by Key; what went wrong, for a text that has none.
     """
     supports = family.spec.capabilities(model.configs)
@@ -159,17 +159,19 @@ def _encoded(
     clip_skip: int,
 ) -> dict[str | None, Encoded]:
     """Conditions by text, or errors; that of no negative prompt too, if `no_negative`."""
-    try:
-        encoded = weighted_prompts.conditions(family, model, texts, alone, clip_skip)
-        if no_negative:
-            encoded[None] = family.without_negative(model, encoded[""])
-        return {**encoded}
-    except Exception as error:  # one bad text must not lose the others
-        log_surprise(log, error, "%d texts could not be encoded", len(texts))
-        failure = without_frames(error)
-    # Outside the handler, whose error keeps what did not fit in memory.
-    if is_out_of_memory(failure) and free_memory():
-        return _encoded(family, model, texts, alone, no_negative, lambda: False, clip_skip)
+    for again in (True, False):
+        try:
+            encoded = weighted_prompts.conditions(family, model, texts, alone, clip_skip)
+            if no_negative:
+                encoded[None] = family.without_negative(model, encoded[""])
+            return {**encoded}
+        except Exception as error:  # one bad text must not lose the others
+            log_surprise(log, error, "%d texts could not be encoded", len(texts))
+            failure = without_frames(error)
+        # Outside the handler, whose error keeps what did not fit in memory.
+        if not again or not is_out_of_memory(failure):
+            break
+        free_memory()
     if len(texts) == 1:
         if is_out_of_memory(failure):
             failure = OutOfMemory(f"the text encoder does not fit in memory: {failure}")
