@@ -52,7 +52,8 @@ class LayerStream:
     def __init__(self, component: nn.Module, device: str) -> None:
         self._device = torch.device(device)
         self._cuda = self._device.type == "cuda"
-        self._stream: Any = torch.cuda.Stream(device=self._device) if self._cuda else None
+        stream: Any = torch.cuda.Stream
+        self._stream: Any = stream(device=self._device) if self._cuda else None
         self._layers: list[Layer] = []
         self._loose: list[tuple[dict[str, Any], str, Tensor]] = []
         self._after: dict[int, int] = {}

@@ -10,8 +10,9 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 
 from pipelines.devices.hardware import hardware
-from pipelines.devices.offload import WAITING, OnDemandOffloader
+from pipelines.devices.offload import OnDemandOffloader
 from pipelines.devices.placement import default_budget
+from pipelines.devices.visitors import WAITING
 from pipelines.model_manager.component import ComponentKey, Part
 from pipelines.model_manager.component_cache import CachedComponent, ComponentCache, Lease
 
@@ -73,9 +74,7 @@ class TieredCache:
             cache = self._beside()
             moved = cache.hold(move, device, stop)
             until.callback(cache.release, moved)
-            visitors = [
-                (entry.component, entry.bytes) for entry in moved.entries if entry.bytes
-            ]
+            visitors = [(entry.component, entry.bytes) for entry in moved.entries if entry.bytes]
             layered = [
                 entry.component
                 for part, entry in zip(move, moved.entries, strict=True)

@@ -134,8 +134,8 @@ class Renderer:
         if not loaded and len(by_addons) > 1:
             for some in by_addons.values():
                 yield from self._model(model_id, restrict(some, states))
-        elif not loaded and again and (
-            isinstance(failure, DeviceFull) or is_out_of_memory(failure)
+        elif (
+            not loaded and again and (isinstance(failure, DeviceFull) or is_out_of_memory(failure))
         ):
             self._manager.free_idle(waiting=True)
             yield from self._model(model_id, states, again=False)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 
 from pipelines import Studio
 from pipelines.backends import compiled
 from pipelines.devices.memory_options import MemoryOptions
-from pipelines.families import sd as sd_family
 from pipelines.rendering.batch_evaluator import BatchEvaluator
 from tests.helpers.card_runs import run, seeds
 from tests.helpers.pretended_card import pretended_card
@@ -50,9 +50,7 @@ def test_after_out_of_memory_a_smaller_batch_finds_the_memory_free(
 
 
 @pytest.mark.parametrize("total", [20_000, 60_000, 100_000, 150_000, 200_000])
-def test_a_card_that_gets_full_while_loading_fails_cells_not_the_run(
-    zoo: Path, total: int
-) -> None:
+def test_a_card_that_gets_full_while_loading_fails_cells_not_the_run(zoo: Path, total: int) -> None:
     with pretended_card(total=total) as card:
         with studio_of(zoo, batch=2) as studio:
             found = run(studio, seeds("sd", 3))
@@ -87,14 +85,14 @@ def test_a_backend_of_fixed_sizes_takes_smaller_batches_too(
     zoo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiled.torch, "compile", lambda network, **_: network)
-    inner = sd_family._Network.forward
+    inner = UNet2DConditionModel.forward
 
-    def forward(self: Any, x: torch.Tensor, *more: Any) -> Any:
+    def forward(self: Any, x: torch.Tensor, *more: Any, **named: Any) -> Any:
         if len(x) > 4:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return inner(self, x, *more)
+        return inner(self, x, *more, **named)
 
-    monkeypatch.setattr(sd_family._Network, "forward", forward)
+    monkeypatch.setattr(UNet2DConditionModel, "forward", forward)
     with pretended_card(), studio_of(zoo, batch=16, backend="compile") as studio:
         assert len(run(studio, seeds("sd", 8)).pictures) == 8
 
@@ -117,8 +115,8 @@ def test_idle_visitors_leave_before_a_batch_is_halved(
         with studio_of(zoo, batch=16, memory_options=options) as studio:
             run(studio, seeds("sd", 8, guidance_scale=1))
             encoder = next(one for one in studio.manager.cached if "text_encoder" in one.name)
-    with pretended_card(total=needed - encoder.bytes // 2) as card:
-        with studio_of(zoo, batch=16, memory_options=options) as studio:
-            found = run(studio, seeds("sd", 8, guidance_scale=1))
+    small = pretended_card(total=needed - encoder.bytes // 2)
+    with small, studio_of(zoo, batch=16, memory_options=options) as studio:
+        found = run(studio, seeds("sd", 8, guidance_scale=1))
     assert len(found.pictures) == 8
     assert not [said for said in caplog.messages if "taking fewer" in said]
