@@ -6,6 +6,7 @@ is shown here.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable
 
@@ -39,7 +40,7 @@ def told(model: ExactModel, times: Iterable[float]) -> Denoise:
 
 def heun(x: Tensor, levels: Levels, denoise: Denoise, draw: Draw) -> Tensor:
     """Karras et al. 2022, arXiv:2206.00364, Alg. 1."""
-    for high, low in zip(levels, levels[1:], strict=False):
+    for high, low in itertools.pairwise(levels):
         slope = (x - denoise(x, high)) / high
         ahead = x + (low - high) * slope
         if low:
@@ -56,14 +57,14 @@ def midpoint(x: Tensor, high: float, low: float, denoise: Denoise) -> Tensor:
 
 
 def dpm2(x: Tensor, levels: Levels, denoise: Denoise, draw: Draw) -> Tensor:
-    for high, low in zip(levels, levels[1:], strict=False):
+    for high, low in itertools.pairwise(levels):
         x = midpoint(x, high, low, denoise) if low else denoise(x, high)
     return x
 
 
 def dpm2_a(x: Tensor, levels: Levels, denoise: Denoise, draw: Draw) -> Tensor:
     """k-diffusion's get_ancestral_step with η = 1, around the midpoint."""
-    for high, low in zip(levels, levels[1:], strict=False):
+    for high, low in itertools.pairwise(levels):
         if not low:
             return denoise(x, high)
         x = midpoint(x, high, low**2 / high, denoise) + draw() * low * math.sqrt(
@@ -73,7 +74,7 @@ def dpm2_a(x: Tensor, levels: Levels, denoise: Denoise, draw: Draw) -> Tensor:
 
 
 def euler_a(x: Tensor, levels: Levels, denoise: Denoise, draw: Draw) -> Tensor:
-    for high, low in zip(levels, levels[1:], strict=False):
+    for high, low in itertools.pairwise(levels):
         down = low**2 / high
         x = x + (down - high) * (x - denoise(x, high)) / high
         x = x + draw() * low * math.sqrt(max(0.0, 1 - (low / high) ** 2))
@@ -83,7 +84,7 @@ def euler_a(x: Tensor, levels: Levels, denoise: Denoise, draw: Draw) -> Tensor:
 def dpmpp_2m(x: Tensor, levels: Levels, denoise: Denoise, draw: Draw) -> Tensor:
     """Lu et al. 2022, arXiv:2211.01095, Alg. 2; the last step is of first order."""
     before: tuple[float, Tensor] | None = None
-    for high, low in zip(levels, levels[1:], strict=False):
+    for high, low in itertools.pairwise(levels):
         clean = denoise(x, high)
         if not low:
             return clean
