@@ -26,6 +26,7 @@ class Course:
         unclipped: whether the class must be told not to clip.
         rounded: whether timesteps are rounded, which the class would cut down to whole ones.
         flow_levels: whether the levels of flow matching go from 1 to 1/n.
+        split: whether σ_down is worked out so that rounding leaves something of it.
     """
 
     differences: tuple[str, ...] = ()
@@ -36,6 +37,7 @@ class Course:
     unclipped: bool = False
     rounded: bool = False
     flow_levels: bool = False
+    split: bool = False
 
 
 PLAIN = Course()
@@ -89,6 +91,8 @@ def chart(
     cosine = config.get("beta_schedule") == "squaredcos_cap_v2"
     rounded = cosine and row.lists == "intervals" and schedule in ("karras", "exponential")
     found["whole-timesteps"] = rounded
+    split = row.id in ANCESTRAL and (cosine or noise_process.zero_snr(config))
+    found["ancestral-split"] = split
     return Course(
         tuple(name for name, acts in found.items() if acts),
         times,
@@ -97,9 +101,12 @@ def chart(
         zero,
         unclipped,
         rounded,
+        split=split,
     )
 
 
+ANCESTRAL = ("euler_a", "dpm2_a")
+"""Samplers that split a step into one down to less noise and noise that is added."""
 STEPPED_BY_RATIO = ("ddim", "pndm")
 """Samplers whose scheduler steps to t − T // n, whatever the next timestep in its list is."""
 

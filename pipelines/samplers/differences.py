@@ -80,6 +80,15 @@ _ROWS = (
         "k-diffusion's DiscreteSchedule.sigma_to_t takes the nearest",
     ),
     Difference(
+        "ancestral-split",
+        "`euler_a` and `dpm2_a` on cosine models and those with `rescale_betas_zero_snr`",
+        "takes σ_down = √(σ_to² − σ_up²) in float32, which is NaN or mere rounding where one level "
+        "is thousands of times the next: NaN pictures, an IndexError, or a wrong second slope",
+        "σ_down = σ_to² / σ_from, the same without the difference",
+        "k-diffusion's get_ancestral_step, in Python's float64; Karras et al. 2022, "
+        "arXiv:2206.00364",
+    ),
+    Difference(
         "flow-levels",
         "`flow_euler`, every schedule, 2 steps and more, on models whose pipeline passes no levels",
         "takes levels from 1 to the training's least, so that the last evaluation changes nothing "

@@ -6,9 +6,10 @@ start from is ours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from fractions import Fraction
-from functools import cache, wraps
+from functools import cache, partial, wraps
 from typing import Any
 
 import numpy as np
@@ -29,15 +30,23 @@ def set_source_timesteps(
         made: of a subclass of `kind`, diffusers' class.
         spacing: what `set_timesteps` is told beside the steps.
     """
+    with _asked(made, _time_or_first if course.split else None):
+        _set_timesteps(made, kind, steps, spacing, course)
+    if course.split:
+        _split(made)
+    return stepping_to_next(kind) if course.to_next else kind
+
+
+def _set_timesteps(
+    made: Any, kind: Any, steps: int, spacing: Mapping[str, Any], course: Course
+) -> None:
     if course.flow_levels:
         # So every evaluation counts; the scheduler shifts and spaces them.
         levels = [1 - i / steps for i in range(steps)]
         kind.set_timesteps(made, steps, **{**spacing, "sigmas": levels})
     elif course.rounded:
-        to_time = made._sigma_to_t
-        made._sigma_to_t = lambda *given: to_time(*given).round()
-        kind.set_timesteps(made, steps, **spacing)
-        del made._sigma_to_t
+        with _asked(made, lambda to_time, *given: to_time(*given).round()):
+            kind.set_timesteps(made, steps, **spacing)
     elif course.times is None:
         kind.set_timesteps(made, steps, **spacing)
     elif hasattr(kind, "_convert_to_exponential"):
@@ -45,7 +54,28 @@ def set_source_timesteps(
     else:
         kind.set_timesteps(made, steps)
         _set_times(made, course)
-    return stepping_to_next(kind) if course.to_next else kind
+
+
+@contextmanager
+def _asked(made: Any, answer: Callable[..., Any] | None) -> Iterator[None]:
+    """Let a scheduler ask for the timestep of a level by a function, of its own and the level."""
+    if answer is None:
+        yield
+        return
+    kept = vars(made).get("_sigma_to_t")
+    # An instance's own functions go before those of its class.
+    made._sigma_to_t = partial(answer, made._sigma_to_t)
+    try:
+        yield
+    finally:
+        del made._sigma_to_t
+        if kept is not None:
+            made._sigma_to_t = kept
+
+
+def _time_or_first(to_time: Callable[..., Any], sigma: Any, *more: Any) -> Any:
+    """Ask for no timestep of a level that is NaN; `_split` sets those anew."""
+    return to_time(sigma if np.isfinite(sigma).all() else np.nan_to_num(sigma), *more)
 
 
 def zero_snr_betas(config: Mapping[str, Any]) -> list[float]:
@@ -72,16 +102,38 @@ def _set_levels(made: Any, kind: Any, steps: int, course: Course) -> None:
         levels = np.linspace(levels[0] ** (1 / _RHO), levels[-1] ** (1 / _RHO), steps) ** _RHO
     elif not course.beta and flags["use_exponential_sigmas"]:
         levels = np.geomspace(levels[0], levels[-1], steps)
-    to_time = made._sigma_to_t
-    # An instance's own functions go before those of its class.
     made._convert_to_exponential = lambda *_, **__: levels
-    made._sigma_to_t = lambda *given: _whole(to_time(*given))
     made.register_to_config(**{name: name == "use_exponential_sigmas" for name in _FLAGS})
     try:
-        kind.set_timesteps(made, steps)
+        with _asked(made, lambda to_time, *given: _whole(to_time(*given))):
+            kind.set_timesteps(made, steps)
     finally:
-        del made._convert_to_exponential, made._sigma_to_t
+        del made._convert_to_exponential
         made.register_to_config(**flags)
+
+
+def _split(made: Any) -> None:
+    """Set what an ancestral sampler goes down to, where diffusers' difference is mere rounding.
+
+    Math: σ_up² = σ_to² (σ_from² − σ_to²) / σ_from², so σ_down² = σ_to² − σ_up² = σ_to⁴ / σ_from².
+    """
+    if not hasattr(made, "sigmas_interpol"):
+        made.sigmas = made.sigmas.double()  # the difference is taken of these, at each step
+        return
+    if len(made.timesteps) == 1:
+        return
+    levels = torch.cat([made.sigmas[:1], made.sigmas[1:-1:2]]).double()
+    after = torch.cat([levels[1:], levels.new_zeros(1)])
+    down, between = after**2 / levels, levels.clone()
+    down[-1] = 0.0
+    between = (levels.log() + down.log()).mul(0.5).exp()
+    between[-2:] = 0.0
+    made.sigmas_down, made.sigmas_interpol = (
+        torch.cat([one[:1], one[1:].repeat_interleave(2), one[-1:]]).float()
+        for one in (down, between)
+    )
+    times = [float(made._sigma_to_t(one, made.log_sigmas)) for one in between[:-2].float()]
+    made.timesteps[1::2] = torch.tensor(times, dtype=made.timesteps.dtype)
 
 
 _RHO = 7.0
