@@ -267,7 +267,9 @@ class Studio:
             is queued.
         """
         self._worker.check_open()
+        left_out: list[str] = []
         if isinstance(sheet, RunPlan):
+            left_out = sheet.left_out_lines
             cells, warnings, sheet = list(sheet.requests), dict(sheet.warnings), sheet.sheet
         else:
             sheet = sheet.with_seeds()
@@ -275,6 +277,7 @@ class Studio:
         # Their errors belong here, not in every cell.
         backends.fitting(self._backend, self.manager.device)
         run = Run(sheet, cells, filmed=frozenset(filmed), listed=listed, warnings=warnings)
+        run.left_out = tuple(left_out)
         if listed:
             self._record(run)
         task = Task(partial(self._executor.make, run, previews), run.stop, lambda: run.stop_asked)

@@ -51,5 +51,9 @@ class RunPlan:
     @property
     def warning_lines(self) -> list[str]:
         """The warnings for people, a line each."""
-        left_out = [f"left out: {one.label} ({one.reason})" for one in self.left_out]
-        return at_most([*left_out, *warning_lines(self.sheet, self.warnings)])
+        return at_most([*self.left_out_lines, *warning_lines(self.sheet, self.warnings)])
+
+    @property
+    def left_out_lines(self) -> list[str]:
+        """What was left out, for people, a line each."""
+        return [f"left out: {one.label} ({one.reason})" for one in self.left_out]

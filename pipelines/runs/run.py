@@ -62,6 +62,7 @@ class Run:
         self.filmed = filmed
         self.listed = listed
         self.winner: int | None = None
+        self.left_out: tuple[str, ...] = ()
         self._look = look
         self._looked = 0.0
         self._notice: str | None = None
@@ -239,6 +240,7 @@ class Run:
                 rate=rate,
                 seconds_left=(total - done) / rate if rate else None,
                 winner=self.winner,
+                left_out=self.left_out,
                 notice=self._notice,
             )
 

@@ -43,6 +43,8 @@ class Snapshot:
         rate: cell evaluations a second since denoising began; 0 until known.
         seconds_left: None until a rate is known.
         winner: the cell that the user likes best.
+        left_out: combinations that could not be made and were to be left out, a line each; known
+            to the program that planned the run.
         notice: what the run waits for, or what befell its records; None if all is well.
     """
 
@@ -59,6 +61,7 @@ class Snapshot:
     rate: float
     seconds_left: float | None
     winner: int | None = None
+    left_out: tuple[str, ...] = ()
     notice: str | None = None
 
     @property

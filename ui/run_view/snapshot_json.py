@@ -19,7 +19,7 @@ from pipelines.request.labels import axis_title, column_texts, index_text, row_t
 from pipelines.request.sheet import Sheet
 from pipelines.runs.png_metadata import settings_text
 from pipelines.runs.snapshot import CellView, Snapshot
-from pipelines.runs.warning_lines import warning_lines
+from pipelines.runs.warning_lines import at_most, warning_lines
 from pipelines.utils.images import png_bytes
 
 PREVIEW_SIDE = 384
@@ -89,9 +89,10 @@ def describe(snapshot: Snapshot, seen: Sequence[str], previews: Previews) -> dic
 
 
 def _warnings(snapshot: Snapshot) -> list[str]:
-    """What of the run's cells is not carried out, a line each."""
+    """What was left out of the run, and what of its cells is not carried out, a line each."""
     found = {i: cell.warnings for i, cell in enumerate(snapshot.cells) if cell.warnings}
-    return warning_lines(snapshot.sheet, found) if found else []
+    warnings = warning_lines(snapshot.sheet, found) if found else []
+    return at_most([*snapshot.left_out, *warnings])
 
 
 def table(sheet: Sheet) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from gradio.blocks import Block
 from gradio.components import Component
 
 from pipelines import ContactSheetError, InvalidRequest, Request, Sheet, Studio
+from pipelines.rendering.run_plan import RunPlan
 from ui.blocks import check_value
 from ui.errors import shown, toast
 from ui.events import DIRECT, QUIET, RAW, RunEvent, SettingsEvent, Update, Values
@@ -20,6 +21,8 @@ from ui.form.settings_form import SettingsForm
 from ui.run_view.component import run_strip, run_view, strip_value
 from ui.tabs.run_buttons import build_run_buttons
 
+SKIP_MISFITS = "skip_misfits"
+"""The input, where a tab has one, that leaves out combinations which cannot be made."""
 NO_MODEL = (
     "No model found. Put a diffusers model folder (one with a model_index.json), a .safetensors "
     "checkpoint or a .gguf file into the models folder and press Refresh models."
@@ -136,6 +139,11 @@ class RunTab:
         check_cells(sheet)
         return sheet
 
+    def planned(self, fields: Mapping[str, Any]) -> RunPlan:
+        """Check the sheet that the form asks for, and what it costs. Raises: ContactSheetError."""
+        skip_misfits = bool(fields.get(SKIP_MISFITS))
+        return self.studio.plan(self.asked(fields), skip_misfits=skip_misfits)
+
     def first_model(self) -> str:
         """Name the model that the form opens with."""
         models = model_choices(self.studio)
@@ -193,8 +201,8 @@ class RunTab:
     def _forecast(self, values: Values) -> Any:
         """One line on what the sheet will cost; what is wrong with it is said when it is run."""
         try:
-            sheet = self.asked(self.form.by_name(values))
-            cost = self.studio.plan(sheet).cost if is_forecast(sheet) else None
+            fields = self.form.by_name(values)
+            cost = self.planned(fields).cost if is_forecast(self.asked(fields)) else None
         except ContactSheetError:
             cost = None
         return self.buttons.forecast_of(cost)
@@ -223,12 +231,11 @@ class RunTab:
         yield self.buttons.checking()
         try:
             with shown():
-                sheet = self.asked(fields)
-                plan = None if asked else self.studio.plan(sheet)
-                if plan is not None and needs_asking(plan.cost):
+                plan = self.planned(fields)
+                if not asked and needs_asking(plan.cost):
                     yield self.buttons.asking(fields, plan.cost)
                     return
-                run = self.studio.submit(plan or sheet)
+                run = self.studio.submit(plan)
         except gr.Error as error:
             yield self.buttons.refused(error.message)
             raise

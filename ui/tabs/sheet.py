@@ -15,7 +15,7 @@ from pipelines.request.sheet import axis_fields
 from presets import sheet_presets, wildcard_folders
 from ui.events import DIRECT, RAW, Update
 from ui.form.fields import Parts
-from ui.tabs.run_tab import RunTab
+from ui.tabs.run_tab import SKIP_MISFITS, RunTab
 
 SHOWN = 8
 """Prompts of a template that are shown before they are made."""
@@ -73,10 +73,16 @@ class SheetTab(RunTab):
             max_lines=8,
             elem_classes="cs-prompt cs-code",
         )
+        skip_misfits = gr.Checkbox(
+            False,
+            label="Leave out combinations that cannot be made",
+            info="Such as a sampler that a model of the sheet does not have; else none is made",
+            elem_id=f"{self.id}-skip-misfits",
+        )
         self.variants = gr.HTML(elem_id=f"{self.id}-variants", visible=False)
         with gr.Accordion("How axes are written", open=False):
             gr.Markdown(help_text(), elem_classes="cs-help")
-        return {"axes": axes}
+        return {"axes": axes, SKIP_MISFITS: skip_misfits}
 
     def add_examples(self) -> None:
         self.examples = gr.Dataset(

@@ -140,6 +140,21 @@ def test_any_axes_and_everything_to_take_home(page: Page, site: Site, seeded: Re
             assert same(kept, picture, tolerance=0)
 
 
+def test_combinations_that_cannot_be_made_are_left_out_if_asked(page: Page, site: Site) -> None:
+    tab = open_tab(page, "Sheet")
+    tab.get_by_label("Axes").fill("sampler=ddim, euler\nschedule=default, karras")
+    tab.get_by_role("spinbutton", name="Steps").fill("2")
+    problem = tab.locator("#sheet-problem")
+    tab.get_by_role("button", name="Generate", exact=True).click()
+    expect(problem).to_contain_text("'ddim' has no schedule 'karras'")
+    tab.get_by_label("Leave out combinations that cannot be made").check()
+    generate(tab)
+    expect(problem).to_be_hidden()
+    made = [(one.sampler, one.schedule) for one in site.newest_run().requests]
+    assert made == [("ddim", "default"), ("euler", "default"), ("euler", "karras")]
+    expect(tab.locator(".cs-run")).to_contain_text("left out: ")
+
+
 def test_two_cells_compared(page: Page, site: Site) -> None:
     tab = open_tab(page, "Sheet")
     tab.get_by_label("Axes").fill("guidance_scale=1, 7\nseed=3, 9")
