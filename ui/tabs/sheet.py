@@ -76,7 +76,7 @@ class SheetTab(RunTab):
         skip_misfits = gr.Checkbox(
             False,
             label="Leave out combinations that cannot be made",
-            info="Such as a sampler that a model of the sheet does not have; else none is made",
+            info="Such as DDIM with the schedule Karras; unticked, one of these stops the sheet",
             elem_id=f"{self.id}-skip-misfits",
         )
         self.variants = gr.HTML(elem_id=f"{self.id}-variants", visible=False)

@@ -88,6 +88,12 @@ def test_only_prompts_that_mean_more_than_before_have_another_address() -> None:
     assert version_mark("a", "[a|b]") and not version_mark("a", "b AND c")
 
 
+@pytest.mark.parametrize("text", ["[a (b:c:3]", "[a) b:c:3]", "[(a]|b)c:3]", "[a [b:c:3)]"])
+def test_a_bracket_without_its_counterpart_makes_text_of_what_it_stands_in(text: str) -> None:
+    """The grammar has no such prompt; nothing of it changes from step to step."""
+    assert texts_of(scheduled(text, 10)) == (text,)
+
+
 def test_odd_prompts_take_no_time_and_do_not_break() -> None:
     started = time.perf_counter()
     for text in ("[" * 4000, "[a:" * 1000, "(]" * 2000, "[a|" * 1300, "\\" * 4000, ":" * 4000):
