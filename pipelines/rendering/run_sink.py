@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.errors import ContactSheetError
+from pipelines.rendering.cell_errors import explain
 from pipelines.rendering.disk_errors import is_disk_full
 from pipelines.request.labels import cell_text
 from pipelines.runs.events import (
@@ -34,9 +33,6 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
-
-UNRECORDED = (OSError, sqlite3.Error, ContactSheetError)
-"""What keeps something from being recorded; watchers are told all the same."""
 
 MADE_AGAIN = "The outputs folder was deleted meanwhile; it was made again, with this run in it"
 
@@ -89,8 +85,8 @@ class RunSink:
             try:
                 self._begin(PATIENCE)
                 self._store.started(self._run.id)
-            except UNRECORDED as error:
-                log.warning("run %s is not recorded yet: %s", self._run.id, error)
+            except Exception as error:
+                log.warning("run %s is not recorded yet: %r", self._run.id, error)
 
     def progress(self, cell: int, step: int, steps: int) -> None:
         """Publish how many of its evaluations a cell has finished."""
@@ -165,9 +161,9 @@ class RunSink:
         self._unrecorded.add(cell)
         try:
             self._record_cells(patience)
-        except UNRECORDED as error:
-            log.warning("cell %d of run %s could not be recorded: %s", cell, self._run.id, error)
-            self._told(f"Records wait: {error}")
+        except Exception as error:  # whatever it is, watchers must see how the cell ended
+            log.warning("cell %d of run %s could not be recorded: %r", cell, self._run.id, error)
+            self._told(f"Records wait: {explain(error)}")
 
     def _record_cells(self, patience: float) -> None:
         for cell in sorted(self._unrecorded):
@@ -224,9 +220,9 @@ class RunSink:
                 self._record_anew(patience)
                 self._store.end(run, status, stats, error, patience, self._told)
             self._save_again()
-        except UNRECORDED as lost:
-            log.error("what became of run %s could not be recorded: %s", self._run.id, lost)
-            return str(lost)
+        except Exception as lost:
+            log.error("what became of run %s could not be recorded: %r", self._run.id, lost)
+            return explain(lost)
         return None
 
     def _told(self, text: str | None) -> None:
@@ -236,8 +232,11 @@ class RunSink:
 
     def _same(self, cell: int, image: Image) -> Iterator[str]:
         """Say whose picture is the same as this one, if that has another label."""
-        pixels = hashlib.sha256(image.tobytes()).digest()
-        other = self._first.setdefault(pixels, cell)
-        label = cell_text(self._run.sheet, other)
-        if label != cell_text(self._run.sheet, cell):
-            yield f"the same picture, to the bit, as {label}: what differs was not read"
+        try:
+            pixels = hashlib.sha256(image.tobytes()).digest()
+            other = self._first.setdefault(pixels, cell)
+            label = cell_text(self._run.sheet, other)
+            if label != cell_text(self._run.sheet, cell):
+                yield f"the same picture, to the bit, as {label}: what differs was not read"
+        except Exception:  # such as no memory; the picture is there all the same
+            log.exception("cell %d of run %s is compared with no other", cell, self._run.id)
