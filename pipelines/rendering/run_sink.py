@@ -104,7 +104,8 @@ class RunSink:
         try:
             return self._store.save_picture(address, image, self._requests[cell])
         except Exception as error:
-            if self._store.folder is not None and is_disk_full(self._store.folder):
+            folder, size = self._store.folder, 3 * image.width * image.height
+            if folder is not None and is_disk_full(folder, size):
                 self.full = f"{error}; free some room and run it again"
             raise
 

@@ -24,7 +24,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from pipelines import ContactSheetError, InvalidRequest, Sheet
+from pipelines import ContactSheetError, InvalidRequest, Sheet, StorageUnavailable
 from pipelines.rendering.run_plan import RunPlan
 from pipelines.request.labels import axis_title
 from pipelines.runs.events import CellDone, CellFailed, CellProgress, RunNotice
@@ -178,7 +178,8 @@ def bad_input_ends_here(status: int = 2) -> Iterator[None]:
         yield
     except ContactSheetError as error:
         typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(status) from None
+        # Nothing is wrong with what was asked for where a disk is full or a database locked.
+        raise typer.Exit(1 if isinstance(error, StorageUnavailable) else status) from None
 
 
 def show(rows: list[dict[str, Any]], as_json: bool) -> None:

@@ -32,9 +32,7 @@ kinds = pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error)._
 
 
 @pytest.fixture
-def studio(
-    models: Path, controlnets: Path, tmp_path: Path, one_thread: None
-) -> Iterator[Studio]:
+def studio(models: Path, controlnets: Path, tmp_path: Path, one_thread: None) -> Iterator[Studio]:
     for number, name in enumerate(("weak", "strong")):
         save_lora(sd(), tmp_path / "more" / name, seed=number)
     folders = [models, controlnets, tmp_path / "more"]
