@@ -156,7 +156,9 @@ def picture() -> None:
         print(error)
     status = Path("/proc/self/status").read_text("utf-8")
     most = int(status.split("VmHWM:")[1].split()[0]) / 1024
-    print(f"a PNG of 64 megapixels in {len(content) / 1000:.0f} KB: {most - before:+.0f} MB at most")
+    print(
+        f"a PNG of 64 megapixels in {len(content) / 1000:.0f} KB: {most - before:+.0f} MB at most"
+    )
 
 
 def sheet() -> None:

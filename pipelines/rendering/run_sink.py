@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipelines.errors import StorageUnavailable
 from pipelines.rendering.cell_errors import explain
 from pipelines.rendering.disk_errors import is_disk_full
 from pipelines.request.labels import cell_text
@@ -206,10 +207,13 @@ class RunSink:
         """Write pictures whose files have gone since they were made."""
         cells = self._run.snapshot().cells
         for cell, how in self._ended.items():
-            image = cells[cell].image
-            if how.address and image is not None and not self._store.has(how.address):
-                self._store.save_picture(how.address, image, self._requests[cell])
-                self._told(MADE_AGAIN)
+            picture = cells[cell].picture
+            if not how.address or picture is None or self._store.has(how.address):
+                continue
+            if picture.held is None:
+                raise StorageUnavailable("pictures were deleted meanwhile; run it again")
+            self._store.save_picture(how.address, picture.held, self._requests[cell])
+            self._told(MADE_AGAIN)
 
     def _record_all(self, status: RunStatus, stats: Stats, error: str | None) -> str | None:
         """Record what is not recorded yet, and the end. Returns: what kept that from being."""

@@ -131,7 +131,7 @@ def test_the_command_line_ends_with_one_line(
     Studio(models, tmp_path / "outputs", device="cpu").close()
     with full_files(3_000):
         result = CliRunner().invoke(app.app, words)
-    assert result.exit_code == 1, "nothing is wrong with what was asked for"
+    assert result.exit_code == 1, result.output
     lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1, result.output
     assert CliRunner().invoke(app.app, words).exit_code == 0
