@@ -1,6 +1,6 @@
 """Measures a service under use: waiting for others, and the memory of old runs.
 
-    python -m bench.service [--only waiting|stop|thumbnails|picture|sheet]
+    python -m bench.service [--only waiting|stop|thumbnails|picture|sheet|locked]
 
 Each line is one figure of this machine. Nothing is kept.
 """
@@ -22,7 +22,7 @@ from typing import Annotated
 import typer
 
 from pipelines import Axis, Busy, Request, Sheet, Studio
-from pipelines.runs.events import Stats
+from pipelines.runs.events import RunFinished, RunNotice, Stats
 from pipelines.runs.run import Run
 
 HERE = Path(__file__).parents[1]
@@ -165,7 +165,7 @@ def sheet() -> None:
     """A run of 400 cells of 1024² whose pictures are in the store: how much it holds."""
     from PIL import Image
 
-    from pipelines.runs.events import CellDone, RunFinished
+    from pipelines.runs.events import CellDone
     from pipelines.runs.store import Store
 
     with tempfile.TemporaryDirectory() as name:
@@ -187,8 +187,37 @@ def sheet() -> None:
         store.close()
 
 
+LOCKER = """
+import sqlite3, sys, time
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("BEGIN EXCLUSIVE")
+print("locked", flush=True)
+time.sleep(45)
+"""
+
+
+def locked() -> None:
+    """A run while another process has the database locked for 45 s."""
+    with tempfile.TemporaryDirectory() as name:
+        studio = Studio(MODELS, name, device="cpu")
+        studio.image(BASE.replace(seed=1000))
+        words = [sys.executable, "-c", LOCKER, f"{name}/contact-sheet.sqlite"]
+        other = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        assert other.stdout is not None
+        other.stdout.readline()
+        started = time.perf_counter()
+        run = studio.submit(Sheet(base=BASE.replace(seed=1001)))
+        for event in run.events():
+            if isinstance(event, RunNotice | RunFinished):
+                print(f"{time.perf_counter() - started:5.1f} s: {event}")
+        other.wait()
+        print(f"recorded: {[one.status for one in studio.recent(2)]}")
+        studio.close()
+
+
 PARTS: dict[str, Callable[[], None]] = {
     "waiting": waiting, "stop": stop, "thumbnails": thumbnails, "picture": picture, "sheet": sheet,
+    "locked": locked,
 }  # fmt: skip
 
 

@@ -111,6 +111,26 @@ def test_a_queued_run_stops_at_once(studio: Studio) -> None:
     assert queued.snapshot().status == "stopped" and studio.alive
 
 
+def test_a_run_that_has_begun_stops_while_another_has_the_device(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long before its turn would come."""
+    monkeypatch.setattr(time_shares, "HEADSTART", 0.0)
+    first = studio.submit(LARGE)
+    second = studio.submit(Sheet(base=BASE.replace(seed=77, steps=400), axes=LARGE.axes))
+    until_it_steps(first)
+    until_it_steps(second)
+    monkeypatch.setattr(time_shares, "HEADSTART", 1000.0)
+    for run in (first, second):
+        # Whichever has the device now, one of the two has to wait for it.
+        run.stop()
+        started = time.monotonic()
+        while not run.snapshot().finished:
+            assert time.monotonic() - started < 2.0, "it waits for its turn"
+            time.sleep(0.005)
+        assert run.snapshot().status == "stopped"
+
+
 def test_the_queue_is_full_at_its_limit(models: Path, one_thread: None) -> None:
     studio = Studio(models, device="cpu", queue_limit=2)
     with loads_wait():
