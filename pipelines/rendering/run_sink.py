@@ -18,7 +18,6 @@ from pipelines.runs.events import (
     CellPreview,
     CellProgress,
     RunFinished,
-    RunNotice,
     RunStatus,
     Stats,
     Warnings,
@@ -165,7 +164,7 @@ class RunSink:
             self._record_cells(patience)
         except Exception as error:  # whatever it is, watchers must see how the cell ended
             log.warning("cell %d of run %s could not be recorded: %r", cell, self._run.id, error)
-            self._told(f"Records wait: {explain(error)}")
+            self._run.tell(f"Records wait: {explain(error)}")
 
     def _record_cells(self, patience: float) -> None:
         for cell in sorted(self._unrecorded):
@@ -174,7 +173,7 @@ class RunSink:
                 return
             self._unrecorded.discard(cell)
         if self._run.snapshot().notice not in (None, MADE_AGAIN):
-            self._told(None)
+            self._run.tell(None)
 
     def _record(self, cell: int, patience: float) -> bool:
         how = self._ended[cell]
@@ -187,12 +186,12 @@ class RunSink:
             error=how.error,
             warnings=how.warnings,
             patience=patience,
-            told=self._told,
+            told=self._run.tell,
         )
 
     def _begin(self, patience: float) -> None:
         run = self._run
-        self._store.begin(run.id, run.sheet, self._requests, patience, self._told)
+        self._store.begin(run.id, run.sheet, self._requests, patience, self._run.tell)
 
     def _record_anew(self, patience: float) -> None:
         """Write the whole record again: it went, with its folder or by another hand."""
@@ -201,7 +200,7 @@ class RunSink:
         for cell in sorted(self._ended):
             self._record(cell, patience)
             self._unrecorded.discard(cell)
-        self._told(MADE_AGAIN)
+        self._run.tell(MADE_AGAIN)
 
     def _save_again(self) -> None:
         """Write pictures whose files have gone since they were made."""
@@ -213,7 +212,7 @@ class RunSink:
             if picture.held is None:
                 raise StorageUnavailable("pictures were deleted meanwhile; run it again")
             self._store.save_picture(how.address, picture.held, self._requests[cell])
-            self._told(MADE_AGAIN)
+            self._run.tell(MADE_AGAIN)
 
     def _record_all(self, status: RunStatus, stats: Stats, error: str | None) -> str | None:
         """Record what is not recorded yet, and the end. Returns: what kept that from being."""
@@ -221,19 +220,14 @@ class RunSink:
         try:
             self._record_cells(patience)
             run = self._run.id
-            if not self._store.end(run, status, stats, error, patience, self._told):
+            if not self._store.end(run, status, stats, error, patience, self._run.tell):
                 self._record_anew(patience)
-                self._store.end(run, status, stats, error, patience, self._told)
+                self._store.end(run, status, stats, error, patience, self._run.tell)
             self._save_again()
         except Exception as lost:
             log.error("what became of run %s could not be recorded: %r", self._run.id, lost)
             return explain(lost)
         return None
-
-    def _told(self, text: str | None) -> None:
-        """Publish a notice, if it is another than the last."""
-        if self._run.snapshot().notice != text:
-            self._run.publish(RunNotice(self._run.id, text))
 
     def _same(self, cell: int, image: Image) -> Iterator[str]:
         """Say whose picture is the same as this one, if that has another label."""

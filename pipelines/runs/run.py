@@ -161,6 +161,11 @@ class Run:
             self._events.append(kept)
             self._changed.notify_all()
 
+    def tell(self, text: str | None) -> None:
+        """Publish a notice, if it is another than the last and the run is not over."""
+        if self._ended is None and self._notice != text:
+            self.publish(RunNotice(self.id, text))
+
     def _apply(self, event: Event) -> None:
         match event:
             case RunStarted():

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import Axis, Busy, Request, Sheet, Studio
+from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering.timings import time_shares
 from pipelines.request.lora import LoRA
 from pipelines.runs.events import CellDone
@@ -144,4 +145,28 @@ def test_the_queue_is_full_at_its_limit(models: Path, one_thread: None) -> None:
         studio.submit(Sheet(base=BASE)).stop()
         first.stop()
     assert list(waiting[1].events())
+    studio.close()
+
+
+def test_a_run_whose_model_does_not_fit_beside_another_says_what_it_waits_for(
+    models: Path, one_thread: None
+) -> None:
+    roomy, whole = PipelineManager([models], device="cpu"), 0
+    for name in ("tiny", "tinyv"):
+        with roomy.use(name):
+            whole = max(whole, roomy.cached_bytes)
+        roomy.free_idle()
+    studio = Studio(models, device="cpu", budget=whole)
+    large = studio.submit(LARGE)
+    until_it_steps(large)
+    other = studio.submit(Sheet(base=BASE.replace(model="tinyv", steps=2)))
+    end = time.monotonic() + 20
+    while other.snapshot().notice is None:
+        assert time.monotonic() < end, "nothing is said"
+        time.sleep(0.01)
+    assert "tinyv does not fit in memory beside a run under way" in str(other.snapshot().notice)
+    assert other.snapshot().status == "queued" and not large.snapshot().finished
+    large.stop()
+    list(other.events())
+    assert other.snapshot().status == "done" and other.snapshot().notice is None
     studio.close()
