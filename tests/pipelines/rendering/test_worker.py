@@ -170,3 +170,22 @@ def test_a_run_whose_model_does_not_fit_beside_another_says_what_it_waits_for(
     list(other.events())
     assert other.snapshot().status == "done" and other.snapshot().notice is None
     studio.close()
+
+
+def test_a_stop_is_first_whoever_has_had_the_device_least(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time_shares, "HEADSTART", 0.0)
+    first = studio.submit(Sheet(base=BASE.replace(seed=78, steps=400), axes=LARGE.axes))
+    until_it_steps(first)
+    time.sleep(3.0)  # the others come before it for about as long
+    others = [studio.submit(LARGE), studio.submit(Sheet(base=BASE, axes=LARGE.axes))]
+    until_it_steps(others[0])
+    first.stop()
+    started = time.monotonic()
+    while not first.snapshot().finished:
+        assert time.monotonic() - started < 1.5, "it waits for its turn"
+        time.sleep(0.005)
+    assert not any(run.snapshot().finished for run in others)
+    for run in others:
+        run.stop()
