@@ -14,6 +14,7 @@ from pipelines.rendering.timings import time_shares
 from pipelines.request.lora import LoRA
 from pipelines.runs.events import CellDone
 from pipelines.runs.run import Run
+from pipelines.runs.store import Store
 from tests.helpers.gates import loads_wait
 from tests.helpers.lora_makers import save_lora
 from tests.helpers.tiny import sd
@@ -107,6 +108,10 @@ def test_a_queued_run_stops_at_once(studio: Studio) -> None:
         queued.stop()
         assert queued.snapshot().status == "stopped"
         assert next(run for run in studio.recent() if run.id == queued.id).status == "stopped"
+        assert studio.store.folder is not None
+        elsewhere = Store(studio.store.folder)  # to which a run without an end would be queued
+        assert next(one for one in elsewhere.recent(9) if one.id == queued.id).status == "stopped"
+        elsewhere.close()
         first.stop()
     list(first.events())
     assert queued.snapshot().status == "stopped" and studio.alive

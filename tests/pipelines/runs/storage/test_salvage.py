@@ -227,6 +227,17 @@ def test_a_newer_schema_is_used_with_what_it_has_more(tmp_path: Path) -> None:
     store.close()
 
 
+def test_one_unreadable_cell_hides_no_other_of_its_run(tmp_path: Path) -> None:
+    file = fill(tmp_path, 1)
+    with sqlite3.connect(file) as db:
+        db.execute("UPDATE cells SET request = 'no JSON' WHERE cell = 7")
+    store = Store(tmp_path)
+    run = store.run("run00")
+    assert run is not None and len(run.cells) == 20 and run.cells[0].address == address(0)
+    assert [i for i, cell in enumerate(run.cells) if cell.error] == [7]
+    store.close()
+
+
 def test_a_database_that_breaks_while_it_is_open_gives_our_errors(tmp_path: Path) -> None:
     file = fill(tmp_path)
     store = Store(tmp_path)
