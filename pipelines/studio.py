@@ -277,7 +277,8 @@ class Studio:
         run = Run(sheet, cells, filmed=frozenset(filmed), listed=listed, warnings=warnings)
         if listed:
             self._record(run)
-        task = Task(partial(self._executor.make, run, previews), run.stop, lambda: run.stop_asked)
+        work = partial(self._executor.make, run, previews)
+        task = Task(work, run.stop, lambda: run.stop_asked, run.tell)
 
         def withdraw() -> None:
             if self._worker.withdraw(task):
