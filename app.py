@@ -30,7 +30,6 @@ from pipelines.denoising.guiders.registry import GUIDERS, MODIFIERS
 from pipelines.request.axis_grammar import parse_axis, prompt_variants
 from pipelines.request.labels import cell_text
 from pipelines.runs.earlier_sheet import files_to_replace
-from pipelines.runs.events import CellDone, CellFailed
 from pipelines.runs.png_metadata import write_png
 from pipelines.runs.sheet_folder import Finished, SheetFolder, check_folder
 from pipelines.samplers import SAMPLERS
@@ -121,11 +120,11 @@ def generate(
         if not outcomes:
             typer.echo(f"error: {run.snapshot().error or 'the run was stopped'}", err=True)
             raise typer.Exit(1)
-        outcome = outcomes[0]
-        if isinstance(outcome, CellDone):
-            write_png(out, outcome.image, outcome.request)
-    if isinstance(outcome, CellFailed):
-        typer.echo(f"error: {outcome.error}", err=True)
+        cell = run.snapshot().cells[0]
+        if cell.image is not None and cell.error is None:
+            write_png(out, cell.image, cell.request)
+    if cell.error is not None:
+        typer.echo(f"error: {cell.error}", err=True)
         raise typer.Exit(1)
     typer.echo(out)
 
@@ -192,7 +191,7 @@ def make_sheet(
         finished = folder.finish(end.stats) if outcomes else Finished()
     leave_if_interrupted()
     warn_of_equal_pictures(plan, outcomes)
-    failed = [outcome for outcome in outcomes if isinstance(outcome, CellFailed)]
+    failed = [outcome for outcome in outcomes if outcome.error is not None]
     if end.status == "failed" and end.error:
         typer.echo(f"error: {end.error}", err=True)
     else:

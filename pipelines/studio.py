@@ -280,7 +280,8 @@ class Studio:
         run.left_out = tuple(left_out)
         if listed:
             self._record(run)
-        task = Task(partial(self._executor.make, run, previews), run.stop, lambda: run.stop_asked)
+        work = partial(self._executor.make, run, previews)
+        task = Task(work, run.stop, lambda: run.stop_asked, run.tell)
 
         def withdraw() -> None:
             if self._worker.withdraw(task):

@@ -19,7 +19,7 @@ from torch import Tensor
 from pipelines.denoising.evaluator import Evaluator
 from pipelines.denoising.guided_trajectory import GuidedTrajectory
 from pipelines.denoising.oom_fallbacks import fallbacks
-from pipelines.denoising.row import Row, alike
+from pipelines.denoising.row import Row, alike, exact_bits
 from pipelines.denoising.second_tries import SecondTries, in_our_words
 from pipelines.devices.out_of_memory import is_out_of_memory, log_surprise
 from pipelines.errors import ContactSheetError, OutOfMemory
@@ -177,7 +177,7 @@ def _merge(live: Sequence[_Live]) -> list[Row]:
         content: tuple[Tensor, bytes] | None = None
         for row in one.rows:
             if content is None or content[0] is not row.x:
-                content = (row.x, _bits(row.x))
+                content = (row.x, exact_bits(row.x))
             key = (float(row.t), *row.texts, row.guidance, content[1], row.terms, row.skip)
             place = places.setdefault(key, len(unique))
             if place == len(unique):
@@ -196,12 +196,6 @@ def _by_kind(unique: list[Row], live: Sequence[_Live]) -> list[Row]:
     for one in live:
         one.places = [moved[place] for place in one.places]
     return [unique[old] for old in order]
-
-
-def _bits(x: Tensor) -> bytes:
-    """The exact content of a tensor, for comparing rows without rounding or hashing."""
-    flat: bytes = x.detach().contiguous().cpu().view(torch.uint8).numpy().tobytes()
-    return flat
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,9 +224,12 @@ class _Batches:
             except Exception as error:  # one bad batch must not lose the others
                 if not is_out_of_memory(error):
                     log.exception("a batch of %d rows failed", len(chunk))
-                    return [error] * len(chunk)
-                said = str(error)
+                    if len(chunk) == 1:
+                        return [error]
+                said, full = str(error), is_out_of_memory(error)
             # The handler ends before the next try: its error keeps what did not fit.
+            if not full:  # nor one bad row those beside it
+                return [output for row in chunk for output in self.next([row])]
         most = f"exact mode needs batches of {self.evaluator.most} rows, which do not"
         why = most if self.exact else "one row does not"
         return [OutOfMemory(f"{why} fit in the device's memory: {said}")] * len(chunk)

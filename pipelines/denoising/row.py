@@ -55,6 +55,14 @@ class Row:
         return tuple(states_of(self.condition).shape), self.skip
 
 
+def exact_bits(x: Tensor) -> bytes:
+    """Take the exact content of a tensor, to compare rows without rounding or hashing."""
+    import torch
+
+    flat: bytes = x.detach().contiguous().cpu().view(torch.uint8).numpy().tobytes()
+    return flat
+
+
 def alike(rows: Sequence[Row]) -> int:
     """Count the first rows that may share a batch."""
     first = rows[0].batch_key

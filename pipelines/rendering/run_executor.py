@@ -20,7 +20,7 @@ from pipelines.model_manager.manager import PipelineManager
 from pipelines.model_manager.model_entry import ModelEntry
 from pipelines.rendering.batch_evaluator import ComputeOptions
 from pipelines.rendering.run_plan import CostEstimate
-from pipelines.rendering.run_sink import UNRECORDED, RunSink
+from pipelines.rendering.run_sink import RunSink
 from pipelines.rendering.timings.batch_timings import BatchTimings
 from pipelines.rendering.timings.row_timings import RowKind, RowTimings
 from pipelines.request.prompts import prompt_schedule
@@ -112,7 +112,7 @@ class RunExecutor:
         run.publish(RunStarted(run.id, run.requests))
         run.publish(RunFinished(run.id, "stopped", Stats(cells=len(run.requests))))
         if run.listed:
-            with suppress(*UNRECORDED):  # without an end it counts as stopped too
+            with suppress(Exception):  # without an end it counts as stopped too
                 stats = Stats(cells=len(run.requests))
                 self._store.end(run.id, "stopped", stats, None, patience=1.0)
 

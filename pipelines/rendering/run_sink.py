@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.errors import ContactSheetError
+from pipelines.errors import StorageUnavailable
+from pipelines.rendering.cell_errors import explain
 from pipelines.rendering.disk_errors import is_disk_full
 from pipelines.request.labels import cell_text
 from pipelines.runs.events import (
@@ -18,7 +18,6 @@ from pipelines.runs.events import (
     CellPreview,
     CellProgress,
     RunFinished,
-    RunNotice,
     RunStatus,
     Stats,
     Warnings,
@@ -34,9 +33,6 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
-
-UNRECORDED = (OSError, sqlite3.Error, ContactSheetError)
-"""What keeps something from being recorded; watchers are told all the same."""
 
 MADE_AGAIN = "The outputs folder was deleted meanwhile; it was made again, with this run in it"
 
@@ -89,8 +85,8 @@ class RunSink:
             try:
                 self._begin(PATIENCE)
                 self._store.started(self._run.id)
-            except UNRECORDED as error:
-                log.warning("run %s is not recorded yet: %s", self._run.id, error)
+            except Exception as error:
+                log.warning("run %s is not recorded yet: %r", self._run.id, error)
 
     def progress(self, cell: int, step: int, steps: int) -> None:
         """Publish how many of its evaluations a cell has finished."""
@@ -108,7 +104,8 @@ class RunSink:
         try:
             return self._store.save_picture(address, image, self._requests[cell])
         except Exception as error:
-            if self._store.folder is not None and is_disk_full(self._store.folder):
+            folder, size = self._store.folder, 3 * image.width * image.height
+            if folder is not None and is_disk_full(folder, size):
                 self.full = f"{error}; free some room and run it again"
             raise
 
@@ -165,9 +162,9 @@ class RunSink:
         self._unrecorded.add(cell)
         try:
             self._record_cells(patience)
-        except UNRECORDED as error:
-            log.warning("cell %d of run %s could not be recorded: %s", cell, self._run.id, error)
-            self._told(f"Records wait: {error}")
+        except Exception as error:  # whatever it is, watchers must see how the cell ended
+            log.warning("cell %d of run %s could not be recorded: %r", cell, self._run.id, error)
+            self._run.tell(f"Records wait: {explain(error)}")
 
     def _record_cells(self, patience: float) -> None:
         for cell in sorted(self._unrecorded):
@@ -176,7 +173,7 @@ class RunSink:
                 return
             self._unrecorded.discard(cell)
         if self._run.snapshot().notice not in (None, MADE_AGAIN):
-            self._told(None)
+            self._run.tell(None)
 
     def _record(self, cell: int, patience: float) -> bool:
         how = self._ended[cell]
@@ -189,12 +186,12 @@ class RunSink:
             error=how.error,
             warnings=how.warnings,
             patience=patience,
-            told=self._told,
+            told=self._run.tell,
         )
 
     def _begin(self, patience: float) -> None:
         run = self._run
-        self._store.begin(run.id, run.sheet, self._requests, patience, self._told)
+        self._store.begin(run.id, run.sheet, self._requests, patience, self._run.tell)
 
     def _record_anew(self, patience: float) -> None:
         """Write the whole record again: it went, with its folder or by another hand."""
@@ -203,16 +200,19 @@ class RunSink:
         for cell in sorted(self._ended):
             self._record(cell, patience)
             self._unrecorded.discard(cell)
-        self._told(MADE_AGAIN)
+        self._run.tell(MADE_AGAIN)
 
     def _save_again(self) -> None:
         """Write pictures whose files have gone since they were made."""
         cells = self._run.snapshot().cells
         for cell, how in self._ended.items():
-            image = cells[cell].image
-            if how.address and image is not None and not self._store.has(how.address):
-                self._store.save_picture(how.address, image, self._requests[cell])
-                self._told(MADE_AGAIN)
+            picture = cells[cell].picture
+            if not how.address or picture is None or self._store.has(how.address):
+                continue
+            if picture.held is None:
+                raise StorageUnavailable("pictures were deleted meanwhile; run it again")
+            self._store.save_picture(how.address, picture.held, self._requests[cell])
+            self._run.tell(MADE_AGAIN)
 
     def _record_all(self, status: RunStatus, stats: Stats, error: str | None) -> str | None:
         """Record what is not recorded yet, and the end. Returns: what kept that from being."""
@@ -220,24 +220,22 @@ class RunSink:
         try:
             self._record_cells(patience)
             run = self._run.id
-            if not self._store.end(run, status, stats, error, patience, self._told):
+            if not self._store.end(run, status, stats, error, patience, self._run.tell):
                 self._record_anew(patience)
-                self._store.end(run, status, stats, error, patience, self._told)
+                self._store.end(run, status, stats, error, patience, self._run.tell)
             self._save_again()
-        except UNRECORDED as lost:
-            log.error("what became of run %s could not be recorded: %s", self._run.id, lost)
-            return str(lost)
+        except Exception as lost:
+            log.error("what became of run %s could not be recorded: %r", self._run.id, lost)
+            return explain(lost)
         return None
-
-    def _told(self, text: str | None) -> None:
-        """Publish a notice, if it is another than the last."""
-        if self._run.snapshot().notice != text:
-            self._run.publish(RunNotice(self._run.id, text))
 
     def _same(self, cell: int, image: Image) -> Iterator[str]:
         """Say whose picture is the same as this one, if that has another label."""
-        pixels = hashlib.sha256(image.tobytes()).digest()
-        other = self._first.setdefault(pixels, cell)
-        label = cell_text(self._run.sheet, other)
-        if label != cell_text(self._run.sheet, cell):
-            yield f"the same picture, to the bit, as {label}: what differs was not read"
+        try:
+            pixels = hashlib.sha256(image.tobytes()).digest()
+            other = self._first.setdefault(pixels, cell)
+            label = cell_text(self._run.sheet, other)
+            if label != cell_text(self._run.sheet, cell):
+                yield f"the same picture, to the bit, as {label}: what differs was not read"
+        except Exception:  # such as no memory; the picture is there all the same
+            log.exception("cell %d of run %s is compared with no other", cell, self._run.id)

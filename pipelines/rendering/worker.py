@@ -43,11 +43,13 @@ class Task:
         work: does it; yields where others may have the device.
         stop: asks it to end; any thread may call this.
         stopped: whether that was asked.
+        told: is told what it waits for, and None when it begins.
     """
 
     work: Callable[[GiveWay], Iterator[None]]
     stop: Callable[[], None] = lambda: None
     stopped: Callable[[], bool] = lambda: False
+    told: Callable[[str | None], None] = lambda text: None
 
 
 @dataclass(slots=True, eq=False)
@@ -80,6 +82,7 @@ class Worker:
         self._started = 0.0
         # Tasks that need room which those under way have; asked once while these stay.
         self._too_large: weakref.WeakSet[Task] = weakref.WeakSet()
+        self._told: weakref.WeakSet[Task] = weakref.WeakSet()
 
     @property
     def alive(self) -> bool:
@@ -177,6 +180,8 @@ class Worker:
         turn = _Turn(entry.item, entry.uses)
         turn.steps = entry.item.work(lambda: self._gives_way(turn))
         self._turns.append(turn)
+        if entry.item in self._told:
+            entry.item.told(None)
         self._shares.begin()
 
     def _go_on(self, place: int) -> None:
@@ -217,6 +222,11 @@ class Worker:
         if all(manager.is_loaded(use) or manager.fits_beside(use) for use in entry.uses):
             return True
         self._too_large.add(entry.item)
+        self._told.add(entry.item)
+        models = ", ".join(dict.fromkeys(use.model for use in entry.uses))
+        entry.item.told(
+            f"{models} does not fit in memory beside a run under way; waits for its end"
+        )
         return False
 
 

@@ -2,7 +2,8 @@
 
 The worker thread writes (`publish`), pages and the command line read (`events`, `snapshot`).
 Whoever watches may come late, leave or come back: every watcher sees all events from the
-first, except previews that a newer preview of the same cell has replaced.
+first, except previews that a newer preview of the same cell, or its picture, has replaced.
+Pictures that have files stay in memory within a budget only.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
+from pipelines.errors import StorageUnavailable
 from pipelines.request.request import Request
 from pipelines.request.sheet import Sheet
 from pipelines.runs.events import (
@@ -29,6 +31,7 @@ from pipelines.runs.events import (
     Stats,
     Warnings,
 )
+from pipelines.runs.held_picture import HeldPicture, HeldPictures
 from pipelines.runs.snapshot import CellView, Snapshot
 from pipelines.samplers import SAMPLERS
 
@@ -72,7 +75,8 @@ class Run:
         self._cells = [
             CellView(request, warnings=self.warnings.get(i, ())) for i, request in enumerate(cells)
         ]
-        self._events: list[Event | None] = []
+        self._events: list[Event | _CellDone | None] = []
+        self._pictures = HeldPictures()
         self._preview_at: dict[int, int] = {}
         self._status: RunStatus = "queued"
         self._stats = Stats()
@@ -134,7 +138,7 @@ class Run:
     def picture_bytes(self) -> int:
         """Bytes of the pictures that it holds in memory, previews and films among them."""
         with self._changed:
-            held = [cell.image for cell in self._cells]
+            held = [cell.picture.held for cell in self._cells if cell.picture is not None]
             held += [image for film in self._films.values() for image in film.values()]
         unique = {id(image): image for image in held if image is not None}
         return sum(image.width * image.height * 3 for image in unique.values())
@@ -143,13 +147,25 @@ class Run:
         """Record an event and wake all who watch. Only the worker calls this."""
         with self._changed:
             self._apply(event)
-            if isinstance(event, CellPreview):
-                older = self._preview_at.get(event.cell)
+            kept: Event | _CellDone = event
+            if isinstance(event, CellPreview | CellDone) and event.cell not in self._films:
+                older = self._preview_at.pop(event.cell, None)
                 if older is not None:
                     self._events[older] = None
+            if isinstance(event, CellPreview):
                 self._preview_at[event.cell] = len(self._events)
-            self._events.append(event)
+            elif isinstance(event, CellDone):
+                picture = self._cells[event.cell].picture
+                assert picture is not None, "a finished cell has a picture"
+                kept = _CellDone.of(event, picture)
+                self._pictures.add(picture)
+            self._events.append(kept)
             self._changed.notify_all()
+
+    def tell(self, text: str | None) -> None:
+        """Publish a notice, if it is another than the last and the run is not over."""
+        if self._ended is None and self._notice != text:
+            self.publish(RunNotice(self.id, text))
 
     def _apply(self, event: Event) -> None:
         match event:
@@ -161,7 +177,7 @@ class Run:
             case CellPreview(cell=i, step=step, image=image):
                 if i in self._films:
                     self._films[i][step] = image
-                self._cells[i] = replace(self._cells[i], image=image)
+                self._cells[i] = replace(self._cells[i], picture=HeldPicture(image))
             case CellDone(cell=i):
                 # A run read back from the store has had no progress events.
                 steps = self._cells[i].steps or _evaluations(event.request)
@@ -171,7 +187,7 @@ class Run:
                     status="done",
                     step=steps,
                     steps=steps,
-                    image=event.image,
+                    picture=HeldPicture(event.image, event.file),
                     file=event.file,
                     seconds=event.seconds,
                     cached=event.cached,
@@ -196,7 +212,8 @@ class Run:
             position += len(came)
             if not came:
                 self.look()
-            for event in came:
+            for kept in came:
+                event = kept.event() if isinstance(kept, _CellDone) else kept
                 if event is not None:
                     yield event
                 if isinstance(event, RunFinished):
@@ -243,6 +260,26 @@ class Run:
                 left_out=self.left_out,
                 notice=self._notice,
             )
+
+
+@dataclass(frozen=True, slots=True)
+class _CellDone:
+    """A CellDone without its picture, which may be let go and read again."""
+
+    make: Callable[[Image], CellDone]
+    picture: HeldPicture
+
+    @classmethod
+    def of(cls, event: CellDone, picture: HeldPicture) -> _CellDone:
+        values = {one.name: getattr(event, one.name) for one in fields(event)}
+        del values["image"]
+        return cls(lambda image: CellDone(image=image, **values), picture)
+
+    def event(self) -> CellDone:
+        image = self.picture.image
+        if image is None:
+            raise StorageUnavailable(f"{self.picture.file} is gone; run it again to make it anew")
+        return self.make(image)
 
 
 def _evaluations(request: Request) -> int:

@@ -110,7 +110,7 @@ class SheetFolder:
         try:
             grid, layout = settled(self._record.sheet, self._pictures)
             save_png(place, grid, sheet_info(self._record.sheet))
-        except (ContactSheetError, MemoryError, OSError) as error:
+        except (ContactSheetError, MemoryError, OSError, RuntimeError) as error:
             if place.is_file():  # of another sheet
                 place.unlink()
             why = "memory does not suffice" if isinstance(error, MemoryError) else str(error)

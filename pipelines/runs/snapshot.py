@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pipelines.request.request import Request
 from pipelines.request.sheet import Sheet
 from pipelines.runs.events import RunStatus, Stats, Warnings
+from pipelines.runs.held_picture import HeldPicture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -19,18 +20,23 @@ CellStatus = Literal["waiting", "running", "done", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class CellView:
-    """View of one cell. `image` is the picture, or the newest preview, or None."""
+    """View of one cell. `picture` is the picture, or the newest preview, or None."""
 
     request: Request
     status: CellStatus = "waiting"
     step: int = 0
     steps: int = 0
-    image: Image | None = None
+    picture: HeldPicture | None = None
     file: Path | None = None
     seconds: float = 0.0
     cached: bool = False
     error: str | None = None
     warnings: Warnings = ()
+
+    @property
+    def image(self) -> Image | None:
+        """The picture, read from its file where it is no longer in memory; or None."""
+        return None if self.picture is None else self.picture.image
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from pipelines.runs.events import (
     RunStarted,
 )
 from pipelines.runs.run import Run
+from pipelines.runs.storage.database import finds_no_room, reason
 from pipelines.runs.storage.picture_files import PictureFiles, sweep_drafts
 from pipelines.runs.storage.records import RunRecords
 from pipelines.runs.storage.salvage import FILE, open_database
@@ -40,7 +41,7 @@ class Store(RunRecords):
     Attributes:
         notices: what befell the folder when it was opened, a line each, for people.
     Raises: InvalidRequest: if the folder cannot be written. StorageUnavailable: if its database is
-        damaged while other studios use it, or stays locked.
+        damaged while other studios use it, or stays locked, or finds no room on the disk.
     """
 
     keeps = True
@@ -63,6 +64,10 @@ class Store(RunRecords):
                 studio.release()
                 raise
         except (OSError, sqlite3.Error) as error:
+            if finds_no_room(error):
+                raise StorageUnavailable(
+                    f"outputs folder {folder} takes nothing: {reason(error)}; free some room"
+                ) from None
             raise InvalidRequest(f"outputs folder {folder} cannot be written: {error}") from None
         super().__init__(database, studio)
         swept = sweep_drafts(

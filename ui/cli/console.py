@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,10 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from pipelines import ContactSheetError, InvalidRequest, Sheet
+from pipelines import ContactSheetError, InvalidRequest, Sheet, StorageUnavailable
 from pipelines.rendering.run_plan import RunPlan
 from pipelines.request.labels import axis_title
-from pipelines.runs.events import CellDone, CellFailed, CellProgress, RunNotice
+from pipelines.runs.events import CellDone, CellFailed, CellProgress, RunNotice, Warnings
 from pipelines.runs.run import Run
 from pipelines.runs.sheet_folder import nearest_existing
 from pipelines.runs.warning_lines import warning_lines
@@ -55,15 +56,24 @@ class Group(typer.core.TyperGroup):
         sys.exit(status if isinstance(status, int) else 0)
 
 
+@dataclass(frozen=True, slots=True)
+class EndedCell:
+    """How a cell ended, without its picture: those of a large sheet do not fit in memory."""
+
+    cell: int
+    error: str | None
+    warnings: Warnings
+
+
 def follow(
     run: Run, ended_cell: Callable[[CellDone | CellFailed], None] = lambda event: None
-) -> list[CellDone | CellFailed]:
+) -> list[EndedCell]:
     """Show a run's progress on stderr until it ends; return how its cells ended, in axis order.
 
     Args:
         ended_cell: called for every cell as it ends. If it raises, the run is stopped.
     """
-    ended: dict[int, CellDone | CellFailed] = {}
+    ended: dict[int, EndedCell] = {}
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -91,7 +101,8 @@ def follow(
                 case RunNotice(text=str(text)):
                     progress.console.print(text, style=None, markup=False, highlight=False)
                 case CellDone() | CellFailed():
-                    ended[event.cell] = event
+                    why = event.error if isinstance(event, CellFailed) else None
+                    ended[event.cell] = EndedCell(event.cell, why, event.warnings)
                     ended_cell(event)
     return [ended[cell] for cell in sorted(ended)]
 
@@ -138,7 +149,7 @@ def warn(lines: Iterable[str]) -> None:
         typer.echo(f"warning: {line}", err=True)
 
 
-def warn_of_equal_pictures(plan: RunPlan, outcomes: Iterable[CellDone | CellFailed]) -> None:
+def warn_of_equal_pictures(plan: RunPlan, outcomes: Iterable[EndedCell]) -> None:
     """Say what only the pictures have shown, beside what was said of the plan."""
     found = {}
     for outcome in outcomes:
@@ -178,7 +189,8 @@ def bad_input_ends_here(status: int = 2) -> Iterator[None]:
         yield
     except ContactSheetError as error:
         typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(status) from None
+        # Nothing is wrong with what was asked for where a disk is full or a database locked.
+        raise typer.Exit(1 if isinstance(error, StorageUnavailable) else status) from None
 
 
 def show(rows: list[dict[str, Any]], as_json: bool) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pipelines.runs.contact_sheet import draw_grid
 from pipelines.runs.events import CellDone, CellFailed
@@ -15,11 +16,14 @@ from pipelines.runs.sheet_folder import SheetFolder, SheetRecord
 from pipelines.runs.snapshot import Snapshot
 from pipelines.utils.images import png_bytes
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 
 def sheet_png(snapshot: Snapshot) -> bytes:
     """Draw the labelled grid as PNG; cells that are not finished are tinted."""
-    pictures = [cell.image if cell.status == "done" else None for cell in snapshot.cells]
-    return png_bytes(draw_grid(snapshot.sheet, pictures), info=sheet_info(snapshot.sheet))
+    grid = draw_grid(snapshot.sheet, _Pictures(snapshot))
+    return png_bytes(grid, info=sheet_info(snapshot.sheet))
 
 
 def sheet_json(snapshot: Snapshot) -> bytes:
@@ -46,12 +50,27 @@ def sheet_zip(snapshot: Snapshot) -> bytes:
     return buffer.getvalue()
 
 
+class _Pictures(Sequence["Image | None"]):
+    """Pictures of a run's finished cells, one at a time: all are never held."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._cells = snapshot.cells
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def __getitem__(self, place: Any) -> Any:
+        cell = self._cells[place]
+        return cell.image if cell.status == "done" else None
+
+
 def _ended(snapshot: Snapshot) -> Iterator[CellDone | CellFailed]:
     """Yield how each cell that has ended did."""
     for i, cell in enumerate(snapshot.cells):
-        if cell.status == "done" and cell.image is not None:
+        image = cell.image if cell.status == "done" else None
+        if image is not None:
             yield CellDone(
-                snapshot.id, i, cell.request, cell.image, cell.file, cell.seconds, cell.cached,
+                snapshot.id, i, cell.request, image, cell.file, cell.seconds, cell.cached,
                 cell.warnings,
             )  # fmt: skip
         elif cell.error is not None:

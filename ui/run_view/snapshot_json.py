@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 import re
 import threading
 from collections import OrderedDict
@@ -21,6 +22,8 @@ from pipelines.runs.png_metadata import settings_text
 from pipelines.runs.snapshot import CellView, Snapshot
 from pipelines.runs.warning_lines import at_most, warning_lines
 from pipelines.utils.images import png_bytes
+
+log = logging.getLogger(__name__)
 
 PREVIEW_SIDE = 384
 _PNG_SIDE = 256
@@ -185,7 +188,11 @@ def _preview(run: str, index: int, cell: CellView, previews: Previews) -> tuple[
     """Number and data URI of a cell's newest preview; 0 and "" where it has none to show."""
     if cell.status == "done" or cell.image is None:
         return 0, ""
-    return previews.newest(run, index, cell.image)
+    try:
+        return previews.newest(run, index, cell.image)
+    except Exception:  # such as no memory; the other cells are shown all the same
+        log.exception("cell %d of run %s has no preview on the page", index, run)
+        return 0, ""
 
 
 def _cell(run: str, index: int, cell: CellView) -> dict[str, Any]:

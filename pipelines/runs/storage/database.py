@@ -5,6 +5,7 @@ What another process has locked is waited for; a file that was deleted is made a
 
 from __future__ import annotations
 
+import errno
 import logging
 import sqlite3
 import threading
@@ -150,8 +151,15 @@ def reason(error: sqlite3.Error | OSError) -> str:
     if isinstance(error, OSError):
         return error.strerror or str(error)
     if _is(error, (sqlite3.SQLITE_FULL,)):
-        return "no space left on the disk; free some"
+        return "no space left on the disk"
     return str(error)
+
+
+def finds_no_room(error: sqlite3.Error | OSError) -> bool:
+    """Tell whether a disk that is full, or fails, keeps something from being written."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", None))
+    return _is(error, (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR))
 
 
 def _is(error: sqlite3.Error, codes: tuple[int, ...]) -> bool:

@@ -26,6 +26,8 @@ EXHAUSTED: dict[str, Callable[[], Exception]] = {
     "cpu": lambda: RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't "
                                 "allocate memory: you tried to allocate 8 bytes"),
     "python": lambda: MemoryError(),
+    "system": lambda: OSError(12, "Cannot allocate memory"),
+    "c++": lambda: RuntimeError("std::bad_alloc"),
     "cublas": lambda: RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"),
 }  # fmt: skip
 OTHERS: dict[str, Callable[[], Exception]] = {

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from pipelines import Axis, Busy, Request, Sheet, Studio
+from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering.timings import time_shares
 from pipelines.request.lora import LoRA
 from pipelines.runs.events import CellDone
 from pipelines.runs.run import Run
+from pipelines.runs.store import Store
 from tests.helpers.gates import loads_wait
 from tests.helpers.lora_makers import save_lora
 from tests.helpers.tiny import sd
@@ -106,9 +108,33 @@ def test_a_queued_run_stops_at_once(studio: Studio) -> None:
         queued.stop()
         assert queued.snapshot().status == "stopped"
         assert next(run for run in studio.recent() if run.id == queued.id).status == "stopped"
+        assert studio.store.folder is not None
+        elsewhere = Store(studio.store.folder)  # to which a run without an end would be queued
+        assert next(one for one in elsewhere.recent(9) if one.id == queued.id).status == "stopped"
+        elsewhere.close()
         first.stop()
     list(first.events())
     assert queued.snapshot().status == "stopped" and studio.alive
+
+
+def test_a_run_that_has_begun_stops_while_another_has_the_device(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long before its turn would come."""
+    monkeypatch.setattr(time_shares, "HEADSTART", 0.0)
+    first = studio.submit(LARGE)
+    second = studio.submit(Sheet(base=BASE.replace(seed=77, steps=400), axes=LARGE.axes))
+    until_it_steps(first)
+    until_it_steps(second)
+    monkeypatch.setattr(time_shares, "HEADSTART", 1000.0)
+    for run in (first, second):
+        # Whichever has the device now, one of the two has to wait for it.
+        run.stop()
+        started = time.monotonic()
+        while not run.snapshot().finished:
+            assert time.monotonic() - started < 2.0, "it waits for its turn"
+            time.sleep(0.005)
+        assert run.snapshot().status == "stopped"
 
 
 def test_the_queue_is_full_at_its_limit(models: Path, one_thread: None) -> None:
@@ -125,3 +151,46 @@ def test_the_queue_is_full_at_its_limit(models: Path, one_thread: None) -> None:
         first.stop()
     assert list(waiting[1].events())
     studio.close()
+
+
+def test_a_run_whose_model_does_not_fit_beside_another_says_what_it_waits_for(
+    models: Path, one_thread: None
+) -> None:
+    roomy, whole = PipelineManager([models], device="cpu"), 0
+    for name in ("tiny", "tinyv"):
+        with roomy.use(name):
+            whole = max(whole, roomy.cached_bytes)
+        roomy.free_idle()
+    studio = Studio(models, device="cpu", budget=whole)
+    large = studio.submit(LARGE)
+    until_it_steps(large)
+    other = studio.submit(Sheet(base=BASE.replace(model="tinyv", steps=2)))
+    end = time.monotonic() + 20
+    while other.snapshot().notice is None:
+        assert time.monotonic() < end, "nothing is said"
+        time.sleep(0.01)
+    assert "tinyv does not fit in memory beside a run under way" in str(other.snapshot().notice)
+    assert other.snapshot().status == "queued" and not large.snapshot().finished
+    large.stop()
+    list(other.events())
+    assert other.snapshot().status == "done" and other.snapshot().notice is None
+    studio.close()
+
+
+def test_a_stop_is_first_whoever_has_had_the_device_least(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time_shares, "HEADSTART", 0.0)
+    first = studio.submit(Sheet(base=BASE.replace(seed=78, steps=400), axes=LARGE.axes))
+    until_it_steps(first)
+    time.sleep(3.0)  # the others come before it for about as long
+    others = [studio.submit(LARGE), studio.submit(Sheet(base=BASE, axes=LARGE.axes))]
+    until_it_steps(others[0])
+    first.stop()
+    started = time.monotonic()
+    while not first.snapshot().finished:
+        assert time.monotonic() - started < 1.5, "it waits for its turn"
+        time.sleep(0.005)
+    assert not any(run.snapshot().finished for run in others)
+    for run in others:
+        run.stop()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipelines import Request, Sheet
+from pipelines import Axis, Request, Sheet
 from pipelines.runs.events import (
     CellDone,
     CellFailed,
@@ -124,3 +124,22 @@ def test_large_previews_travel_small() -> None:
     url = snapshot_json.preview_url(Image.effect_noise((1024, 512), 80).convert("RGB"))
     assert url.startswith("data:image/jpeg;base64,")
     assert len(url) < 120_000
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("no"), OSError(5, "I/O")])
+def test_a_preview_that_cannot_be_made_small_hides_no_other_cell(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    sheet = Sheet(base=Request(), axes=(Axis(field="seed", values=(1, 2)),))
+    run, left, small = Run(sheet, sheet.expand()), [error], snapshot_json.preview_url
+
+    def broken(image: Image.Image) -> str:
+        if left:
+            raise left.pop()
+        return small(image)
+
+    for cell in range(2):
+        run.publish(CellPreview(run.id, cell, 1, Image.new("RGB", (8, 8), (cell, 0, 0))))
+    monkeypatch.setattr(snapshot_json, "preview_url", broken)
+    answer = snapshot_json.describe(run.snapshot(), [], snapshot_json.Previews())
+    assert "data:image" not in str(answer["cells"][0]) and "data:image" in str(answer["cells"][1])

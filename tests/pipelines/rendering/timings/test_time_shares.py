@@ -44,6 +44,37 @@ def test_no_stream_of_small_runs_stops_the_oldest() -> None:
     assert 90 <= had <= 110, "half of the time"
 
 
+def test_whoever_is_oldest_next_owes_and_is_owed_nothing() -> None:
+    shares = TimeShares()
+    for _ in range(3):
+        shares.begin()
+    shares.spend(0, 100.0)
+    shares.spend(1, CREDIT)
+    assert shares.next() == 0, "it is paid back"
+    shares.end(0)
+    assert shares.next() == 1, "what the first was owed is not paid to the second"
+
+
+def test_a_later_run_ends_its_turn_when_the_oldest_is_owed_enough() -> None:
+    shares = TimeShares()
+    shares.begin()
+    shares.spend(0, 100.0)
+    shares.begin()
+    assert not shares.gives_way(1, CREDIT - 0.1, newcomer=False)
+    assert shares.gives_way(1, CREDIT + 0.1, newcomer=False)
+
+
+def test_the_oldest_keeps_the_device_until_it_is_paid_back() -> None:
+    shares = TimeShares()
+    shares.begin()
+    shares.spend(0, 100.0)
+    shares.begin()
+    shares.spend(1, CREDIT)
+    assert shares.next() == 0
+    assert not shares.gives_way(0, CREDIT - 0.1, newcomer=True)
+    assert shares.gives_way(0, CREDIT + 0.1, newcomer=True)
+
+
 def test_two_long_runs_take_turns() -> None:
     shares = TimeShares()
     shares.begin()

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from pipelines import Axis, Request, Sheet, StorageUnavailable
+from pipelines import (
+    Axis,
+    ContactSheetError,
+    InvalidRequest,
+    Request,
+    Sheet,
+    StorageUnavailable,
+)
 from pipelines.runs.events import Stats
 from pipelines.runs.store import Store
 
@@ -75,6 +84,8 @@ def test_a_damaged_database_is_put_aside_and_its_pictures_come_back(
         assert run is not None
         shown |= {cell.file.stem for cell in run.snapshot().cells if cell.file is not None}
     assert shown == {address(number) for number in range(30)}, "every picture, once"
+    named = [one.id.startswith("run") for one in store.recent(100)]
+    assert named == sorted(named, reverse=True), "runs first, then pictures that belong to none"
     store.begin("new", SHEET, SHEET.expand())
     assert store.recent(1)[0].id == "new"
     store.close()
@@ -146,6 +157,84 @@ def test_one_unreadable_row_hides_no_other(tmp_path: Path, change: str) -> None:
             assert run is not None and run.snapshot().finished
     assert store.cell("run00", 0) is not None
     store.cell("run01", 0)
+    store.close()
+
+
+def test_runs_without_cells_and_cells_without_runs_are_left_out(tmp_path: Path) -> None:
+    file = fill(tmp_path, 3)
+    with sqlite3.connect(file) as db:
+        db.execute("DELETE FROM cells WHERE run = 'run00'")
+        db.execute("DELETE FROM runs WHERE id = 'run01'")
+        db.execute("ALTER TABLE runs DROP COLUMN stats")
+    Store(tmp_path).close()
+    with sqlite3.connect(file) as db:
+        runs = {row[0] for row in db.execute("SELECT id FROM runs")}
+        cells = {row[0] for row in db.execute("SELECT run FROM cells")}
+    assert runs == cells and "run02" in runs and not {"run00", "run01"} & runs
+
+
+def test_what_is_written_ahead_is_not_lost(tmp_path: Path) -> None:
+    """A killed process leaves its last runs in the file beside the database."""
+    store = Store(tmp_path / "old")
+    store.begin("run", SHEET, SHEET.expand())
+    store.end("run", "done", Stats(), None)
+    shutil.copytree(tmp_path / "old", tmp_path / "new")
+    assert (tmp_path / "new" / "contact-sheet.sqlite-wal").stat().st_size
+    store.close()
+    found = Store(tmp_path / "new")
+    assert not found.notices and [one.id for one in found.recent(3)] == ["run"]
+    found.close()
+
+
+def test_an_empty_file_is_a_new_database(tmp_path: Path) -> None:
+    (tmp_path / "contact-sheet.sqlite").touch()
+    store = Store(tmp_path)
+    assert store.recent(3) == [] and not store.notices
+    store.close()
+
+
+def test_a_folder_of_its_name_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "contact-sheet.sqlite").mkdir()
+    with pytest.raises(InvalidRequest, match="cannot be written"):
+        Store(tmp_path)
+    assert not list(tmp_path.glob("*studio*")), "the lock is let go"
+
+
+def test_another_program_s_database_stays_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "contact-sheet.sqlite"
+    with sqlite3.connect(file) as db:
+        db.execute("CREATE TABLE runs (distance REAL, shoes TEXT)")
+        db.execute("INSERT INTO runs VALUES (42.2, 'red')")
+    with suppress(ContactSheetError):
+        Store(tmp_path).close()
+    kept = [file, *tmp_path.glob("*damaged*.sqlite")]
+    found = []
+    for one in kept:
+        with sqlite3.connect(one) as db, suppress(sqlite3.Error):
+            found += db.execute("SELECT shoes FROM runs").fetchall()
+    assert found == [("red",)]
+
+
+def test_a_newer_schema_is_used_with_what_it_has_more(tmp_path: Path) -> None:
+    file = fill(tmp_path, 3)
+    with sqlite3.connect(file) as db:
+        db.execute("ALTER TABLE runs ADD COLUMN mood TEXT DEFAULT 'good'")
+        db.execute("CREATE TABLE moons (name TEXT)")
+    store = Store(tmp_path)
+    assert not store.notices and len(store.recent(9)) == 3
+    store.begin("new", SHEET, SHEET.expand())
+    assert store.restore("run01") is not None and store.recent(1)[0].id == "new"
+    store.close()
+
+
+def test_one_unreadable_cell_hides_no_other_of_its_run(tmp_path: Path) -> None:
+    file = fill(tmp_path, 1)
+    with sqlite3.connect(file) as db:
+        db.execute("UPDATE cells SET request = 'no JSON' WHERE cell = 7")
+    store = Store(tmp_path)
+    run = store.run("run00")
+    assert run is not None and len(run.cells) == 20 and run.cells[0].address == address(0)
+    assert [i for i, cell in enumerate(run.cells) if cell.error] == [7]
     store.close()
 
 

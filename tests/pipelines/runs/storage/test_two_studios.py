@@ -50,6 +50,18 @@ def test_each_sees_the_other_s_run_wait_grow_and_end(two: tuple[Studio, Studio])
     assert {one.status for one in other.recent()} == {"done"}
 
 
+def test_none_of_twelve_runs_is_seen_as_stopped(two: tuple[Studio, Studio]) -> None:
+    mine, other = two
+    with loads_wait():
+        runs = [mine.submit(Sheet(base=BASE.replace(seed=seed))) for seed in range(12)]
+        seen = {one.id: one.status for one in other.recent()}
+        assert set(seen) == {run.id for run in runs}
+        assert set(seen.values()) <= {"queued", "running"}
+    for run in runs:
+        list(run.events())
+    assert [one.status for one in other.recent()] == ["done"] * 12
+
+
 CHILD = """
 import sys, time
 from pathlib import Path
@@ -57,20 +69,42 @@ from pipelines import Request, Sheet
 from pipelines.runs.store import Store
 store = Store(Path(sys.argv[1]))
 sheet = Sheet(base=Request(prompt="x"))
-store.begin("theirs", sheet, sheet.expand())
-store.started("theirs")
+name = sys.argv[2]
+store.begin(name, sheet, sheet.expand())
+store.started(name)
 print("begun", flush=True)
 time.sleep(100)
 """
 
 
-def test_a_killed_process_is_seen_to_be_gone(tmp_path: Path) -> None:
-    root = Path(__file__).parents[4]
+def begun(folder: Path, run: str) -> subprocess.Popen[str]:
+    """A process that works on a folder and has begun a run."""
     process = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(tmp_path)], stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": str(root)},
+        [sys.executable, "-c", CHILD, str(folder), run], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[4])},
     )  # fmt: skip
     assert process.stdout is not None and process.stdout.readline() == "begun\n"
+    return process
+
+
+def test_of_three_processes_only_the_killed_one_s_run_is_stopped(tmp_path: Path) -> None:
+    processes = {name: begun(tmp_path, name) for name in ("a", "b", "c")}
+    store = Store(tmp_path)
+    try:
+        assert {one.status for one in store.recent(5)} == {"running"}
+        processes["b"].kill()
+        processes["b"].wait()
+        found = {one.id: one.status for one in store.recent(5)}
+        assert found == {"a": "running", "b": "stopped", "c": "running"}
+    finally:
+        for process in processes.values():
+            process.kill()
+            process.wait()
+        store.close()
+
+
+def test_a_killed_process_is_seen_to_be_gone(tmp_path: Path) -> None:
+    process = begun(tmp_path, "theirs")
     store = Store(tmp_path)
     assert [one.status for one in store.recent(5)] == ["running"]
     process.send_signal(signal.SIGKILL)
