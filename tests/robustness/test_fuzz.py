@@ -12,16 +12,23 @@ import pytest
 from PIL import Image
 
 from pipelines.checkpoints.formats import gguf_header, safetensors_header
+from pipelines.preprocessors.skeletons import from_json
 from pipelines.request.axis_grammar import parse_axis, parse_values, prompt_variants
 from pipelines.request.control import Control
 from pipelines.request.lora import LoRA
+from pipelines.request.prompts.prompt_schedule import scheduled
 from pipelines.request.prompts.prompt_templates import expand
 from pipelines.request.prompts.prompt_weights import parse_weights
+from pipelines.request.replace_axes import Replacement, replaced
 from pipelines.request.request import Request
 from pipelines.request.sheet import Sheet
 from pipelines.runs.png_metadata import png_info, read_settings
+from pipelines.utils.text_files import read_lines
+from pipelines.utils.value_list import split
+from pipelines.utils.wildcard_files import wildcards
 from tests.helpers.fuzz import binaries, objects, only_our_errors, texts
 from tests.helpers.gguf_files import write_header
+from ui.cli.control_option import parse_control
 
 AXES = [
     "guidance_scale=1,3,5",
@@ -54,6 +61,15 @@ PROMPTS = [
     "\\(a\\) (b:0.5",
     "a (b:1.1) (c:1.2) [d] e : f",
 ]
+SCHEDULES = [
+    "[red:blue:0.5] apple", "[a|b|c]", "a [b::3] AND c :0.5", "[[a:b:2]|c] \\[d\\]",
+    "[a:[b:c:9]:5]",
+]  # fmt: skip
+CONTROLS = [
+    "edges.png:canny", "a b.jpg:pose:strength=0.8,start=0.1", "c:\\x.png:canny:low=10,model=net",
+    "d.png::mode=prompt,treat_as=map",
+]  # fmt: skip
+PEOPLE = [{"joints": [[i / 20, 0.5] if i % 5 else None for i in range(18)]}]
 CONTROL = {
     "image": "0" * 32, "preprocessor": "canny", "parameters": {"low": 100, "high": 200.0},
     "model": "net", "strength": 0.5, "start": 0.1, "stop": 0.9, "mode": "prompt",
@@ -153,17 +169,24 @@ def reads_text(folder: Path) -> Callable[[str], object]:
         (LoRA.model_validate, ["name", "name:0.5", "a/b.safetensors:-1"], 5),
         (Request.from_json, [json.dumps(REQUEST)], 6),
         (Sheet.model_validate_json, [json.dumps(SHEET)], 7),
+        (parse_control, CONTROLS, 16),
+        (lambda text: scheduled(text, 20), SCHEDULES, 17),
+        (from_json, [json.dumps(PEOPLE)], 18),
+        (lambda text: list(split(text)), ['a, "b, c"', "'a, b', «c»", "the artist's, 5\" x"], 19),
+        (lambda text: replaced("prompt", text, {"x": Replacement("a", "b")}), ["a red (a)"], 20),
     ],
-    ids=["axis", "numbers", "texts", "weights", "lora", "request text", "sheet text"],
-)
+    ids=[
+        "axis", "numbers", "texts", "weights", "lora", "request text", "sheet text", "control",
+        "schedule", "people", "list", "replacement",
+    ],
+)  # fmt: skip
 def test_texts(parse: Callable[[str], object], good: list[str], seed: int) -> None:
     assert only_our_errors(parse, texts(good, seed)) > 5
 
 
 @pytest.mark.parametrize("parse", [expand, prompt_variants], ids=["expand", "variants"])
 def test_templates(parse: Callable[[str], object]) -> None:
-    # Some take most of a second, as they may; a tenth of the others says as much.
-    assert only_our_errors(parse, texts(TEMPLATES, 8, 400)) > 20
+    assert only_our_errors(parse, texts(TEMPLATES, 8)) > 20
 
 
 @pytest.mark.parametrize(
@@ -221,6 +244,22 @@ def test_safetensors_headers(tmp_path: Path) -> None:
     cases = [content(text) for text in json_texts(header, 13)]
     assert only_our_errors(parse, iter(cases)) > 5
     assert only_our_errors(parse, binaries([content(json.dumps(header))], 14)) > 0
+
+
+def test_text_files(tmp_path: Path) -> None:
+    good = [text.encode(code) for code in ("utf-8", "utf-16", "cp1252") for text in ("é\nb", "#a")]
+    assert only_our_errors(reads_file(read_lines, tmp_path / "a.txt"), binaries(good, 21)) > 100
+
+
+def test_wildcard_files(tmp_path: Path) -> None:
+    """A reader that opens a whole folder: the file beside the odd one is read as well."""
+    (tmp_path / "good.txt").write_text("a\nb\n")
+
+    def read(content: bytes) -> object:
+        (tmp_path / "odd.txt").write_bytes(content)
+        return wildcards([tmp_path])["good"]
+
+    assert only_our_errors(read, binaries([b"a\n# b\n__good__ {c|d}\n"], 22)) > 100
 
 
 def test_gguf_headers(tmp_path: Path) -> None:

@@ -133,7 +133,8 @@ class _Node:
         """The last step of the first branch."""
         assert self.when is not None, "it alternates"
         share = "." in self.when
-        return min(steps, int(float(self.when) * (steps if share else 1)))
+        # Before it is a whole number: 1e999 is none.
+        return int(max(-1.0, min(float(steps), float(self.when) * (steps if share else 1))))
 
     def ends(self, steps: int) -> set[int]:
         if self.when is None:

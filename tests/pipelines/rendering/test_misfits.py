@@ -60,6 +60,8 @@ def test_a_value_that_fits_nowhere_goes(studio: Studio) -> None:
 def test_mistakes_are_no_combinations(studio: Studio) -> None:
     with pytest.raises(UnknownName, match="did you mean 'euler'"):
         studio.plan(sheet("sampler=euler,eulr"), skip_misfits=True)
+    with pytest.raises(UnknownName, match="model 'nowhere'"):
+        studio.plan(sheet("model=tiny,nowhere"), skip_misfits=True)
     with pytest.raises(InvalidRequest, match="no combination can be made: sampler 'flow_euler'"):
         studio.plan(sheet("sampler=flow_euler,flow_heun"), skip_misfits=True)
 

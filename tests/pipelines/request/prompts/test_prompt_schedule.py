@@ -88,6 +88,13 @@ def test_only_prompts_that_mean_more_than_before_have_another_address() -> None:
     assert version_mark("a", "[a|b]") and not version_mark("a", "b AND c")
 
 
+@pytest.mark.parametrize(("when", "text"), [("1e999", "a"), ("-1e999", "b"), ("1.5e999", "a")])
+def test_a_step_beyond_all_numbers_is_one_that_never_comes_or_long_has(
+    when: str, text: str
+) -> None:
+    assert texts_of(scheduled(f"[a:b:{when}]", 10)) == (text,)
+
+
 @pytest.mark.parametrize("text", ["[a (b:c:3]", "[a) b:c:3]", "[(a]|b)c:3]", "[a [b:c:3)]"])
 def test_a_bracket_without_its_counterpart_makes_text_of_what_it_stands_in(text: str) -> None:
     """The grammar has no such prompt; nothing of it changes from step to step."""
