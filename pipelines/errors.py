@@ -74,10 +74,6 @@ class OutOfMemory(ContactSheetError):
     """The device is too small for this cell, after all that frees memory was tried."""
 
 
-class DeviceFull(OutOfMemory):
-    """A component found no room although the budget has it: others take memory too."""
-
-
 class StorageUnavailable(ContactSheetError):
     """The outputs folder or its database cannot be written or read now."""
 

@@ -369,9 +369,8 @@ class Studio:
         run_in_short_lived_thread(load)  # it copies weights in parallel
 
     def close(self) -> None:
-        """Stop all runs and the worker, and free what is in memory."""
+        """Stop all runs and the worker."""
         for run in self.runs:
             run.stop()
         self._worker.end()
-        self.manager.free_idle(waiting=True)
         self.store.close()

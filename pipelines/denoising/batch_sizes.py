@@ -107,11 +107,6 @@ class FixedBatches:
 
     most: int
 
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """The one size that there is."""
-        return (self.most,)
-
     def take(self, rows: int) -> int:
         """Choose how many of so many rows go into the next batch."""
         return even(rows, self.most)

@@ -21,7 +21,7 @@ from pipelines.denoising.guided_trajectory import GuidedTrajectory
 from pipelines.denoising.oom_fallbacks import fallbacks
 from pipelines.denoising.row import Row, alike, exact_bits
 from pipelines.denoising.second_tries import SecondTries, in_our_words
-from pipelines.devices.out_of_memory import is_out_of_memory, log_surprise
+from pipelines.devices.out_of_memory import is_out_of_memory
 from pipelines.errors import ContactSheetError, OutOfMemory
 
 VERSION = "4"
@@ -97,7 +97,7 @@ def denoise(
         cells: number and maker of each cell's trajectory; a maker is called when its cell joins.
         evaluator: computes batches of rows, and says how many rows a batch has.
         stop: asked before every batch; when true the engine ends without another event.
-        free_memory: called when memory ran out, before another try.
+        free_memory: called when memory ran out; true if it freed something worth a retry.
         give_way: asked after every batch; when true the engine yields Paused.
         exact: fill every batch up to `evaluator.most` with copies of its first row. Kernels choose
             their order of summation by the batch's size, so a row's last bits depend on it;
@@ -157,14 +157,15 @@ def _admit(
             with torch.inference_mode():
                 trajectory = make()
                 live.append(_Live(cell, make, trajectory, trajectory.start()))
-            continue
         except Exception as error:  # one bad cell must not lose the others
-            log_surprise(log, error, "cell %d could not start", cell)
-            failure = error
-        if again.worth(cell, failure):
+            failed = Failed(cell, error)
+        else:
+            continue
+        if again.worth(failed.cell, failed.error):
             waiting.appendleft((cell, make))
         else:
-            yield Failed(cell, in_our_words(failure))
+            log.error("cell %d could not start", cell, exc_info=failed.error)
+            yield Failed(cell, in_our_words(failed.error))
 
 
 def _merge(live: Sequence[_Live]) -> list[Row]:
@@ -211,25 +212,25 @@ class _Batches:
 
         Out of memory: free what is idle, then take smaller batches, then give up on the row.
         """
-        chunk, said = rows[: self.evaluator.take(alike(rows))], ""
-        for fallback in ("", *fallbacks("rows", len(chunk), self.exact)):
-            if fallback == "free":
-                self.free_memory()
-            elif fallback == "halve":
+        chunk = rows[: self.evaluator.take(alike(rows))]
+        try:
+            return self._compute(chunk)
+        except Exception as error:  # one bad batch must not lose the others
+            if not is_out_of_memory(error):
+                log.exception("a batch of %d rows failed", len(chunk))
+                if len(chunk) == 1:
+                    return [error]
+            said, full = str(error), is_out_of_memory(error)
+        # Outside the handler, whose error keeps what did not fit.
+        if not full:  # nor one bad row those beside it
+            return [output for row in chunk for output in self.next([row])]
+        for fallback in fallbacks("rows", len(chunk), self.exact):
+            if fallback == "free" and self.free_memory():
+                return self.next(rows)
+            if fallback == "halve":
                 self.evaluator.shrink(len(chunk))
                 log.warning("out of memory at %d rows; taking fewer from now on", len(chunk))
                 return self.next(rows)
-            try:
-                return self._compute(chunk)
-            except Exception as error:  # one bad batch must not lose the others
-                if not is_out_of_memory(error):
-                    log.exception("a batch of %d rows failed", len(chunk))
-                    if len(chunk) == 1:
-                        return [error]
-                said, full = str(error), is_out_of_memory(error)
-            # The handler ends before the next try: its error keeps what did not fit.
-            if not full:  # nor one bad row those beside it
-                return [output for row in chunk for output in self.next([row])]
         most = f"exact mode needs batches of {self.evaluator.most} rows, which do not"
         why = most if self.exact else "one row does not"
         return [OutOfMemory(f"{why} fit in the device's memory: {said}")] * len(chunk)
@@ -266,7 +267,8 @@ def _advance(one: _Live, outputs: Sequence[Tensor | Exception]) -> Iterator[Engi
         with torch.inference_mode():
             one.rows = one.trajectory.advance(tensors)
     except Exception as error:  # one bad cell must not lose the others
-        log_surprise(log, error, "cell %d failed at evaluation %d", one.cell, one.step)
+        if not isinstance(error, ContactSheetError):
+            log.exception("cell %d failed at evaluation %d", one.cell, one.step)
         one.ended = True
         yield Failed(one.cell, error)
         return

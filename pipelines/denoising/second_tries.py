@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from pipelines.devices.out_of_memory import is_out_of_memory, without_frames
+from pipelines.devices.out_of_memory import is_out_of_memory
 from pipelines.errors import OutOfMemory
 
 log = logging.getLogger(__name__)
@@ -27,10 +27,10 @@ class SecondTries:
 
         A scheduler's state is half changed then, so the cell starts from its beginning.
         """
-        without_frames(error)
         if cell in self._tried or not is_out_of_memory(error):
             return False
         self._tried.add(cell)
+        error.with_traceback(None)  # it keeps what did not fit
         log.warning("out of memory in cell %d; it is begun again", cell)
         self._free_memory()
         return True

@@ -12,28 +12,43 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from pipelines.devices.out_of_memory import is_out_of_memory
-from pipelines.devices.placement import Home
-from pipelines.devices.visitors import WAITING, LayeredVisitor, Visitor, WholeVisitor
+from pipelines.devices.placement import Home, lru_victims
 
 log = logging.getLogger(__name__)
+
+WAITING = "cpu"
+"""Where weights are that are not on the device."""
 
 _CALLED_ALONE = ("pos_embed",)
 """Parts of a denoiser that are called without it: by the ControlNets of SD 3.5 Large."""
 
 
 def place_component(component: Any, home: Home, device: str) -> Any:
-    """Move a module to its home. All but those of home `device` come by a `OnDemandOffloader`."""
-    return component.to(device if home == "device" else WAITING)
+    """Move a module to its home. Those of home `model` need a `OnDemandOffloader` to be called."""
+    if home == "device":
+        return component.to(device)
+    component = component.to(WAITING)
+    if home == "group":
+        import torch
+        from diffusers.hooks import apply_group_offloading
+
+        # Single layers, because those of a VAE or of T5 are called in ways that blocks miss. On
+        # a GPU the next one is fetched while one computes.
+        apply_group_offloading(
+            component,
+            onload_device=torch.device(device),
+            offload_device=torch.device(WAITING),
+            offload_type="leaf_level",
+            use_stream=device.startswith("cuda"),
+        )
+    return component
 
 
 class OnDemandOffloader:
     """On-demand offloader: moves components to the device when called, and others back for them.
 
     What is used most often stays: only what was called longest ago leaves, and only when its
-    room is needed, so a denoiser and a VAE that fit side by side do not take turns. One that
-    comes by layers keeps as many of them there as the room holds, and gives up no more of them
-    than another needs.
+    room is needed, so a denoiser and a VAE that fit side by side do not take turns.
 
     Args:
         device: where they compute.
@@ -43,29 +58,26 @@ class OnDemandOffloader:
         self._device = device
         self._lock = threading.RLock()
         self._rooms: list[int] = []
-        self._present: dict[int, Visitor] = {}
-        self._known: weakref.WeakKeyDictionary[Any, Visitor] = weakref.WeakKeyDictionary()
+        self._present: dict[int, tuple[Any, int]] = {}
+        self._attached: weakref.WeakSet[Any] = weakref.WeakSet()
 
     @property
     def present(self) -> int:
         """Bytes of what it has on the device."""
-        return sum(one.present for one in self._present.values())
+        return sum(size for _, size in self._present.values())
 
     @contextmanager
-    def open(
-        self, visitors: Sequence[tuple[Any, int]], room: int, layered: Sequence[Any] = ()
-    ) -> Iterator[None]:
+    def open(self, visitors: Sequence[tuple[Any, int]], room: int) -> Iterator[None]:
         """Allow components to be called while the block runs; afterwards all are back.
 
         Args:
             visitors: components and their bytes.
             room: bytes of the device that they may take together.
-            layered: those of them that come by layers.
         """
         with self._lock:
             self._rooms.append(room)
             for component, size in visitors:
-                self._attach(component, size, any(one is component for one in layered))
+                self._attach(component, size)
         try:
             yield
         finally:
@@ -74,85 +86,35 @@ class OnDemandOffloader:
                 if not self._rooms:
                     self._leave(list(self._present))
 
-    def free(self) -> list[str]:
-        """Free memory for what was called last: the others leave, or layers of its own do.
-
-        Returns: the names of what went.
-        """
+    def bring(self, component: Any, size: int) -> None:
+        """Move a component to the device, if it is not there."""
         with self._lock:
-            gone = self._leave(list(self._present)[:-1])
-            for one in () if gone else self._present.values():
-                if isinstance(one, LayeredVisitor) and one.halve():
-                    gone.append(f"layers of {one.name}")
-            return gone
-
-    def bring(self, component: Any) -> None:
-        """Let a component be on the device, as far as there is room for it."""
-        with self._lock:
-            visitor = self._known[component]
-            key = id(visitor)
-            if not visitor.present or (visitor.greedy and key != next(reversed(self._present))):
-                room = max(self._rooms, default=visitor.least)
-                gone = self._make_room(visitor, room)
-                gone += self._come(visitor, room)
-                name = visitor.name
-                log.debug("%s comes to the device; %s leave", name, ", ".join(gone) or "none")
+            key = id(component)
+            if key not in self._present:
+                room = max(self._rooms, default=size)
+                inside = {str(one): taken for one, (_, taken) in self._present.items()}
+                gone = self._leave([int(one) for one in lru_victims(inside, size, room)])
+                component.to(self._device)
+                name = type(component).__name__
+                log.debug("%s comes to the device; %s", name, f"{', '.join(gone) or 'none'} leave")
             # It is the one that was called last.
             self._present.pop(key, None)
-            self._present[key] = visitor
-
-    def _make_room(self, visitor: Visitor, room: int) -> list[str]:
-        """Let others leave, or layers of theirs; one that is faster with more room takes it all."""
-        gone = []
-        others = {key: one for key, one in self._present.items() if one is not visitor}
-        needed = room if visitor.greedy else visitor.least
-        for key, one in others.items():
-            over = needed + sum(other.present for other in others.values()) - room
-            if over <= 0:
-                break
-            one.shrink(one.present - over)
-            if not one.present:
-                del self._present[key]
-                gone.append(one.name)
-        return gone
-
-    def _come(self, visitor: Visitor, room: int) -> list[str]:
-        """Let it come; returns what had to leave for it.
-
-        The room is what the device should have: other programs, or work, may have taken of it.
-        """
-        try:
-            visitor.come(room)
-            return []
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            gone = self._leave([key for key, one in self._present.items() if one is not visitor])
-            if not gone:
-                raise
-        visitor.come(room)
-        return gone
+            self._present[key] = (component, size)
 
     def _leave(self, keys: Sequence[int]) -> list[str]:
-        gone = [self._present.pop(key) for key in keys]
-        for one in gone:
-            one.shrink(0)
-        return [one.name for one in gone]
+        gone = [self._present.pop(key)[0] for key in keys]
+        return [type(component.to(WAITING)).__name__ for component in gone]
 
-    def _attach(self, component: Any, size: int, layered: bool) -> None:
-        if component in self._known:
+    def _attach(self, component: Any, size: int) -> None:
+        if component in self._attached:
             return
-        self._known[component] = (
-            LayeredVisitor(component, self._device)
-            if layered
-            else WholeVisitor(component, size, self._device)
-        )
-        visit = OffloadHook(self)
-        component.register_forward_pre_hook(visit.pre_forward, prepend=True)
+        self._attached.add(component)
+        visit = OffloadHook(self, size)
+        component.register_forward_pre_hook(visit.pre_forward)
         here = weakref.ref(component)
         for inner in (getattr(component, name, None) for name in _CALLED_ALONE):
             if inner is not None:
-                inner.register_forward_pre_hook(lambda *_: visit.pre_forward(here()), prepend=True)
+                inner.register_forward_pre_hook(lambda *_: visit.pre_forward(here()))
         # diffusers asks this one before `encode` and `decode`, which are no forward calls.
         component._hf_hook = visit
 
@@ -160,8 +122,9 @@ class OnDemandOffloader:
 class OffloadHook:
     """Called before a component is."""
 
-    def __init__(self, shuttle: OnDemandOffloader) -> None:
+    def __init__(self, shuttle: OnDemandOffloader, size: int) -> None:
         self._shuttle = shuttle
+        self._size = size
 
     def pre_forward(self, component: Any, *_: Any) -> None:
-        self._shuttle.bring(component)
+        self._shuttle.bring(component, self._size)

@@ -35,7 +35,6 @@ class LoadedModel:
         embeddings: those that prompts may name: name to text encoder to vectors, (vectors, D).
         base: the fingerprint without the LoRAs that are in the weights; "" where none are.
         prepared: what backends made of the denoiser, by their own keys; goes when it goes.
-        waiting: kinds of homes, beside the device, where its weights wait; "" where all are on it.
     """
 
     id: str
@@ -49,7 +48,6 @@ class LoadedModel:
     loras: Mapping[str, LoadedLoRA] = field(default_factory=dict)
     embeddings: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     base: str = ""
-    waiting: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,7 @@ from typing import Any
 
 from pipelines.checkpoints import single_file_loader
 from pipelines.devices import offload, precision, quantization
-from pipelines.devices.out_of_memory import is_out_of_memory
-from pipelines.errors import ContactSheetError, DeviceFull, ModelUnavailable
+from pipelines.errors import ContactSheetError, ModelUnavailable
 from pipelines.model_manager.component import LORA, Part
 
 
@@ -18,19 +17,7 @@ def load(part: Part, device: str) -> Any:
     """Load a component, ready for inference, at home where its key says.
 
     Raises: ModelUnavailable: if its class, its files or some of its tensors are missing or wrong.
-        DeviceFull: if it does not fit; then nothing of it stays on the device.
     """
-    try:
-        return _load(part, device)
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        said = str(error)
-    # Outside the handler, whose error keeps what had come before memory ran out.
-    raise DeviceFull(f"{part.name} ({part.bytes / 1e6:.0f} MB) does not fit in memory: {said}")
-
-
-def _load(part: Part, device: str) -> Any:
     if part.cls == LORA:
         return load_tensors(part.folder, device)
     component = _read(part, _class_of(part))
@@ -78,8 +65,6 @@ def _read(part: Part, cls: Any) -> Any:
     except ContactSheetError:
         raise
     except Exception as error:  # whatever the library raises, this model cannot be used
-        if is_out_of_memory(error):
-            raise
         raise ModelUnavailable(f"{part.folder} cannot be loaded: {error}") from error
 
 

@@ -223,7 +223,6 @@ class PipelineManager:
             dtype=getattr(torch, entry.dtype(self.hardware)),
             configs=entry.configs,
             prepared=by_key[denoiser.key].prepared,
-            waiting=" ".join(sorted({one.key.home for one in wanted.own} - {"device"})),
         )
 
     def _report(self, model: str, held: Lease, own: Sequence[Part], seconds: float) -> None:
@@ -279,7 +278,7 @@ class PipelineManager:
         return self._cache.reserve(name, size)
 
     def free_idle(self, waiting: bool = False) -> bool:
-        """Free the device of what is not in use or at work. Returns: whether anything was freed.
+        """Evict from the device what is not in use. Returns: whether anything was freed.
 
         Args:
             waiting: also what waits in main memory, which a device gains nothing by.

@@ -10,9 +10,8 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 
 from pipelines.devices.hardware import hardware
-from pipelines.devices.offload import OnDemandOffloader
+from pipelines.devices.offload import WAITING, OnDemandOffloader
 from pipelines.devices.placement import default_budget
-from pipelines.devices.visitors import WAITING
 from pipelines.model_manager.component import ComponentKey, Part
 from pipelines.model_manager.component_cache import CachedComponent, ComponentCache, Lease
 
@@ -74,14 +73,14 @@ class TieredCache:
             cache = self._beside()
             moved = cache.hold(move, device, stop)
             until.callback(cache.release, moved)
-            visitors = [(entry.component, entry.bytes) for entry in moved.entries if entry.bytes]
-            layered = [
-                entry.component
+            on_demand = [
+                (entry.component, entry.bytes)
                 for part, entry in zip(move, moved.entries, strict=True)
-                if part.key.home == "group"
+                if part.key.home == "model"
             ]
-            self._offloader = self._offloader or OnDemandOffloader(device)
-            until.enter_context(self._offloader.open(visitors, room, layered))
+            if on_demand:
+                self._offloader = self._offloader or OnDemandOffloader(device)
+                until.enter_context(self._offloader.open(on_demand, room))
         entries = {part.key: entry for part, entry in zip(stay, held.entries, strict=True)}
         entries |= {part.key: entry for part, entry in zip(move, moved.entries, strict=True)}
         return Lease(
@@ -104,16 +103,9 @@ class TieredCache:
             cache.coming = coming
 
     def free_idle(self, waiting: bool) -> list[str]:
-        """Evict what is not in use, on the device or also beside it, and return its names.
-
-        Visitors of the device that are not at work go back to where they wait.
-        """
+        """Evict what is not in use, on the device or also beside it, and return its names."""
         caches = self._all() if waiting else [self._here]
-        freed = [name for cache in caches for name in cache.free_idle()]
-        gone = [] if self._offloader is None else self._offloader.free()
-        if gone:
-            self._emptied()
-        return freed + gone
+        return [name for cache in caches for name in cache.free_idle()]
 
     def _all(self) -> list[ComponentCache]:
         return [self._here] if self._waiting is None else [self._here, self._waiting]

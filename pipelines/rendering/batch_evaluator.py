@@ -153,7 +153,7 @@ class BatchEvaluator:
     ) -> None:
         from torch import uint8
 
-        from pipelines.devices.hardware import device_label, free_memory
+        from pipelines.devices.hardware import device_label
 
         self.tally = tally or Tally()
         self._options = options
@@ -165,8 +165,7 @@ class BatchEvaluator:
         shape = "x".join(map(str, latent))
         steered = "" if residuals is None else "steered "
         weights = (model.base or model.fingerprint)[:16]  # LoRAs in them do not change the speed
-        where = f"{device_label(model.device)} {model.waiting}".strip()
-        self._key = f"{weights} {shape} {steered}{where} {model.dtype}"
+        self._key = f"{weights} {shape} {steered}{device_label(model.device)} {model.dtype}"
         names = backends_for(
             options,
             model.device,
@@ -178,10 +177,6 @@ class BatchEvaluator:
         self._sizes = {name: self._sizes_of(name) for name in names}
         self._batches = {name: self._batches_of(name) for name in names}
         self._turn = names[0]
-        self._free = free_memory(model.device)
-        ceiling = timings.ceiling(self._key, self._free)
-        if ceiling is not None:
-            self._take_fewer_than(ceiling)
 
     @property
     def backend(self) -> str:
@@ -217,14 +212,8 @@ class BatchEvaluator:
         self._batches[self._turn].took(rows, seconds)
 
     def shrink(self, rows: int) -> None:
-        self._timings.note_ceiling(self._key, rows, self._free)
-        self._take_fewer_than(rows)
-
-    def _take_fewer_than(self, rows: int) -> None:
-        for name, batches in self._batches.items():
+        for batches in self._batches.values():
             batches.shrink(rows)
-            # A backend of fixed sizes would fill the smaller batch up again.
-            self._sizes[name] = batches.sizes
 
     def remember(self) -> None:
         """Keep what was measured."""

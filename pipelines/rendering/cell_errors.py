@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 
-from pipelines.devices.out_of_memory import log_surprise, without_frames
 from pipelines.errors import ContactSheetError
 
 log = logging.getLogger(__name__)
@@ -12,8 +11,9 @@ log = logging.getLogger(__name__)
 
 def noted(error: Exception) -> Exception:
     """The error, in the log where it is none of ours, and without what its traceback keeps."""
-    log_surprise(log, error, "a part of a run broke")
-    return without_frames(error)
+    if not isinstance(error, ContactSheetError):
+        log.error("a part of a run broke", exc_info=error)
+    return error.with_traceback(None)
 
 
 def explain(error: Exception) -> str:

@@ -21,8 +21,8 @@ from pipelines.denoising import engine
 from pipelines.denoising.evaluator import Tally
 from pipelines.denoising.guided_trajectory import GuidedTrajectory
 from pipelines.devices.hardware import device_memory
-from pipelines.devices.out_of_memory import is_out_of_memory, log_surprise
-from pipelines.errors import Cancelled, DeviceFull
+from pipelines.devices.out_of_memory import is_out_of_memory
+from pipelines.errors import Cancelled, ContactSheetError, OutOfMemory
 from pipelines.families.base import Family, LoadedModel
 from pipelines.families.vae import decode
 from pipelines.model_manager.lora_patcher import applied
@@ -134,9 +134,7 @@ class Renderer:
         if not loaded and len(by_addons) > 1:
             for some in by_addons.values():
                 yield from self._model(model_id, restrict(some, states))
-        elif (
-            not loaded and again and (isinstance(failure, DeviceFull) or is_out_of_memory(failure))
-        ):
+        elif not loaded and again and is_out_of_memory(failure):
             self._manager.free_idle(waiting=True)
             yield from self._model(model_id, states, again=False)
         else:
@@ -246,7 +244,8 @@ class Renderer:
             image = to_image(decode(family, model, finished.latents, self._manager.free_idle))
             file = self._sink.save(finished.cell, image)
         except Exception as error:  # one bad picture, or a full disk, must not lose the others
-            log_surprise(log, error, "cell %d has no picture", finished.cell)
+            if not isinstance(error, ContactSheetError):
+                log.exception("cell %d has no picture", finished.cell)
             self._sink.failed(finished.cell, explain(error))
             return
         seconds = finished.seconds + time.perf_counter() - started
@@ -259,7 +258,8 @@ class Renderer:
         try:
             image = self._preview(walk, family, model)
         except Exception as error:
-            log_surprise(log, error, "cell %d has no preview at evaluation %d", cell, step)
+            if not isinstance(error, OutOfMemory):
+                log.exception("cell %d has no preview at evaluation %d", cell, step)
             return
         self._sink.preview(cell, step, image)
 

@@ -12,7 +12,7 @@ from pipelines.denoising.guiders.base import Guider, Text
 from pipelines.denoising.guiders.registry import fields_read
 from pipelines.denoising.row import Condition, ScheduledControl
 from pipelines.denoising.trajectory import Eval, initial_noise, trajectory
-from pipelines.devices.out_of_memory import is_out_of_memory, log_surprise, without_frames
+from pipelines.devices.out_of_memory import is_out_of_memory
 from pipelines.errors import ContactSheetError, OutOfMemory
 from pipelines.families import weighted_prompts
 from pipelines.families.base import Family, LoadedModel, build_scheduler
@@ -120,7 +120,7 @@ def encode_prompts(
     own cells.
 
     Args:
-        free_memory: called when memory ran out, before the second try.
+        free_memory: called when memory ran out; true if it freed something worth a retry.
     Returns: conditions by Key; what went wrong, for a text that has none.
     """
     supports = family.spec.capabilities(model.configs)
@@ -159,19 +159,17 @@ def _encoded(
     clip_skip: int,
 ) -> dict[str | None, Encoded]:
     """Conditions by text, or errors; that of no negative prompt too, if `no_negative`."""
-    for again in (True, False):
-        try:
-            encoded = weighted_prompts.conditions(family, model, texts, alone, clip_skip)
-            if no_negative:
-                encoded[None] = family.without_negative(model, encoded[""])
-            return {**encoded}
-        except Exception as error:  # one bad text must not lose the others
-            log_surprise(log, error, "%d texts could not be encoded", len(texts))
-            failure = without_frames(error)
-        # Outside the handler, whose error keeps what did not fit in memory.
-        if not again or not is_out_of_memory(failure):
-            break
-        free_memory()
+    try:
+        encoded = weighted_prompts.conditions(family, model, texts, alone, clip_skip)
+        if no_negative:
+            encoded[None] = family.without_negative(model, encoded[""])
+        return {**encoded}
+    except Exception as error:  # one bad text must not lose the others
+        log.exception("%d texts could not be encoded", len(texts))
+        failure = error.with_traceback(None)
+    # Outside the handler, whose error keeps what did not fit in memory.
+    if is_out_of_memory(failure) and free_memory():
+        return _encoded(family, model, texts, alone, no_negative, free_memory, clip_skip)
     if len(texts) == 1:
         if is_out_of_memory(failure):
             failure = OutOfMemory(f"the text encoder does not fit in memory: {failure}")

@@ -1,4 +1,4 @@
-"""Batch timings: remembers how long batches took, and which did not fit, by model and device."""
+"""Batch timings: remembers how long batches took, by model, picture size and device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pipelines.denoising.batch_sizes import (
     Sample,
     Samples,
 )
-from pipelines.devices.out_of_memory import MORE
 from pipelines.utils.files import drafts
 
 log = logging.getLogger(__name__)
@@ -29,25 +28,6 @@ class BatchTimings:
         self._file = file
         self._lock = threading.Lock()
         self._all: dict[str, dict[int, Sample]] = {} if file is None else _read(file)
-        self._ceilings: dict[str, tuple[int, int]] = {}
-
-    def ceiling(self, key: str, free: int) -> int | None:
-        """The fewest rows that did not fit, unless more of the device is free than was then.
-
-        Args:
-            free: bytes of it that are.
-        """
-        with self._lock:
-            rows, then = self._ceilings.get(key, (0, 0))
-            if free > MORE * then:
-                self._ceilings.pop(key, None)
-                return None
-            return rows or None
-
-    def note_ceiling(self, key: str, rows: int, free: int) -> None:
-        """Remember, as long as the program runs, that so many rows did not fit."""
-        with self._lock:
-            self._ceilings[key] = (rows, free)
 
     def get(self, key: str) -> dict[int, Sample]:
         """Timings by batch size; none where nothing is known."""

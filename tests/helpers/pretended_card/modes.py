@@ -69,7 +69,6 @@ class DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = func.name().split("::")[1].split(".")[0]
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         places = [ledger.device_of(tensor) for tensor in tensors]
-        pinned = bool(kwargs.get("pin_memory"))
         asked = self._asked(kwargs)
         if name == "_to_copy":
             return self._to_copy(func, args, kwargs, places[0], asked)
@@ -84,9 +83,7 @@ class DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._count(name, args, tensors)
         result = func(*args, **kwargs)
         goal = asked if asked is not None else home
-        if pinned and isinstance(result, Tensor):
-            ledger.pin(result)
-        elif goal is not None and goal.type == ledger.kind:
+        if goal is not None and goal.type == ledger.kind:
             for leaf in tree_leaves(result):
                 if isinstance(leaf, Tensor):
                     ledger.put(leaf, goal)
@@ -174,6 +171,8 @@ class FunctionMode(TorchFunctionMode):
             return self._pin(args[0])
         if func is Tensor.is_pinned:
             return ledger.is_pinned(args[0])
+        if func is Tensor.record_stream:
+            return None
         if func in (Tensor.numpy, Tensor.__array__) and ledger.device_of(args[0]) is not None:
             raise TypeError(
                 f"can't convert {ledger.device_of(args[0])} device type tensor to numpy. Use "

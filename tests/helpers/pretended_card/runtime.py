@@ -24,12 +24,7 @@ def replacements(card: PretendedCard) -> list[tuple[Any, str, Any]]:
         return _mps(card)
     found = [(torch.cuda, name, value) for name, value in vars(_Cuda(card)).items()]
     is_cuda = property(lambda tensor: tensor.device.type == "cuda")
-    return [
-        *found,
-        (torch.Tensor, "is_cuda", is_cuda),
-        (torch.Tensor, "record_stream", lambda tensor, stream: None),
-        (torch, "Generator", _generator(card)),
-    ]
+    return [*found, (torch.Tensor, "is_cuda", is_cuda), (torch, "Generator", _generator(card))]
 
 
 def _generator(card: PretendedCard) -> type:

@@ -1,1 +1,0 @@
-"""What runs on a graphics card, run on one that plain tensors play (`tests.helpers`)."""
