@@ -276,8 +276,14 @@ class Studio:
             cells, warnings = self._cells(sheet)
         # Their errors belong here, not in every cell.
         backends.fitting(self._backend, self.manager.device)
-        run = Run(sheet, cells, filmed=frozenset(filmed), listed=listed, warnings=warnings)
-        run.left_out = tuple(left_out)
+        run = Run(
+            sheet,
+            cells,
+            filmed=frozenset(filmed),
+            listed=listed,
+            warnings=warnings,
+            left_out=left_out,
+        )
         if listed:
             self._record(run)
         work = partial(self._executor.make, run, previews)

@@ -216,11 +216,11 @@ class _Batches:
         try:
             return self._compute(chunk)
         except Exception as error:  # one bad batch must not lose the others
-            if not is_out_of_memory(error):
+            said, full = str(error), is_out_of_memory(error)
+            if not full:
                 log.exception("a batch of %d rows failed", len(chunk))
                 if len(chunk) == 1:
                     return [error]
-            said, full = str(error), is_out_of_memory(error)
         # Outside the handler, whose error keeps what did not fit.
         if not full:  # nor one bad row those beside it
             return [output for row in chunk for output in self.next([row])]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
@@ -59,13 +59,14 @@ class Run:
         listed: bool = True,
         look: Callable[[Run], None] | None = None,
         warnings: Mapping[int, Warnings] | None = None,
+        left_out: Sequence[str] = (),
     ) -> None:
         self.id = id or uuid.uuid4().hex[:12]
         self.sheet = sheet
         self.filmed = filmed
         self.listed = listed
         self.winner: int | None = None
-        self.left_out: tuple[str, ...] = ()
+        self.left_out = tuple(left_out)
         self._look = look
         self._looked = 0.0
         self._notice: str | None = None

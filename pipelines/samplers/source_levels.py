@@ -30,7 +30,7 @@ def set_source_timesteps(
         made: of a subclass of `kind`, diffusers' class.
         spacing: what `set_timesteps` is told beside the steps.
     """
-    with _asked(made, _time_or_first if course.split else None):
+    with _asked(made, _time_of_number if course.split else None):
         _set_timesteps(made, kind, steps, spacing, course)
     if course.split:
         _split(made)
@@ -73,8 +73,8 @@ def _asked(made: Any, answer: Callable[..., Any] | None) -> Iterator[None]:
             made._sigma_to_t = kept
 
 
-def _time_or_first(to_time: Callable[..., Any], sigma: Any, *more: Any) -> Any:
-    """Ask for no timestep of a level that is NaN; `_split` sets those anew."""
+def _time_of_number(to_time: Callable[..., Any], sigma: Any, *more: Any) -> Any:
+    """Ask for the timestep of 0 in place of NaN's; `_split` sets those anew."""
     return to_time(sigma if np.isfinite(sigma).all() else np.nan_to_num(sigma), *more)
 
 
@@ -124,9 +124,8 @@ def _split(made: Any) -> None:
         return
     levels = torch.cat([made.sigmas[:1], made.sigmas[1:-1:2]]).double()
     after = torch.cat([levels[1:], levels.new_zeros(1)])
-    down, between = after**2 / levels, levels.clone()
-    down[-1] = 0.0
-    between = (levels.log() + down.log()).mul(0.5).exp()
+    down = after**2 / levels  # 0 at the end
+    between = (levels * down).sqrt()
     between[-2:] = 0.0
     made.sigmas_down, made.sigmas_interpol = (
         torch.cat([one[:1], one[1:].repeat_interleave(2), one[-1:]]).float()

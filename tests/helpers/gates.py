@@ -1,16 +1,18 @@
-"""Gates: hold a manager's loads back while a test prepares what happens next."""
+"""Gates: hold a manager's loads back, for a while or for want of room."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipelines.model_manager import component_loader
 from pipelines.model_manager.component import Part
+from pipelines.model_manager.manager import PipelineManager
 
 
 @contextmanager
@@ -28,3 +30,13 @@ def loads_wait() -> Iterator[None]:
             yield
         finally:
             gate.set()
+
+
+def room_for_one(models: Path, *names: str) -> int:
+    """Bytes of a budget in which any one of these models fits: those of the largest."""
+    manager, most = PipelineManager([models], device="cpu"), 0
+    for name in names:
+        with manager.use(name):
+            most = max(most, manager.cached_bytes)
+        manager.free_idle()
+    return most

@@ -139,10 +139,9 @@ class RunTab:
         check_cells(sheet)
         return sheet
 
-    def planned(self, fields: Mapping[str, Any]) -> RunPlan:
-        """Check the sheet that the form asks for, and what it costs. Raises: ContactSheetError."""
-        skip_misfits = bool(fields.get(SKIP_MISFITS))
-        return self.studio.plan(self.asked(fields), skip_misfits=skip_misfits)
+    def planned(self, sheet: Sheet, fields: Mapping[str, Any]) -> RunPlan:
+        """Check a sheet as the form asks, and what it costs. Raises: ContactSheetError."""
+        return self.studio.plan(sheet, skip_misfits=bool(fields.get(SKIP_MISFITS)))
 
     def first_model(self) -> str:
         """Name the model that the form opens with."""
@@ -202,7 +201,8 @@ class RunTab:
         """One line on what the sheet will cost; what is wrong with it is said when it is run."""
         try:
             fields = self.form.by_name(values)
-            cost = self.planned(fields).cost if is_forecast(self.asked(fields)) else None
+            sheet = self.asked(fields)
+            cost = self.planned(sheet, fields).cost if is_forecast(sheet) else None
         except ContactSheetError:
             cost = None
         return self.buttons.forecast_of(cost)
@@ -231,7 +231,7 @@ class RunTab:
         yield self.buttons.checking()
         try:
             with shown():
-                plan = self.planned(fields)
+                plan = self.planned(self.asked(fields), fields)
                 if not asked and needs_asking(plan.cost):
                     yield self.buttons.asking(fields, plan.cost)
                     return

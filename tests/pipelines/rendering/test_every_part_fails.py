@@ -52,6 +52,18 @@ def ended(studio: Studio, sheet: Sheet) -> Run:
     return run
 
 
+@pytest.fixture
+def run_with(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
+    """The same, while a broken function stands in the place of its owner's."""
+
+    def run(sheet: Sheet, owner: Any, name: str, broken: Callable[..., Any]) -> Run:
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, broken)
+            return ended(studio, sheet)
+
+    return run
+
+
 def check_fails_alone(run: Run, *lost: int) -> None:
     """These cells failed with the reason, in the events, the run and its record; others did not."""
     cells = run.snapshot().cells
@@ -133,31 +145,27 @@ def test_one_picture_that_cannot_be_decoded(
 
 @kinds
 def test_a_stored_picture_that_cannot_be_read_is_made_again(
-    studio: Studio, monkeypatch: pytest.MonkeyPatch, error: Exception
+    studio: Studio, run_with: Callable[..., Run], error: Exception
 ) -> None:
     ended(studio, SEEDS)
     load = PngImagePlugin.PngImageFile.load
-    with monkeypatch.context() as patch:
-        patch.setattr(PngImagePlugin.PngImageFile, "load", breaks(load, error, number(0)))
-        run = ended(studio, SEEDS)
+    run = run_with(SEEDS, PngImagePlugin.PngImageFile, "load", breaks(load, error, number(0)))
     check_fails_alone(run)
     assert [cell.cached for cell in run.snapshot().cells] == [False, True, True]
 
 
 @kinds
 def test_a_record_that_cannot_be_written_at_first_is_written_later(
-    studio: Studio, monkeypatch: pytest.MonkeyPatch, error: Exception
+    studio: Studio, run_with: Callable[..., Run], error: Exception
 ) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(Store, "cell_done", breaks(Store.cell_done, error, number(1)))
-        run = ended(studio, SEEDS)
+    run = run_with(SEEDS, Store, "cell_done", breaks(Store.cell_done, error, number(1)))
     check_fails_alone(run)
     check_recorded(studio, run)
 
 
 @kinds
 def test_one_text_that_cannot_be_encoded(
-    studio: Studio, monkeypatch: pytest.MonkeyPatch, error: Exception
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, run_with: Callable[..., Run], error: Exception
 ) -> None:
     sheet = Sheet(
         base=BASE, axes=(Axis(field="prompt", values=("a pear", "a plum tree", "a fig")),)
@@ -178,16 +186,14 @@ def test_one_text_that_cannot_be_encoded(
     def has_it(_: Any, input_ids: Any = None, *__: Any, **___: Any) -> bool:
         return plum in input_ids.tolist()
 
-    with monkeypatch.context() as patch:
-        patch.setattr(CLIPTextModel, "forward", breaks(forward, error, has_it))
-        run = ended(studio, sheet)
+    run = run_with(sheet, CLIPTextModel, "forward", breaks(forward, error, has_it))
     check_fails_alone(run, 1)
     check_recorded(studio, run, 1)
 
 
 @kinds
 def test_one_cell_s_scheduler_that_breaks(
-    studio: Studio, monkeypatch: pytest.MonkeyPatch, error: Exception
+    studio: Studio, run_with: Callable[..., Run], error: Exception
 ) -> None:
     owner = diffusers.EulerAncestralDiscreteScheduler
     step = owner.step
@@ -197,9 +203,7 @@ def test_one_cell_s_scheduler_that_breaks(
 
     broken = wraps(step)(breaks(step, error, of_seed_6))
     sheet = Sheet(base=BASE.replace(sampler="euler_a"), axes=SEEDS.axes)
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, "step", broken)
-        run = ended(studio, sheet)
+    run = run_with(sheet, owner, "step", broken)
     check_fails_alone(run, 1)
     check_recorded(studio, run, 1)
 
@@ -220,7 +224,7 @@ def picture(studio: Studio, colour: str) -> str:
 
 @kinds
 def test_one_controlnet_that_breaks(
-    studio: Studio, monkeypatch: pytest.MonkeyPatch, error: Exception
+    studio: Studio, run_with: Callable[..., Run], error: Exception
 ) -> None:
     sheet = controlled(studio, "control_model", "canny", "bgr", "depth")
     forward = diffusers.ControlNetModel.forward
@@ -228,50 +232,42 @@ def test_one_controlnet_that_breaks(
     def is_bgr(net: Any, *_: Any, **__: Any) -> bool:
         return bool(net.config.controlnet_conditioning_channel_order == "bgr")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(diffusers.ControlNetModel, "forward", breaks(forward, error, is_bgr))
-        run = ended(studio, sheet)
+    run = run_with(sheet, diffusers.ControlNetModel, "forward", breaks(forward, error, is_bgr))
     check_fails_alone(run, 1)
     check_recorded(studio, run, 1)
 
 
 @kinds
 def test_one_preprocessor_that_breaks(
-    studio: Studio, monkeypatch: pytest.MonkeyPatch, error: Exception
+    studio: Studio, run_with: Callable[..., Run], error: Exception
 ) -> None:
     bad = picture(studio, "red")
     sheet = controlled(studio, "control_image", picture(studio, "white"), bad)
     run_named = preprocessors.run_named
-    with monkeypatch.context() as patch:
-        broken = breaks(run_named, error, lambda image, *_: image == bad)
-        patch.setattr(preprocessors, "run_named", broken)
-        run = ended(studio, sheet)
+    broken = breaks(run_named, error, lambda image, *_: image == bad)
+    run = run_with(sheet, preprocessors, "run_named", broken)
     check_fails_alone(run, 1)
     check_recorded(studio, run, 1)
 
 
 @kinds
 def test_one_lora_that_cannot_be_loaded(
-    studio: Studio, monkeypatch: pytest.MonkeyPatch, error: Exception
+    studio: Studio, run_with: Callable[..., Run], error: Exception
 ) -> None:
     base = BASE.replace(loras=(LoRA(name="weak"),))
     sheet = Sheet(base=base, axes=(Axis(field="lora", values=("weak", "strong")),))
     load = component_loader.load
-    with monkeypatch.context() as patch:
-        broken = breaks(load, error, lambda part, _: "strong" in str(part.folder))
-        patch.setattr(component_loader, "load", broken)
-        run = ended(studio, sheet)
+    broken = breaks(load, error, lambda part, _: "strong" in str(part.folder))
+    run = run_with(sheet, component_loader, "load", broken)
     check_fails_alone(run, 1)
     check_recorded(studio, run, 1)
 
 
 @kinds
 def test_a_comparison_with_other_pictures_that_breaks_loses_no_cell(
-    studio: Studio, monkeypatch: pytest.MonkeyPatch, error: Exception
+    studio: Studio, run_with: Callable[..., Run], error: Exception
 ) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(run_sink, "cell_text", breaks(run_sink.cell_text, error, number(2)))
-        run = ended(studio, SEEDS)
+    run = run_with(SEEDS, run_sink, "cell_text", breaks(run_sink.cell_text, error, number(2)))
     check_fails_alone(run)
     check_recorded(studio, run)
 

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 
 from pipelines import Axis, Busy, Request, Sheet, Studio
-from pipelines.model_manager.manager import PipelineManager
 from pipelines.rendering.timings import time_shares
 from pipelines.request.lora import LoRA
 from pipelines.runs.events import CellDone
 from pipelines.runs.run import Run
 from pipelines.runs.store import Store
-from tests.helpers.gates import loads_wait
+from tests.helpers.gates import loads_wait, room_for_one
 from tests.helpers.lora_makers import save_lora
 from tests.helpers.tiny import sd
 
@@ -156,12 +155,7 @@ def test_the_queue_is_full_at_its_limit(models: Path, one_thread: None) -> None:
 def test_a_run_whose_model_does_not_fit_beside_another_says_what_it_waits_for(
     models: Path, one_thread: None
 ) -> None:
-    roomy, whole = PipelineManager([models], device="cpu"), 0
-    for name in ("tiny", "tinyv"):
-        with roomy.use(name):
-            whole = max(whole, roomy.cached_bytes)
-        roomy.free_idle()
-    studio = Studio(models, device="cpu", budget=whole)
+    studio = Studio(models, device="cpu", budget=room_for_one(models, "tiny", "tinyv"))
     large = studio.submit(LARGE)
     until_it_steps(large)
     other = studio.submit(Sheet(base=BASE.replace(model="tinyv", steps=2)))

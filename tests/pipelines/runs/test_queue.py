@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import Request, Sheet, Studio
-from pipelines.model_manager.manager import PipelineManager
 from pipelines.runs.events import CellDone
 from pipelines.runs.queue import MAX_OVERTAKES, LoadSet, QueueEntry, RunQueue, choose, take
-from tests.helpers.gates import loads_wait
+from tests.helpers.gates import loads_wait, room_for_one
 
 
 def places(names):
@@ -86,12 +85,7 @@ def test_a_line_between_threads_ends():
 
 
 def test_a_studio_loads_each_model_once_for_runs_that_take_turns(models, one_thread):
-    roomy, whole = PipelineManager([models], device="cpu"), 0
-    for name in ("tiny", "tinyv"):
-        with roomy.use(name):
-            whole = max(whole, roomy.cached_bytes)
-        roomy.free_idle()
-    studio = Studio(models, device="cpu", budget=whole)
+    studio = Studio(models, device="cpu", budget=room_for_one(models, "tiny", "tinyv"))
     with loads_wait():  # the worker waits with the first while the others join
         runs = [
             studio.submit(Sheet(base=Request(prompt="x", model=name, steps=1, seed=seed)))
