@@ -8,6 +8,8 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.utils.images import PIXELS_MAX, open_picture
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -38,13 +40,10 @@ class HeldPicture:
     @property
     def image(self) -> Image | None:
         """The picture, read from its file if need be; None if that is not there any more."""
-        from PIL import Image
-
         found = self.held
         if found is None and self.file is not None:
             try:
-                with Image.open(self.file, formats=("PNG",)) as opened:
-                    found = opened.copy()
+                found = open_picture(self.file, PIXELS_MAX, made_here=True)
             except Exception as error:  # whatever befell the file since it was written
                 log.warning("%s cannot be read again: %s", self.file, error)
                 return None
